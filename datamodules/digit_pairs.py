@@ -1,0 +1,112 @@
+"""The LightningDataModule of digit pairs, for any number of replicas."""
+
+from collections.abc import Sequence
+
+import pytorch_lightning as pl
+import torch
+
+from datamodules.loader import PairLoader
+from datamodules.mnist import load_digits
+from datamodules.pairs import PairSet, draw_splits
+
+
+class DigitPairs(pl.LightningDataModule):
+    """Which of two digits is larger? Each replica has pairs of its own, drawn by its seed.
+
+    Batches are ``(images, target, classes)`` with R replicas along the second dimension: images
+    (B, 2R, 14, 14) float32 in 0..255, target (B, R) int64, 1 where the first digit is at most the second,
+    classes (B, R, 2) int64. R = 1 gives the course's shapes but for target's and classes' second dimension.
+    """
+
+    def __init__(
+        self,
+        train_pairs: int = 1000,
+        val_pairs: int = 500,
+        test_pairs: int = 1000,
+        batch_size: int = 50,
+        seed: int | Sequence[int] = 0,
+        data_dir: str | None = None,
+    ) -> None:
+        """Check the arguments; nothing is read before `setup`.
+
+        Args:
+            train_pairs: Training pairs of a replica.
+            val_pairs: Validation pairs, of train digits that the training pairs do not use; may be 0.
+            test_pairs: Test pairs, of test digits.
+            batch_size: Pairs of a replica in a step of one process.
+            seed: One seed a replica (a single number: one replica).
+            data_dir: Folder of IDX files (see `load_digits`); the embedded MNIST by default.
+
+        Raises:
+            ValueError: An argument is out of range.
+        """
+        super().__init__()
+        self.seeds = [seed] if isinstance(seed, int) else list(seed)
+        for name, value, least in (
+            ("train_pairs", train_pairs, 2),
+            ("val_pairs", val_pairs, 0),
+            ("test_pairs", test_pairs, 1),
+            ("batch_size", batch_size, 2),
+            ("the number of seeds", len(self.seeds), 1),
+            ("seed", min(self.seeds, default=0), 0),
+        ):
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+        seed = self.seeds
+        # Not into the logger: its seeds may lawfully differ from the module's, which Lightning refuses.
+        self.save_hyperparameters(logger=False)
+        self.batch_size, self.data_dir = batch_size, data_dir
+        self.counts = (train_pairs, val_pairs, test_pairs)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load the digits and draw the pairs, once, to where the trainer computes.
+
+        Args:
+            stage: Lightning's name of what comes; the same is done for all.
+
+        Raises:
+            OSError: A data file is missing or unreadable.
+            ValueError: A data file breaks a rule.
+        """
+        if hasattr(self, "train_set"):
+            return
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        self.train_digits, self.test_digits = (digits.to(device) for digits in load_digits(self.data_dir))
+        sizes = (len(self.train_digits), len(self.test_digits))
+        splits = [draw_splits(self.counts, sizes, seed) for seed in self.seeds]
+        self.train_set = PairSet.of([split.train for split in splits], self.train_digits)
+        self.val_set = PairSet.of([split.val for split in splits], self.train_digits)
+        self.test_set = PairSet.of([split.test for split in splits], self.test_digits)
+
+    def train_dataloader(self) -> PairLoader:
+        """Training pairs, in an order of their own for each replica and epoch.
+
+        Raises:
+            ValueError: The last batch would leave a process a single pair, which BatchNorm cannot train on.
+        """
+        loader = self._loader("train", self.seeds)
+        if min(stop - start for start, stop in loader.bounds) < 2:
+            raise ValueError(
+                f"train_pairs = {len(self.train_set)} in steps of batch_size = {self.batch_size} leave a last"
+                " batch of less than 2 pairs a process; BatchNorm needs 2: change one of the two"
+            )
+        return loader
+
+    def val_dataloader(self) -> PairLoader | list[PairLoader]:
+        """Validation pairs in fixed order; nothing where there are none."""
+        return self._loader("val") if len(self.val_set) else []
+
+    def test_dataloader(self) -> PairLoader:
+        """Test pairs in fixed order."""
+        return self._loader("test")
+
+    def predict_dataloader(self) -> PairLoader:
+        """Test pairs, to be shown with their predictions."""
+        return self._loader("test")
+
+    def _loader(self, split: str, shuffle_seeds: list[int] | None = None) -> PairLoader:
+        digits = self.test_digits if split == "test" else self.train_digits
+        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        return PairLoader(
+            digits, getattr(self, f"{split}_set"), self.batch_size, shuffle_seeds, rank, world_size
+        )

@@ -1,0 +1,57 @@
+"""One thread a process, as the program itself computes; and IDX files of real digits."""
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from datamodules.mnist import EMBEDDED, LAYOUTS, Layout
+
+WriteDataset = Callable[..., Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    """An array as an IDX file."""
+    code = {"uint8": 8, "int32": 12}[array.dtype.name]
+    shape = np.array(array.shape, ">u4").tobytes()
+    return bytes([0, 0, code, array.ndim]) + shape + array.astype(array.dtype.newbyteorder(">")).tobytes()
+
+
+@pytest.fixture(scope="session")
+def real_digits() -> dict[str, np.ndarray]:
+    """300 train and 200 test digits of MNIST, enlarged to 28x28, and their labels."""
+    with np.load(EMBEDDED) as arrays:
+        digits = {}
+        for split, count in (("train", 300), ("test", 200)):
+            images = (arrays[f"{split}_images"][:count] // 4).astype(np.uint8)
+            digits[f"{split}_images"] = images.repeat(2, 1).repeat(2, 2)
+            digits[f"{split}_labels"] = arrays[f"{split}_labels"][:count]
+        return digits
+
+
+@pytest.fixture
+def write_dataset(tmp_path: Path, real_digits: dict[str, np.ndarray]) -> WriteDataset:
+    """Writes the four files of a data set below a folder, as `Layout` names them, raw or compressed."""
+
+    def write(layout: Layout = LAYOUTS[0], subfolder: str = "", compress: bool = False) -> Path:
+        (tmp_path / subfolder).mkdir(parents=True, exist_ok=True)
+        arrays = [real_digits[f"{split}_{kind}"] for split in ("train", "test") for kind in ("images", "labels")]
+        for name, array in zip(layout.names, arrays, strict=True):
+            if name.endswith("idx2-int"):  # QMNIST: the class among eight numbers
+                array = np.pad(array[:, None].astype(np.int32), ((0, 0), (0, 7)), constant_values=77)
+            if layout.transposed and array.ndim == 3:
+                array = array.transpose(0, 2, 1)
+            content = idx_bytes(array)
+            path = tmp_path / subfolder / (name + ".gz" * compress)
+            path.write_bytes(gzip.compress(content) if compress else content)
+        return tmp_path
+
+    return write
