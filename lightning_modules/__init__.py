@@ -1,0 +1,19 @@
+"""Networks that compare two digits, as LightningModules for many seeds at once.
+
+Names are resolved on first use, so that a command can read its flags before torch is loaded.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lightning_modules.comparison import AuxiliaryLoss, Comparison, PlainCNN, WeightSharing
+
+__all__ = ["AuxiliaryLoss", "Comparison", "PlainCNN", "WeightSharing"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from lightning_modules import comparison
+
+    return getattr(comparison, name)

@@ -1,0 +1,291 @@
+"""The three ways to learn a comparison, as LightningModules that train R replicas at once.
+
+    pl.Trainer(max_epochs=25).fit(WeightSharing(), DigitPairs())
+
+A batch is ``(images, target, classes)``: images (N, 2R, 14, 14) in 0..255, target (N, R), 1 where the first
+digit is at most the second, classes (N, R, 2), the digits.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Self, cast
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import SGD, Optimizer
+
+from lightning_modules.metrics import ReplicaMean
+from lightning_modules.networks import Outputs, PaperCNN, PaperSiamese
+from lightning_modules.replicas import export_replica, initialise, reseed, with_replica_lr
+
+Batch = tuple[Tensor, Tensor, Tensor]
+PerReplica = float | Sequence[float]  # one number for all replicas, or one each
+
+
+class Comparison(pl.LightningModule, ABC):
+    """Steps, metrics and optimiser of every comparison; a subclass adds the network and the loss.
+
+    Logs ``loss`` and ``error`` (misclassified share of pairs), and ``digit_error`` where there are digit
+    heads, as ``train/...``, ``val/...`` and ``test/...``: the mean over replicas, once an epoch. `figures`
+    gives each replica's own.
+    """
+
+    has_digit_heads = False
+
+    def __init__(self, network: nn.Module, seed: int | Sequence[int], lr: PerReplica) -> None:
+        """Initialise each replica from its seed.
+
+        Args:
+            network: R replicas.
+            seed: R seeds (a single number: one replica).
+            lr: Learning rate.
+
+        Raises:
+            ValueError: An argument is out of range.
+        """
+        super().__init__()
+        self.network = network
+        self.seeds = as_list(seed)
+        self.lr = per_replica("lr", lr, len(self.seeds), positive=True)
+        initialise(network, self.seeds)
+        names = ["loss", "error"] + ["digit_error"] * self.has_digit_heads
+        self.metrics = nn.ModuleDict(
+            {
+                f"{stage}/{name}": ReplicaMean(len(self.seeds))
+                for stage in ("train", "val", "test")
+                for name in names
+            }
+        )
+
+    @abstractmethod
+    def loss(self, outputs: Outputs, target: Tensor, classes: Tensor) -> Tensor:
+        """What to minimise.
+
+        Args:
+            outputs: The network's answer to N pairs.
+            target: (N, R), 1 where first <= second.
+            classes: (N, R, 2), the digits.
+
+        Returns:
+            (N, R), the loss of each pair.
+        """
+
+    def forward(self, pairs: Tensor) -> Outputs:
+        """Compare the digits of pairs (N, 2R, 14, 14)."""
+        return self.network(pairs)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The sum of the replicas' mean losses: each one's gradient is what it would be alone."""
+        losses, _ = self._step("train", batch)
+        return losses.mean(0).sum()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count the errors of validation pairs."""
+        self._step("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Count the errors of test pairs; return their logits (N, R, 2), for callbacks to look at."""
+        return self._step("test", batch)[1]
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The probability that the first digit is at most the second, (N, R)."""
+        return self(batch[0]).pair.softmax(-1)[..., 1]
+
+    def configure_optimizers(self) -> Optimizer:
+        """SGD, each replica at its learning rate."""
+        return with_replica_lr(SGD, self.parameters(), self.lr)
+
+    def figures(self, stage: str) -> dict[str, Tensor]:
+        """Loss and errors of the stage's last epoch for every replica.
+
+        Args:
+            stage: "train", "val" or "test".
+
+        Returns:
+            Tag to (R,).
+        """
+        # view: torchmetrics makes a scalar of a single replica's figure
+        return {tag: metric.compute().view(-1) for tag, metric in self._metrics(stage).items()}
+
+    def replica(self, index: int) -> Self:
+        """Export one replica as an ordinary module with one network.
+
+        Args:
+            index: Which one, from 0.
+        """
+        own = {
+            name: value[index] if isinstance(value, list | tuple) else value
+            for name, value in self.hparams.items()
+        }
+        single = type(self)(**own)
+        state = export_replica(self.network.state_dict(), index, len(self.seeds))
+        single.network.load_state_dict(state)
+        return single
+
+    def on_train_epoch_start(self) -> None:
+        """Start the epoch's dropout streams and metrics."""
+        reseed(self.network, self.seeds, self.current_epoch, self.global_rank)
+        self._reset("train")
+
+    def on_validation_epoch_start(self) -> None:
+        """Start the metrics."""
+        self._reset("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Start the metrics."""
+        self._reset("test")
+
+    def on_train_epoch_end(self) -> None:
+        """Log the means over replicas."""
+        self._log("train")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over replicas."""
+        self._log("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the means over replicas."""
+        self._log("test")
+
+    def _step(self, stage: str, batch: Batch) -> tuple[Tensor, Tensor]:
+        images, target, classes = batch
+        outputs: Outputs = self(images)
+        losses = self.loss(outputs, target, classes)  # (N, R)
+        values = {"loss": losses.detach(), "error": outputs.pair.argmax(-1) != target}
+        if self.has_digit_heads and outputs.digits is not None:
+            values["digit_error"] = (outputs.digits.argmax(-1) != classes).float().mean(-1)
+        metrics = self._metrics(stage)
+        for name, value in values.items():
+            metrics[f"{stage}/{name}"].update(value)
+        return losses, outputs.pair
+
+    def _metrics(self, stage: str) -> dict[str, ReplicaMean]:
+        metrics = cast("dict[str, ReplicaMean]", dict(self.metrics.items()))
+        return {tag: metric for tag, metric in metrics.items() if tag.startswith(stage)}
+
+    def _reset(self, stage: str) -> None:
+        for metric in self._metrics(stage).values():
+            metric.reset()
+
+    def _log(self, stage: str) -> None:
+        self.log_dict({tag: value.mean() for tag, value in self.figures(stage).items()})
+
+
+class PlainCNN(Comparison):
+    """Both digits as two channels of one CNN (paper, section 1.2.1)."""
+
+    def __init__(self, seed: int | Sequence[int] = 0, lr: PerReplica = 0.05) -> None:
+        """Build one network a seed.
+
+        Args:
+            seed: R seeds (a single number: one replica).
+            lr: Learning rate.
+
+        Raises:
+            ValueError: An argument is out of range.
+        """
+        super().__init__(PaperCNN(len(as_list(seed))), seed, lr)
+        self.save_hyperparameters()
+
+    def loss(self, outputs: Outputs, target: Tensor, classes: Tensor) -> Tensor:
+        """Cross entropy of the comparison."""
+        return cross_entropy(outputs.pair, target)
+
+
+class WeightSharing(Comparison):
+    """One CNN for both digits, trained by the comparison alone (paper, section 1.2.2)."""
+
+    def __init__(self, seed: int | Sequence[int] = 0, lr: PerReplica = 0.1) -> None:
+        """Build one network a seed.
+
+        Args:
+            seed: R seeds (a single number: one replica).
+            lr: Learning rate.
+
+        Raises:
+            ValueError: An argument is out of range.
+        """
+        super().__init__(PaperSiamese(len(as_list(seed))), seed, lr)
+        self.save_hyperparameters()
+
+    def loss(self, outputs: Outputs, target: Tensor, classes: Tensor) -> Tensor:
+        """Cross entropy of the comparison."""
+        return cross_entropy(outputs.pair, target)
+
+
+class AuxiliaryLoss(Comparison):
+    """Weight sharing whose CNN is also told which digits it sees (paper, section 1.2.3)."""
+
+    has_digit_heads = True
+    alpha: Tensor  # (R,)
+    gamma: Tensor  # (R,)
+
+    def __init__(
+        self,
+        seed: int | Sequence[int] = 0,
+        lr: PerReplica = 0.1,
+        alpha: PerReplica = 1.0,
+        gamma: PerReplica = 1.0,
+    ) -> None:
+        """Build one network a seed.
+
+        Args:
+            seed: R seeds (a single number: one replica).
+            lr: Learning rate.
+            alpha: Weight of each of the two digit losses.
+            gamma: Weight of the comparison's loss.
+
+        Raises:
+            ValueError: An argument is out of range.
+        """
+        seeds = as_list(seed)
+        super().__init__(PaperSiamese(len(seeds)), seed, lr)
+        for name, weight in (("alpha", alpha), ("gamma", gamma)):
+            weights = torch.tensor(per_replica(name, weight, len(seeds)))
+            self.register_buffer(name, weights, persistent=False)
+        self.save_hyperparameters()
+
+    def loss(self, outputs: Outputs, target: Tensor, classes: Tensor) -> Tensor:
+        """``alpha * aux1 + alpha * aux2 + gamma * main``, cross entropies all."""
+        assert outputs.digits is not None
+        auxiliary = cross_entropy(outputs.digits, classes).sum(-1)
+        return self.alpha * auxiliary + self.gamma * cross_entropy(outputs.pair, target)
+
+
+def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross entropy of logits (N, ..., C) against targets (N, ...), element by element."""
+    features_first = logits.movedim(0, -1).flatten(0, -3)  # (K, C, N), as they lie in memory
+    losses = F.cross_entropy(features_first, target.movedim(0, -1).flatten(0, -2), reduction="none")  # (K, N)
+    return losses.t().view(target.shape)
+
+
+def as_list(seed: int | Sequence[int]) -> list[int]:
+    """The seeds of R replicas, one for a single number."""
+    return [seed] if isinstance(seed, int) else list(seed)
+
+
+def per_replica(name: str, value: PerReplica, replicas: int, positive: bool = False) -> list[float]:
+    """Spread a setting over R replicas.
+
+    Args:
+        name: What to call it in an error.
+        value: One number for all, or R numbers.
+        replicas: Number of replicas R.
+        positive: Whether 0 is out of range.
+
+    Returns:
+        R numbers.
+
+    Raises:
+        ValueError: There are not R of them, or one is out of range.
+    """
+    values = [float(value)] * replicas if isinstance(value, int | float) else [float(v) for v in value]
+    if len(values) != replicas:
+        raise ValueError(f"{name} must be one number or one for each of {replicas} seeds, got {len(values)}")
+    for number in values:
+        if not (number > 0 if positive else number >= 0) or number == float("inf"):
+            rule = "above 0" if positive else "at least 0"
+            raise ValueError(f"{name} must be {rule} and finite, got {number}")
+    return values

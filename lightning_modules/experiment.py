@@ -1,0 +1,144 @@
+"""An experiment: studies of one or several models, each with a run folder, and what a person gets of them.
+
+<log_dir>/<name>/results.json, results.png
+<log_dir>/<name>/<model>/            TensorBoard events, config.yaml, checkpoint.ckpt
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import pytorch_lightning as pl
+import yaml
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.accelerators import CPUAccelerator
+from rich.console import Console
+
+from lightning_modules.cli import CommandError
+from lightning_modules.figures import mistakes_figure, results_figure
+from lightning_modules.progress import StudyProgress
+from lightning_modules.protocol import Fit, Study, make_trainer, quiet, run_study
+from lightning_modules.recipes import MODULES
+from lightning_modules.results import PAPER_FIGURES, ModelRuns, results_table, write_results
+from lightning_modules.study_log import EpochFigures, StudyLog
+from lightning_modules.workers import available_cores
+
+
+@dataclass
+class Experiment:
+    """Which models to train, how, and where to put what comes out."""
+
+    models: Mapping[str, Mapping[str, float]]  # model to arguments of its module, alike for all runs
+    recipe: str
+    seeds: list[int]
+    data: Callable[..., pl.LightningDataModule]  # called with seeds
+    trainer: Mapping[str, Any]  # arguments of pl.Trainer, max_epochs among them
+    workers: int | None  # None: one a core
+    log_dir: Path
+    name: str | None  # None: a unique one
+    config: Mapping[str, Any]  # the settings as a person gave them
+    command: str
+    verbose: bool = False
+    finished: list[ModelRuns] = field(default_factory=list, init=False)
+    main_process: bool = field(default=True, init=False)  # the only one that writes and speaks
+
+    def run(self) -> None:
+        """Train and test all models; write and show the results, also of an interrupted experiment.
+
+        Raises:
+            CommandError: A setting is refused; nothing was written.
+            ValueError: Likewise.
+            OSError: The folder cannot be written, or the data cannot be read.
+        """
+        if not self.verbose:
+            quiet()
+        workers = self._choose_workers()
+        for model, settings in self.models.items():
+            MODULES[model](seed=self.seeds[0], **settings)  # refuses wrong values, as the next lines do
+        data = self.data(seed=self.seeds[0])
+        data.setup("fit")
+        data.train_dataloader()
+        self.folder = self._make_folder()
+        self.console = Console(quiet=not self.main_process)
+        epochs = self.trainer["max_epochs"] * len(self.seeds)
+        with StudyProgress(self.console, list(self.models), epochs) as progress:
+            for model, settings in self.models.items():
+                self._run_model(model, settings, workers, progress)
+        if self.main_process:
+            self._conclude()
+
+    def _choose_workers(self) -> int:
+        try:
+            trainer = make_trainer(self.trainer)
+        except (MisconfigurationException, ValueError, RuntimeError, TypeError) as error:
+            raise CommandError(str(error)) from error
+        self.main_process = trainer.is_global_zero
+        ours = isinstance(trainer.accelerator, CPUAccelerator) and trainer.world_size == 1
+        if self.workers is not None and self.workers < 1:
+            raise CommandError(f"workers must be at least 1, got {self.workers}")
+        if not ours and (self.workers or 1) > 1:
+            raise CommandError(
+                f"workers must be 1 where Lightning runs the processes or an accelerator, got {self.workers}"
+            )
+        return min(self.workers or available_cores(), len(self.seeds)) if ours else 1
+
+    def _make_folder(self) -> Path:
+        name = self.name or f"{datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}"
+        if Path(name).name != name:
+            raise CommandError(f"name must be a plain folder name, got {name!r}")
+        folder = self.log_dir / name
+        if self.main_process:
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError as error:
+                raise CommandError(f"{folder} exists; choose another name or remove it") from error
+        return folder
+
+    def _run_model(
+        self, model: str, settings: Mapping[str, float], workers: int, progress: StudyProgress
+    ) -> None:
+        study = Study(
+            module=MODULES[model],
+            settings=[{"seed": seed, **settings} for seed in self.seeds],
+            data=self.data,
+            trainer=self.trainer,
+            checkpoint=self.folder / model / "checkpoint.ckpt",
+            verbose=self.verbose,
+        )
+        if not self.main_process:
+            run_study(study, workers, lambda first, figures: None)
+            return
+        study.checkpoint.parent.mkdir()
+        log = StudyLog(study.checkpoint.parent, len(self.seeds))
+        config = dict(self.config) | {"model": model, **settings, "max_epochs": self.trainer["max_epochs"]}
+        (study.checkpoint.parent / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+        def on_epoch(first: int, figures: EpochFigures) -> None:
+            log.add(first, figures)
+            progress.add(model, figures)
+
+        fit = run_study(study, workers, on_epoch)
+        self.finished.append(ModelRuns(model, self.recipe, fit.runs))
+        write_results(self.folder / "results.json", self.finished, self.command, self.config)
+        self._log_results(log, fit, settings)
+
+    def _log_results(self, log: StudyLog, fit: Fit, settings: Mapping[str, float]) -> None:
+        results = self.finished[-1]
+        summary = results.summary()
+        val_errors = [run.val_error for run in fit.runs if run.val_error is not None]
+        hparams = {"model": results.model, "recipe": self.recipe, "runs": len(fit.runs)}
+        hparams |= {name: settings.get(name, 0.0) for name in ("lr", "alpha", "gamma")}
+        hparams |= {name: self.config[name] for name in ("max_epochs", "batch_size", "train_pairs")}
+        metrics = {"hp/test_error": summary["test_error_mean"]}
+        metrics["hp/val_error"] = sum(val_errors) / len(val_errors) if val_errors else float("nan")
+        log.finish(hparams, metrics, {"test/mistakes": mistakes_figure(fit.mistakes)})
+
+    def _conclude(self) -> None:
+        errors = {result.model: [run.test_error for run in result.runs] for result in self.finished}
+        results_figure(errors, PAPER_FIGURES, self.command).savefig(self.folder / "results.png", dpi=130)
+        self.console.print(results_table(self.finished, PAPER_FIGURES))
+        self.console.print(f"{self.folder}: results.json, results.png, and a run folder a model")
+        self.console.print(f"tensorboard --logdir {self.log_dir}")

@@ -1,0 +1,92 @@
+"""Pictures: pairs of digits with captions, and the runs of each model beside the paper's."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from lightning_modules.callbacks import Mistake
+
+if TYPE_CHECKING:
+    from lightning_modules.results import PaperFigure
+
+COLUMNS = 6
+
+
+def pairs_figure(images: Sequence[NDArray[np.float32]], captions: Sequence[str]) -> Figure:
+    """Show pairs of digits.
+
+    Args:
+        images: Pairs, each (2, 14, 14) in 0..255.
+        captions: What to write above each.
+
+    Returns:
+        The figure, six pairs a row.
+    """
+    rows = max(1, -(-len(images) // COLUMNS))
+    figure = Figure(figsize=(1.9 * COLUMNS, 1.45 * rows), layout="constrained")
+    axes = figure.subplots(rows, COLUMNS, squeeze=False).flat
+    for axis in axes:
+        axis.axis("off")
+    gap = np.full((14, 1), 128.0)  # a grey line between the two digits
+    for axis, pair, caption in zip(axes, images, captions, strict=False):
+        first, second = pair
+        axis.imshow(np.hstack([first, gap, second]), cmap="gray", vmin=0, vmax=255)
+        axis.set_title(caption, fontsize=8)
+    return figure
+
+
+def mistakes_figure(mistakes: Sequence[Mistake]) -> Figure:
+    """Show pairs that were got wrong, with the right answer and the net's.
+
+    Args:
+        mistakes: The pairs.
+
+    Returns:
+        The figure.
+    """
+    return pairs_figure([mistake.images for mistake in mistakes], [_caption(m) for m in mistakes])
+
+
+def results_figure(
+    errors: Mapping[str, Sequence[float]], paper: Mapping[str, "PaperFigure"], title: str
+) -> Figure:
+    """Show the test error of every run, its mean and standard deviation, and the paper's beside it.
+
+    Args:
+        errors: Model to the runs' test errors, as shares.
+        paper: Model to the paper's figures.
+        title: What to write above.
+
+    Returns:
+        The figure.
+    """
+    figure = Figure(figsize=(1.5 + 1.8 * len(errors), 4.2), layout="constrained")
+    axis = figure.subplots()
+    for x, (model, shares) in enumerate(errors.items()):
+        percent = 100 * np.array(shares)
+        spread = percent.std(ddof=1) if len(percent) > 1 else 0.0
+        jitter = np.linspace(-0.08, 0.08, len(percent)) if len(percent) > 1 else np.zeros(1)
+        theirs = 100 * np.array([paper[model].test_mean, paper[model].test_std])
+        dots = axis.plot(x - 0.12 + jitter, percent, "o", color="C0", alpha=0.35)
+        ours = axis.errorbar(x - 0.12, percent.mean(), spread, fmt="_", ms=22, color="C0", capsize=4)
+        figure15 = axis.errorbar(x + 0.22, theirs[0], theirs[1], fmt="D", color="C1", capsize=4)
+    labels = ["a run", f"ours: mean ± std, n = {len(percent)}", "paper: mean ± std, n = 15"]
+    axis.legend([dots[0], ours, figure15], labels, fontsize=8)
+    axis.set_xticks(range(len(errors)), list(errors))
+    axis.set_xlim(-0.6, len(errors) - 0.4)
+    axis.set_ylim(bottom=0)
+    axis.set_ylabel("test error, %")
+    axis.grid(axis="y", alpha=0.3)
+    axis.set_title(title, fontsize=10)
+    return figure
+
+
+def _caption(mistake: Mistake) -> str:
+    first, second = mistake.classes
+    right = "≤" if first <= second else ">"
+    said = "≤" if mistake.probability > 0.5 else ">"
+    certainty = max(mistake.probability, 1 - mistake.probability)
+    return f"is {first} {right} {second}, says {said} ({certainty:.0%})"

@@ -1,0 +1,31 @@
+"""Per-replica means, summed over batches and processes."""
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+
+class ReplicaMean(Metric):
+    """Mean over pairs, one for each replica (torchmetrics' own means know a single scalar)."""
+
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, replicas: int) -> None:
+        """Start at nothing.
+
+        Args:
+            replicas: Number of replicas R.
+        """
+        super().__init__()
+        self.add_state("total", torch.zeros(replicas), dist_reduce_fx="sum")
+        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, values: Tensor) -> None:
+        """Add the values (N, R) of N pairs."""
+        self.total += values.sum(0)
+        self.count += len(values)
+
+    def compute(self) -> Tensor:
+        """The mean of each replica, (R,)."""
+        return self.total / self.count

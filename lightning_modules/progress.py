@@ -1,0 +1,65 @@
+"""One progress bar over all trainings of an experiment."""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from lightning_modules.study_log import EpochFigures
+
+# A network that passes both digits through its CNN costs about twice the plain one; for the time left.
+COST = {"cnn": 1.0, "weight_sharing": 2.0, "auxiliary": 2.0}
+
+
+class StudyProgress:
+    """Says which model trains, how far it is, how good it is, and how long all of it will take."""
+
+    def __init__(self, console: Console, models: Sequence[str], epochs: int) -> None:
+        """Set the length.
+
+        Args:
+            console: Where to draw.
+            models: The models, in order.
+            epochs: Epochs of one model, summed over its runs.
+        """
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        total = sum(COST[model] for model in models) * epochs
+        self.task = self.progress.add_task("starting", total=total)
+
+    def add(self, model: str, figures: EpochFigures) -> None:
+        """Advance by one epoch of some replicas.
+
+        Args:
+            model: Their model.
+            figures: Their figures.
+        """
+        tag = "val/error" if "val/error" in figures.values else "train/error"
+        errors = figures.values[tag]
+        text = f"{model}: epoch {figures.epoch + 1}, {tag} {100 * sum(errors) / len(errors):.1f} %"
+        self.progress.update(self.task, description=text, advance=COST[model] * len(errors))
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()

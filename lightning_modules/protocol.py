@@ -1,0 +1,171 @@
+"""How a study is done: fit R replicas, test each once, in one program or in one process a core."""
+
+import logging
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from lightning_modules.callbacks import CollectMistakes, Mistake, ReportEpochs
+from lightning_modules.checkpoints import join_checkpoints
+from lightning_modules.comparison import Comparison
+from lightning_modules.results import Run
+from lightning_modules.study_log import EpochFigures
+from lightning_modules.workers import run_jobs
+
+CHUNK = 8  # replicas of one program on a CPU core: from about 15 on its caches overflow
+
+
+@dataclass(frozen=True)
+class Study:
+    """R trainings of one model, as a worker process needs them."""
+
+    module: Callable[..., Comparison]
+    settings: Sequence[Mapping[str, float]]  # a replica's arguments of `module`, its seed among them
+    data: Callable[..., pl.LightningDataModule]  # called with the replicas' seeds
+    trainer: Mapping[str, Any]  # arguments of pl.Trainer
+    checkpoint: Path  # file to write
+    verbose: bool = False
+
+    def columns(self) -> dict[str, list[float]]:
+        """The settings of all replicas, by name."""
+        return {name: [setting[name] for setting in self.settings] for name in self.settings[0]}
+
+    def chunks(self, workers: int) -> list["Study"]:
+        """Divide the replicas evenly, into programs of at most `CHUNK`, as many for each worker.
+
+        Args:
+            workers: Number of worker processes.
+        """
+        total = len(self.settings)
+        count = min(total, workers * -(-total // (workers * CHUNK)))
+        bounds = [total * i // count for i in range(count + 1)]
+        return [
+            replace(
+                self,
+                settings=self.settings[start:stop],
+                checkpoint=self.checkpoint.with_suffix(f".{start}.part"),
+            )
+            for start, stop in pairwise(bounds)
+        ]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What comes out of a study."""
+
+    runs: list[Run]
+    mistakes: list[Mistake]  # of the first replica
+
+
+def run_study(study: Study, workers: int, on_epoch: Callable[[int, EpochFigures], None]) -> Fit:
+    """Fit and test all replicas.
+
+    Args:
+        study: The study.
+        workers: Processes to use, one thread each; 1 runs everything here, as accelerators and Lightning's
+            distributed strategies need it.
+        on_epoch: Called with the number of the first replica and the figures of each epoch of a program.
+
+    Returns:
+        Figures of all replicas, in order.
+
+    Raises:
+        WorkerError: A worker process died.
+        ValueError: The data or settings are refused.
+    """
+    if workers == 1:
+        try:
+            return fit(study, partial(on_epoch, 0))
+        except SystemExit as stop:  # Lightning's answer to Ctrl-C
+            raise KeyboardInterrupt from stop
+    chunks = study.chunks(workers)
+    firsts = [sum(len(chunk.settings) for chunk in chunks[:number]) for number in range(len(chunks))]
+    fits = run_jobs(
+        [partial(fit, chunk) for chunk in chunks],
+        workers,
+        lambda number, figures: on_epoch(firsts[number], figures),
+    )
+    join_checkpoints([chunk.checkpoint for chunk in chunks], study.checkpoint)
+    return Fit([run for part in fits for run in part.runs], fits[0].mistakes)
+
+
+def fit(study: Study, report: Callable[[EpochFigures], None]) -> Fit:
+    """Fit and test all replicas in one program.
+
+    Args:
+        study: The study.
+        report: Called with the figures of each epoch.
+
+    Returns:
+        Figures of all replicas, in order.
+
+    Raises:
+        ValueError: The data or settings are refused.
+    """
+    if not study.verbose:
+        quiet()
+    columns = study.columns()
+    module = study.module(**columns)
+    data = study.data(seed=columns["seed"])
+    mistakes = CollectMistakes()
+    trainer = make_trainer(study.trainer, [ReportEpochs(report), mistakes])
+    trainer.fit(module, data)
+    trainer.save_checkpoint(study.checkpoint, weights_only=True)
+    val_error = module.figures("val")["val/error"].tolist() if trainer.enable_validation else None
+    train = _test(trainer, module, data.train_dataloader())
+    test = _test(trainer, module, data.test_dataloader())
+    digits = test.get("test/digit_error")
+    runs = [
+        Run(
+            seed=int(setting["seed"]),
+            train_error=train["test/error"][k],
+            val_error=val_error[k] if val_error else None,
+            test_error=test["test/error"][k],
+            test_digit_error=digits[k] if digits else None,
+        )
+        for k, setting in enumerate(study.settings)
+    ]
+    return Fit(runs, mistakes.mistakes)
+
+
+def make_trainer(arguments: Mapping[str, Any], callbacks: list[pl.Callback] | None = None) -> pl.Trainer:
+    """A Trainer without what a study does itself: curves, checkpoint and progress are of all its replicas.
+
+    Args:
+        arguments: Arguments of pl.Trainer.
+        callbacks: Its callbacks.
+
+    Returns:
+        The Trainer.
+
+    Raises:
+        MisconfigurationException: Lightning refuses an argument.
+        ValueError: Likewise.
+    """
+    return pl.Trainer(
+        **arguments,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+
+
+def quiet() -> None:
+    """Silence what libraries say to the console while all is well."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric|torch")
+
+
+def _test(trainer: pl.Trainer, module: Comparison, loader: Any) -> dict[str, list[float]]:
+    trainer.test(module, loader, verbose=False)
+    return {tag: value.tolist() for tag, value in module.figures("test").items()}

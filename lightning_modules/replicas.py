@@ -1,0 +1,132 @@
+"""What makes one network R trainings: a seed, a learning rate and an exit for each replica.
+
+Every parameter and statistic of a network has R equal blocks along its first dimension (layers.py); replica r
+is the r-th block of each.
+"""
+
+import math
+import random
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.optim import Optimizer
+
+from lightning_modules.layers import Dropout, Linear
+
+State = dict[str, Tensor]
+
+
+def stream(seed: int, purpose: str) -> int:
+    """The seed of one purpose's random stream: hashed, so that streams of neighbouring seeds are unrelated.
+
+    Args:
+        seed: Seed of the replica.
+        purpose: What the stream is for.
+
+    Returns:
+        A seed for `torch.Generator.manual_seed`.
+    """
+    return random.Random(f"{purpose} {seed}").getrandbits(63)
+
+
+def initialise(network: nn.Module, seeds: Sequence[int]) -> None:
+    """Draw torch's default initialisation, U(-1/sqrt(fan_in), 1/sqrt(fan_in)), for each replica by its seed.
+
+    Args:
+        network: R replicas; its convolutions and linear layers are set.
+        seeds: R seeds.
+    """
+    generators = [Generator().manual_seed(stream(seed, "initialisation")) for seed in seeds]
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | Linear):
+            bound = 1 / math.sqrt(layer.weight[0].numel())
+            for parameter in (layer.weight, layer.bias):
+                assert parameter is not None
+                for block, generator in zip(parameter.detach().chunk(len(seeds)), generators, strict=True):
+                    block.uniform_(-bound, bound, generator=generator)
+
+
+def reseed(network: nn.Module, seeds: Sequence[int], epoch: int, rank: int = 0) -> None:
+    """Start the dropout streams of one epoch: a function of seed and epoch, so that nothing need be saved.
+
+    Args:
+        network: R replicas; its dropout layers are set.
+        seeds: R seeds.
+        epoch: Number of the epoch.
+        rank: Number of this process: each drops otherwise.
+    """
+    layers = [layer for layer in network.modules() if isinstance(layer, Dropout)]
+    for number, layer in enumerate(layers):
+        for seed, generator in zip(seeds, layer.generators, strict=True):
+            generator.manual_seed(stream(seed, f"dropout {number} {epoch} {rank}"))
+
+
+def with_replica_lr(
+    optimizer: Callable[..., Optimizer], parameters: Iterable[Tensor], lr: Sequence[float], **options: Any
+) -> Optimizer:
+    """Make any torch optimiser train each replica at a learning rate of its own.
+
+    Every optimiser's update is proportional to its learning rate. So the optimiser runs at the largest rate,
+    and after each step the update of replica r is scaled by lr[r] / max(lr). (Scaling the gradient would not
+    do: Adam is blind to it, and weight decay and momentum would see other numbers.) Schedules act on the
+    largest rate, and so on all in proportion.
+
+    Args:
+        optimizer: The optimiser's class.
+        parameters: Parameters of R replicas.
+        lr: R learning rates, all positive.
+        **options: Other arguments of the optimiser.
+
+    Returns:
+        The optimiser.
+    """
+    parameters = list(parameters)
+    instance = optimizer(parameters, lr=max(lr), **options)
+    if len(set(lr)) == 1:
+        return instance
+    factor = parameters[0].new_tensor([rate / max(lr) for rate in lr]).unsqueeze(1)  # (R, 1)
+    before: list[Tensor] = []
+
+    def remember(*_: Any) -> None:
+        before[:] = [p.detach().clone().view(len(lr), -1) for p in parameters]
+
+    def scale(*_: Any) -> None:
+        for old, parameter in zip(before, parameters, strict=True):
+            new = parameter.detach().view(len(lr), -1)
+            new.copy_(old.lerp(new, factor))
+
+    instance.register_step_pre_hook(remember)
+    instance.register_step_post_hook(scale)
+    return instance
+
+
+def export_replica(state: State, index: int, replicas: int) -> State:
+    """Take one replica out of R.
+
+    Args:
+        state: The state_dict of R replicas.
+        index: Which one, from 0.
+        replicas: Their number R.
+
+    Returns:
+        The state_dict of the ordinary net.
+    """
+    return {name: t if t.dim() == 0 else t.chunk(replicas)[index].clone() for name, t in state.items()}
+
+
+def join_replicas(states: Sequence[State]) -> State:
+    """Put replicas that were trained apart into one net.
+
+    Args:
+        states: state_dicts of one network with any numbers of replicas.
+
+    Returns:
+        The state_dict of all their replicas, in order.
+    """
+    first, *_ = states
+    return {
+        name: value if value.dim() == 0 else torch.cat([state[name] for state in states])
+        for name, value in first.items()
+    }

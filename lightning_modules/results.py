@@ -1,0 +1,128 @@
+"""The results of a study: rows, summary, results.json, and the table beside the paper's."""
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+PACKAGES = ("torch", "pytorch-lightning", "torchmetrics", "tensorboard", "numpy", "digit-duel")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Figures of one training.
+
+    Errors are shares in [0, 1], of the final weights in evaluation mode.
+    """
+
+    seed: int
+    train_error: float
+    test_error: float
+    val_error: float | None = None  # None without validation data
+    test_digit_error: float | None = None  # None without digit heads
+
+
+@dataclass(frozen=True)
+class PaperFigure:
+    """What the paper reports of one model: errors as shares, None where it gives no deviation."""
+
+    train_mean: float
+    train_std: float | None
+    test_mean: float
+    test_std: float | None
+
+
+# Figure 1.5, 15 runs each.
+PAPER_FIGURES: Mapping[str, PaperFigure] = {
+    "cnn": PaperFigure(6.67e-4, 1.01e-3, 1.70e-1, 1.63e-2),
+    "weight_sharing": PaperFigure(2.60e-3, 1.85e-3, 1.23e-1, 1.30e-2),
+    "auxiliary": PaperFigure(1.84e-2, 1.13e-2, 1.52e-1, 8.98e-3),
+}
+
+
+@dataclass(frozen=True)
+class ModelRuns:
+    """All runs of one model."""
+
+    model: str
+    recipe: str
+    runs: Sequence[Run]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a run; what a model has not (digit heads) or was not asked for has no key."""
+        return [
+            {"model": self.model, "recipe": self.recipe, "replica": number}
+            | {name: value for name, value in asdict(run).items() if value is not None}
+            for number, run in enumerate(self.runs)
+        ]
+
+    def summary(self) -> dict[str, Any]:
+        """Mean and standard deviation (n - 1) over the runs; None where one run has no deviation."""
+        summary: dict[str, Any] = {"model": self.model, "recipe": self.recipe}
+        for name in ("test_error", "train_error"):
+            values = [getattr(run, name) for run in self.runs]
+            summary[f"{name}_mean"] = mean(values)
+            summary[f"{name}_std"] = stdev(values) if len(values) > 1 else None
+        return summary | {"n": len(self.runs)}
+
+
+def write_results(path: Path, models: Sequence[ModelRuns], command: str, config: Mapping[str, Any]) -> None:
+    """Write results.json, whole or not at all.
+
+    Args:
+        path: The file.
+        models: What is finished so far.
+        command: The command line.
+        config: All its settings.
+    """
+    results = {
+        "command": command,
+        "config": dict(config),
+        "seeds": [run.seed for run in models[0].runs],
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "summary": [model.summary() for model in models],
+        "rows": [row for model in models for row in model.rows()],
+    }
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(results, indent=1) + "\n")
+    temporary.replace(path)
+
+
+def results_table(models: Sequence[ModelRuns], paper: Mapping[str, PaperFigure]) -> Table:
+    """Our figures beside the paper's.
+
+    Args:
+        models: What is finished.
+        paper: Model to the paper's figures.
+
+    Returns:
+        A table for the console.
+    """
+    table = Table(
+        title="error in %, mean ± std over n runs", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
+    )
+    table.add_column("model", no_wrap=True)
+    for column in ("train", "test", "n", "paper: train", "paper: test"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for model in models:
+        ours, theirs = model.summary(), paper[model.model]
+        table.add_row(
+            model.model,
+            _percent(ours["train_error_mean"], ours["train_error_std"]),
+            _percent(ours["test_error_mean"], ours["test_error_std"]),
+            str(ours["n"]),
+            _percent(theirs.train_mean, theirs.train_std),
+            _percent(theirs.test_mean, theirs.test_std),
+        )
+    return table
+
+
+def _percent(average: float, deviation: float | None) -> str:
+    return f"{100 * average:.2f}" + ("" if deviation is None else f" ± {100 * deviation:.2f}")

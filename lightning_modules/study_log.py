@@ -1,0 +1,92 @@
+"""One TensorBoard run for R replicas: TensorBoard does not aggregate runs, so we write mean and band.
+
+Tags are ``val/error`` (mean over replicas), ``val/error_low`` and ``val/error_high`` (mean -+ one standard
+deviation), and so on; x is the optimiser step. A custom-scalars layout shows them as bands. Both halves of
+the project log through this, whatever trains the replicas.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams as hparams_summaries
+
+
+@dataclass(frozen=True)
+class EpochFigures:
+    """Figures of one epoch."""
+
+    epoch: int
+    step: int  # optimiser steps so far
+    values: dict[str, list[float]]  # tag to one value a replica
+
+
+class StudyLog:
+    """Gathers the figures of replicas that may train in several processes, and logs each whole epoch."""
+
+    def __init__(self, folder: Path, replicas: int) -> None:
+        """Open the event file.
+
+        Args:
+            folder: Where to write.
+            replicas: Number of replicas to wait for.
+        """
+        self.writer = SummaryWriter(str(folder))
+        self.replicas = replicas
+        self.epochs: dict[int, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+        self.has_layout = False
+        self.step = 0
+
+    def add(self, first: int, figures: EpochFigures) -> None:
+        """Take in the figures of some replicas; log the epoch once all have reported.
+
+        Args:
+            first: Number of the first of these replicas.
+            figures: Their figures.
+        """
+        epoch = self.epochs[figures.epoch]
+        for tag, values in figures.values.items():
+            epoch[tag].update(enumerate(values, first))
+        if all(len(values) == self.replicas for values in epoch.values()):
+            self._log(self.epochs.pop(figures.epoch), figures.step)
+
+    def finish(
+        self, hparams: Mapping[str, Any], metrics: Mapping[str, float], figures: Mapping[str, Figure]
+    ) -> None:
+        """Log what is known at the end, once, and close.
+
+        Args:
+            hparams: Hyperparameters, the same keys in every run (else the dashboard shows the first run's).
+            metrics: Final metrics, the same keys in every run.
+            figures: Tag to picture.
+        """
+        for tag, figure in figures.items():
+            self.writer.add_figure(tag, figure, self.step)
+        # Not add_hparams: that makes a run of its own below this one.
+        for summary in hparams_summaries(dict(hparams), dict(metrics)):
+            self.writer._get_file_writer().add_summary(summary)
+        for tag, value in metrics.items():
+            self.writer.add_scalar(tag, value, self.step)
+        self.writer.close()
+
+    def _log(self, epoch: Mapping[str, Mapping[int, float]], step: int) -> None:
+        self.step = step
+        if not self.has_layout:
+            self._add_layout(list(epoch))
+        for tag, values in epoch.items():
+            deviation, average = torch.std_mean(
+                torch.tensor(list(values.values())), correction=int(self.replicas > 1)
+            )
+            scalars = {tag: average, f"{tag}_low": average - deviation, f"{tag}_high": average + deviation}
+            for name, value in scalars.items():
+                self.writer.add_scalar(name, value.item(), step)
+
+    def _add_layout(self, tags: list[str]) -> None:
+        charts = {tag: ["Margin", [tag, f"{tag}_low", f"{tag}_high"]] for tag in tags}
+        self.writer.add_custom_scalars({"mean and standard deviation": charts})
+        self.has_layout = True

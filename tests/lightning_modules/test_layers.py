@@ -1,0 +1,112 @@
+"""Layers with a replica dimension against torch's own, replica by replica."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from lightning_modules.layers import BatchNorm1d, Dropout, Linear, conv2d
+
+sizes = st.integers(1, 6)
+
+
+@settings(deadline=None, max_examples=40)
+@given(replicas=sizes, batch=sizes, inputs=sizes, outputs=sizes)
+def test_linear_is_torchs_linear_for_every_replica(
+    replicas: int, batch: int, inputs: int, outputs: int
+) -> None:
+    ours = Linear(inputs, outputs, replicas).double()
+    for parameter in ours.parameters():
+        nn.init.normal_(parameter)
+    x = torch.randn(batch, replicas * inputs, dtype=torch.float64)
+    y = ours(x).unflatten(1, (replicas, outputs))
+    for r in range(replicas):
+        block = slice(r * outputs, (r + 1) * outputs)
+        theirs = nn.functional.linear(
+            x.view(batch, replicas, inputs)[:, r], ours.weight[block], ours.bias[block]
+        )
+        torch.testing.assert_close(y[:, r], theirs, rtol=0, atol=1e-12)
+
+
+@settings(deadline=None, max_examples=20)
+@given(replicas=sizes, inputs=sizes, outputs=sizes)
+def test_convolution_is_torchs_convolution_for_every_replica(
+    replicas: int, inputs: int, outputs: int
+) -> None:
+    ours = conv2d(inputs, outputs, 3, replicas).double()
+    x = torch.randn(2, replicas * inputs, 5, 5, dtype=torch.float64)
+    for r, y in enumerate(ours(x).chunk(replicas, 1)):
+        alone = nn.Conv2d(inputs, outputs, 3).double()
+        alone.load_state_dict({k: v.chunk(replicas)[r] for k, v in ours.state_dict().items()})
+        torch.testing.assert_close(y, alone(x.chunk(replicas, 1)[r]), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_batch_normalisation_is_torchs_whatever_lies_first_in_memory(train: bool) -> None:
+    ours, theirs = BatchNorm1d(6).double().train(train), nn.BatchNorm1d(6).double().train(train)
+    x = torch.randn(9, 6, dtype=torch.float64) * 3 + 1
+    for _ in range(3):
+        expected = theirs(x)
+        torch.testing.assert_close(ours(x.t().contiguous().t()), expected, rtol=0, atol=1e-12)
+    for name, value in ours.state_dict().items():
+        torch.testing.assert_close(value, theirs.state_dict()[name], rtol=0, atol=1e-12)
+
+
+def seeded(p: float, seeds: list[int]) -> Dropout:
+    layer = Dropout(p, len(seeds))
+    for seed, generator in zip(seeds, layer.generators, strict=True):
+        generator.manual_seed(seed)
+    return layer
+
+
+def activations(replicas: int, channels_last: bool) -> Tensor:
+    x = torch.randn(7, replicas * 5, 4, 3)
+    return x.contiguous(memory_format=torch.channels_last) if channels_last else x
+
+
+@pytest.mark.parametrize("shape", [(1000, 300), (100, 30, 10, 10)])
+@pytest.mark.parametrize("p", [0.2, 0.3, 0.5])
+def test_dropout_drops_at_its_rate_and_keeps_the_mean(p: float, shape: tuple[int, ...]) -> None:
+    y = seeded(p, [0, 1, 2])(torch.ones(shape))
+    dropped = (y == 0).float()
+    assert dropped.mean().item() == pytest.approx(p, abs=5 * (p * (1 - p) / y.numel()) ** 0.5)
+    assert y.mean().item() == pytest.approx(1, abs=0.01)
+    kept = y[y != 0].unique()
+    threshold = round(p * 65536)
+    assert kept.tolist() == [pytest.approx(65536 / (65536 - threshold))]
+
+
+def test_dropouts_masks_are_independent_between_replicas_features_and_calls() -> None:
+    layer = seeded(0.5, [0, 1])
+    first, second = (layer(torch.ones(400, 200)) != 0).float(), (layer(torch.ones(400, 200)) != 0).float()
+    for a, b in (
+        (first[:, :100], first[:, 100:]),
+        (first, second),
+        (first[:, :-1], first[:, 1:]),
+        (first[:-1], first[1:]),
+    ):
+        correlation = torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1]
+        assert abs(correlation) < 5 / a.numel() ** 0.5
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_replica_drops_what_its_seed_drops_alone(channels_last: bool) -> None:
+    x = activations(3, channels_last)
+    together = seeded(0.3, [4, 5, 6])(x)
+    alone = seeded(0.3, [5])(x[:, 5:10])
+    assert torch.equal(together[:, 5:10], alone)
+    assert together.is_contiguous(memory_format=torch.channels_last) == channels_last
+
+
+def test_dropouts_gradient_passes_where_values_passed() -> None:
+    x = activations(2, True).requires_grad_()
+    y = seeded(0.3, [1, 2])(x)
+    y.sum().backward()
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad * x, y)
+
+
+def test_dropout_does_nothing_in_evaluation() -> None:
+    x = activations(2, True)
+    assert seeded(0.5, [1, 2]).eval()(x) is x
