@@ -1,0 +1,186 @@
+"""A module: a piece of a net that computes its output going forward and passes gradients going backward.
+
+A net is a chain of functions y = f(x; w) that ends in one number, the loss L. Training needs the derivative
+of L by every parameter w. The chain rule finds them all in one walk from the end to the start:
+
+    each module is given  dL/dy, the gradient of the loss by its output,
+    it adds               dL/dw = dL/dy dy/dw  to the gradient of its parameters,
+    and it returns        dL/dx = dL/dy dy/dx, which is the dL/dy of the module before it.
+
+Autograd records the forward pass and derives this walk by itself. Here each module spells it out: `forward`
+remembers what the derivatives need, `backward` uses it. So ``backward`` follows the latest ``forward``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from scratch_framework.parameter import Parameter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from torch import Tensor
+
+    from scratch_framework.aliases import State
+
+
+class Module:
+    """Base of all layers and nets.
+
+    A subclass writes `forward` and `backward`. Parameters and modules that it keeps as attributes are found
+    by themselves, in the order in which they were set.
+    """
+
+    training = True  # Dropout acts while training only
+    _memory: Tensor | None = None
+    _output: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the output and `remember` what `backward` needs."""
+        raise NotImplementedError(f"{type(self).__name__} defines no forward")
+
+    def backward(self, grad_output: Tensor) -> Tensor:
+        """Add dL/dw to each parameter's gradient, given dL/dy.
+
+        Args:
+            grad_output: dL/dy, of the shape of the latest output.
+
+        Returns:
+            dL/dx, of the shape of the latest input.
+        """
+        raise NotImplementedError(f"{type(self).__name__} defines no backward")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Call `forward`."""
+        return self.forward(x)
+
+    def remember(self, memory: Tensor, output: Tensor) -> Tensor:
+        """Keep a tensor from `forward` for `backward`.
+
+        Args:
+            memory: What the derivative is computed from.
+            output: The module's output; `recall` holds the gradient against its shape and dtype.
+
+        Returns:
+            The output, so that ``forward`` can end with this call.
+        """
+        if output.requires_grad:
+            raise ValueError(
+                f"{type(self).__name__}: the input must not require grad (gradients are computed here, not by"
+                " autograd): pass its detach()"
+            )
+        self._memory, self._output = memory, output
+        return output
+
+    def recall(self, grad_output: Tensor) -> Tensor:
+        """Give `backward` what `forward` kept, once the gradient is seen to fit.
+
+        Args:
+            grad_output: The gradient that ``backward`` was given.
+
+        Returns:
+            The tensor that `remember` kept.
+        """
+        name, output = type(self).__name__, self._output
+        if self._memory is None or output is None:
+            raise RuntimeError(f"{name}: backward before forward; there is no output to differentiate")
+        if grad_output.shape != output.shape:
+            raise ValueError(
+                f"{name}: grad_output must have the output's shape {tuple(output.shape)},"
+                f" got {tuple(grad_output.shape)}"
+            )
+        if grad_output.dtype != output.dtype:
+            raise ValueError(
+                f"{name}: grad_output must have the output's dtype {output.dtype}, got {grad_output.dtype}"
+            )
+        return self._memory
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Modules directly inside this one, by name."""
+        return ((name, value) for name, value in vars(self).items() if isinstance(value, Module))
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all inside it."""
+        yield self
+        for _, child in self.named_children():
+            yield from child.modules()
+
+    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
+        """Parameters by torch's names, such as ``0.weight``.
+
+        Args:
+            prefix: Name of this module inside a larger one.
+
+        Yields:
+            Name and parameter.
+        """
+        start = f"{prefix}." if prefix else ""
+        for name, value in vars(self).items():
+            if isinstance(value, Parameter):
+                yield start + name, value
+        for name, child in self.named_children():
+            yield from child.named_parameters(start + name)
+
+    def parameters(self) -> Iterator[Parameter]:
+        """All parameters, those of inner modules included."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def param(self) -> list[tuple[Tensor, Tensor]]:
+        """The course's view of the parameters: pairs of value and gradient."""
+        return [(parameter.value, parameter.grad) for parameter in self.parameters()]
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for parameter in self.parameters():
+            parameter.zero_grad()
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training, or with False to evaluation.
+
+        Args:
+            mode: Whether to train.
+
+        Returns:
+            The module itself.
+        """
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Switch to evaluation: Dropout lets everything through."""
+        return self.train(False)
+
+    def state_dict(self) -> State:
+        """Values of all parameters by name: the parameters' own tensors, not copies, as in torch."""
+        return {name: parameter.value for name, parameter in self.named_parameters()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
+        """Copy values into the parameters; nothing is copied unless all of them fit.
+
+        Args:
+            state_dict: Values by name, from a module of the same structure, ours or torch.nn's.
+        """
+        own = self.state_dict()
+        if missing := [name for name in own if name not in state_dict]:
+            raise ValueError(f"state_dict must hold every parameter, missing: {', '.join(missing)}")
+        if unexpected := [name for name in state_dict if name not in own]:
+            raise ValueError(f"state_dict must hold nothing but parameters, got: {', '.join(unexpected)}")
+        for name, value in own.items():
+            if state_dict[name].shape != value.shape:
+                raise ValueError(
+                    f"state_dict: {name} must have shape {tuple(value.shape)},"
+                    f" got {tuple(state_dict[name].shape)}"
+                )
+        for name, value in own.items():
+            value.copy_(state_dict[name].detach())
+
+    def extra_repr(self) -> str:
+        """The arguments to print between the brackets."""
+        return ""
+
+    def __repr__(self) -> str:
+        inner = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
+        body = "".join(f"\n  {line}" for line in inner) + "\n" if inner else self.extra_repr()
+        return f"{type(self).__name__}({body})"

@@ -1,0 +1,47 @@
+"""Dropout: its rate, its scale, its mask on the way back, and torch's very draws."""
+
+import pytest
+import torch
+from scratch_twins import assert_same, draw
+from torch import Generator, nn
+
+from scratch_framework import Dropout
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.8])
+def test_dropout_drops_its_share_and_scales_the_rest(p: float) -> None:
+    count = 100_000
+    y = Dropout(p, Generator().manual_seed(0))(torch.ones(count, dtype=torch.float64))
+    kept = y[y != 0]
+    assert abs(len(kept) / count - (1 - p)) < 5 * (p * (1 - p) / count) ** 0.5
+    assert_same(kept, torch.full_like(kept, 1 / (1 - p)))
+
+
+def test_the_gradient_passes_through_the_mask_of_the_forward_pass() -> None:
+    layer = Dropout(0.4, Generator().manual_seed(0))
+    x, grad = draw(50, 20), draw(50, 20, seed=1)
+    mask = layer(x) / x
+    assert_same(layer.backward(grad), grad * mask)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
+def test_dropout_draws_what_torch_draws_from_the_same_seed(p: float) -> None:
+    x = draw(40, 30)
+    torch.manual_seed(3)
+    theirs = nn.Dropout(p)(x)
+    torch.manual_seed(3)
+    assert_same(Dropout(p)(x), theirs)
+
+
+def test_evaluation_lets_everything_through_both_ways() -> None:
+    layer = Dropout(0.9).eval()
+    x, grad = draw(5, 3), draw(5, 3, seed=1)
+    assert torch.equal(layer(x), x)
+    layer.train()  # the way back belongs to the forward pass, not to the mode of the moment
+    assert torch.equal(layer.backward(grad), grad)
+
+
+def test_a_generator_repeats_the_draws() -> None:
+    x = draw(30, 30)
+    first, second = (Dropout(0.5, Generator().manual_seed(7))(x) for _ in range(2))
+    assert torch.equal(first, second)

@@ -1,0 +1,174 @@
+"""Misuse: every mistake gets one line that names the argument, the rule and the value."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+import scratch_framework as sf
+from scratch_framework import init
+
+
+def weights(*shape: int, replicas: int | None = None) -> list[sf.Parameter]:
+    return [sf.Parameter(torch.zeros(shape), replicas)]
+
+
+def optimizer() -> sf.SGD:
+    return sf.SGD(weights(2))
+
+
+def after_forward(module: sf.Module) -> sf.Module:
+    module(torch.ones(5, 3))
+    return module
+
+
+def after_loss(criterion: sf.Criterion) -> sf.Criterion:
+    criterion(torch.ones(5, 3), torch.ones(5, 3))
+    return criterion
+
+
+X, LEAF = torch.ones(5, 3), torch.ones(5, 3, requires_grad=True)
+SHARED = sf.ReLU()
+
+VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
+    # Shapes
+    (lambda: sf.Linear(2, 4)(X), "input must have shape (..., 2) for a weight of shape (4, 2), got (5, 3)"),
+    (lambda: sf.Linear(2, 4)(torch.tensor(1.0)), "shape (..., 2) for a weight of shape (4, 2), got ()"),
+    (
+        lambda: sf.Linear(3, 4, replicas=2)(torch.ones(6, 5, 3)),
+        "shape (2, N, 3) or (N, 3) for a weight of shape (2, 4, 3), got (6, 5, 3)",
+    ),
+    (lambda: sf.Linear(3, 4, replicas=2)(torch.ones(3)), "shape (2, N, 3) or (N, 3)"),
+    (lambda: after_forward(sf.Linear(3, 4)).backward(X), "the output's shape (5, 4), got (5, 3)"),
+    (lambda: after_forward(sf.Tanh()).backward(X[:1]), "the output's shape (5, 3), got (1, 3)"),
+    (lambda: sf.MSELoss()(X, X[:, 0]), "MSELoss: the target must have shape (5, 3), got (5,)"),
+    (lambda: sf.MSELoss()(X, X[:, :1]), "the target must have shape (5, 3), got (5, 1)"),
+    (lambda: sf.BCEWithLogitsLoss()(X, X.T), "shape (5, 3), got (3, 5)"),
+    (lambda: sf.CrossEntropyLoss()(X, torch.zeros(4).long()), "the target must have shape (5,), got (4,)"),
+    (lambda: sf.CrossEntropyLoss()(X[0], torch.tensor(1)), "the scores must have shape (N, C), got (3,)"),
+    (lambda: sf.CrossEntropyLoss(replicas=5)(X, torch.zeros(5).long()), "shape (5, N, C), got (5, 3)"),
+    (lambda: sf.MSELoss(replicas=2)(X, X), "the prediction must have shape (2, N, ...), got (5, 3)"),
+    (lambda: sf.MSELoss()(X[:0], X[:0]), "at least one number, got shape (0, 3)"),
+    (lambda: after_loss(sf.MSELoss()).backward(X), "the loss's shape (), got (5, 3)"),
+    (lambda: init.xavier_normal_(torch.ones(3)), "a weight must have shape (..., out, in), got (3,)"),
+    # Types
+    (lambda: sf.Linear(3, 4)(X.double()), "dtype torch.float32, got torch.float64"),
+    (lambda: after_forward(sf.ReLU()).backward(X.double()), "dtype torch.float32, got torch.float64"),
+    (lambda: sf.MSELoss()(X, X.double()), "dtype torch.float32, got torch.float64"),
+    (lambda: sf.BCEWithLogitsLoss()(X, X.long()), "dtype torch.float32, got torch.int64"),
+    (lambda: sf.MSELoss()(X.long(), X.long()), "must hold floating-point numbers, got torch.int64"),
+    (lambda: sf.CrossEntropyLoss()(X, X), "the target must hold classes as integers, got torch.float32"),
+    (lambda: sf.CrossEntropyLoss()(X, torch.tensor([0, 1, 2, 3, 0])), "must lie in 0..2, got 3"),
+    (lambda: sf.CrossEntropyLoss()(X, torch.tensor([0, 1, 2, -1, 0])), "must lie in 0..2, got -1"),
+    # Autograd
+    (lambda: sf.Linear(3, 4)(LEAF), "Linear: the input must not require grad"),
+    (lambda: sf.Sequential(sf.Dropout().eval())(LEAF), "Dropout: the input must not require grad"),
+    (lambda: sf.MSELoss()(LEAF, X), "MSELoss: prediction and target must not require grad"),
+    (lambda: sf.Parameter(LEAF), "value must not require grad"),
+    # Arguments of layers and losses
+    (lambda: sf.Linear(0, 4), "in_features must be at least 1, got 0"),
+    (lambda: sf.Linear(3, -1), "out_features must be at least 1, got -1"),
+    (lambda: sf.Linear(3, 4, replicas=0), "replicas must be at least 1, got 0"),
+    (lambda: sf.Sequential(), "Sequential must hold at least one module, got none"),
+    (lambda: sf.Sequential(sf.Linear(1, 1), sf.Tanh), "must hold modules, got <class"),  # type: ignore[arg-type]
+    (lambda: sf.Sequential(SHARED, sf.Sequential(SHARED)), "every module once, got this ReLU() twice"),
+    (lambda: sf.Dropout(1.5), "p must lie in [0, 1], got 1.5"),
+    (lambda: sf.Dropout(-0.1), "p must lie in [0, 1], got -0.1"),
+    (lambda: sf.MSELoss("average"), "reduction must be one of mean, sum, none, got 'average'"),
+    (lambda: sf.BCEWithLogitsLoss(replicas=0), "replicas must be at least 1, got 0"),
+    (lambda: sf.CrossEntropyLoss(label_smoothing=2), "label_smoothing must lie in [0, 1], got 2"),
+    # Arguments of optimisers
+    (lambda: sf.SGD([]), "params must hold at least one parameter, got none"),
+    (lambda: sf.SGD(sf.Sequential(sf.Tanh())), "(model.parameters()), got Tanh()"),  # type: ignore[arg-type]
+    (lambda: sf.SGD(weights(2), lr=-0.1), "lr must be at least 0, got -0.1"),
+    (lambda: sf.SGD(weights(2), lr=float("nan")), "lr must be at least 0, got nan"),
+    (lambda: sf.Adam(weights(2), weight_decay=-1), "weight_decay must be at least 0, got -1"),
+    (lambda: sf.SGD(weights(2, replicas=2), lr=torch.tensor([1, -1])), "for every replica, got [1, -1]"),
+    (lambda: sf.SGD(weights(2, replicas=2), lr=torch.ones(3)), "got shape (3,) for 2 replicas"),
+    (lambda: sf.SGD(weights(2), lr=torch.ones(2)), "got shape (2,) for no replicas"),
+    (lambda: sf.SGD(weights(2), momentum=-1), "momentum must be at least 0, got -1"),
+    (lambda: sf.SGD(weights(2), nesterov=True), "nesterov needs momentum above 0"),
+    (
+        lambda: sf.SGD(weights(2), momentum=0.9, dampening=0.1, nesterov=True),
+        "nesterov needs momentum above 0",
+    ),
+    (lambda: sf.Adam(weights(2), betas=(1.0, 0.9)), "betas[0] must lie in [0, 1), got 1.0"),
+    (lambda: sf.AdamW(weights(2), betas=(0.9, -0.1)), "betas[1] must lie in [0, 1), got -0.1"),
+    (lambda: sf.Adam(weights(2), eps=-1e-8), "eps must be at least 0, got -1e-08"),
+    # Arguments of schedules
+    (lambda: sf.StepLR(optimizer(), 0), "step_size must be at least 1, got 0"),
+    (lambda: sf.CosineAnnealingLR(optimizer(), 0), "T_max must be at least 1, got 0"),
+    (lambda: sf.OneCycleLR(optimizer(), 0.1), "total_steps, or epochs and steps_per_epoch, must be given"),
+    (lambda: sf.OneCycleLR(optimizer(), 0.1, 0), "total_steps must be at least 1, got 0"),
+    (
+        lambda: sf.OneCycleLR(optimizer(), 0.1, epochs=1, steps_per_epoch=0),
+        "steps_per_epoch must be at least 1",
+    ),
+    (lambda: sf.OneCycleLR(optimizer(), -1, 9), "max_lr must be at least 0, got -1"),
+    (lambda: sf.OneCycleLR(optimizer(), 0.1, 9, pct_start=1.1), "pct_start must lie in [0, 1], got 1.1"),
+    (
+        lambda: sf.OneCycleLR(optimizer(), 0.1, 9, anneal_strategy="sin"),
+        "must be one of cos, linear, got 'sin'",
+    ),
+    (lambda: sf.OneCycleLR(optimizer(), 0.1, 9, div_factor=0), "div_factor must be above 0, got 0"),
+    # Initialisation
+    (
+        lambda: init.calculate_gain("swish"),
+        "nonlinearity must be one of linear, sigmoid, tanh, relu, leaky_relu",
+    ),
+    (lambda: init.kaiming_normal_(X, mode="fan"), "mode must be one of fan_in, fan_out, got 'fan'"),
+    (lambda: init.paper_(X, None, "sigmoid"), "nonlinearity must be one of tanh, relu, got 'sigmoid'"),
+    # States
+    (lambda: sf.Linear(3, 4).load_state_dict({"weight": X}), "missing: bias"),
+    (
+        lambda: sf.Linear(3, 5, bias=False).load_state_dict({"weight": X, "bias": X, "b": X}),
+        "nothing but parameters, got: bias, b",
+    ),
+    (
+        lambda: sf.Linear(3, 4, bias=False).load_state_dict({"weight": X}),
+        "weight must have shape (4, 3), got (5, 3)",
+    ),
+    (lambda: sf.stack_states([]), "at least one state_dict, got none"),
+    (lambda: sf.stack_states([{"a": X}, {"b": X}]), "the same names, got ['a'] and ['b']"),
+    (lambda: sf.stack_states([{"a": X}, {"a": X.T}]), "a must have one shape, got (5, 3) and (3, 5)"),
+    (lambda: sf.replica_state({"a": X}, 5), "replica must lie in 0..4, got 5 for a"),
+]
+
+RUNTIME_ERRORS: list[Callable[[], Any]] = [
+    lambda: sf.Linear(3, 4).backward(X),
+    lambda: sf.Sequential(sf.Linear(3, 3), sf.ReLU()).backward(X),
+    lambda: sf.Dropout().backward(X),
+    lambda: sf.MSELoss().backward(),
+    lambda: sf.CrossEntropyLoss().backward(),
+]
+
+UNWRITTEN: list[Callable[[], Any]] = [
+    lambda: sf.Module()(X),
+    lambda: sf.Module().backward(X),
+    lambda: sf.Criterion()(X, X),
+    lambda: sf.Criterion().backward(),
+    lambda: sf.Optimizer(weights(2), 0.1, 0).step(),
+    lambda: sf.Optimizer(weights(2), 0.1, 0).set_momentum(0.9),
+    lambda: sf.LRScheduler(optimizer()),
+]
+
+
+@pytest.mark.parametrize(("mistake", "message"), VALUE_ERRORS, ids=[message for _, message in VALUE_ERRORS])
+def test_a_mistake_is_named_in_one_line(mistake: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        mistake()
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("mistake", RUNTIME_ERRORS)
+def test_backward_before_forward_is_refused(mistake: Callable[[], Any]) -> None:
+    with pytest.raises(RuntimeError, match="backward before forward"):
+        mistake()
+
+
+@pytest.mark.parametrize("mistake", UNWRITTEN)
+def test_a_base_class_says_what_its_subclass_must_define(mistake: Callable[[], Any]) -> None:
+    with pytest.raises(NotImplementedError, match=r"defines no|has no"):
+        mistake()
