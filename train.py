@@ -10,6 +10,7 @@ Command lines:
 
 from __future__ import annotations
 
+import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -115,7 +116,7 @@ def train(
         log_dir=Path(log_dir),
         name=name,
         config=config,
-        command=f"train.py {' '.join(sys.argv[1:])}".strip(),
+        command=shlex.join(["python", "train.py", *sys.argv[1:]]),
         verbose=verbose,
     ).run()
 

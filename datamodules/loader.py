@@ -81,14 +81,16 @@ class PairLoader:
     def __iter__(self) -> Iterator[Batch]:
         """Serve the batches of one epoch."""
         pairs = self.pairs
-        if self.shuffle_seeds is not None:  # once an epoch: then a step slices
+        # What can be done once an epoch is: then a step slices, and looks up its images.
+        if self.shuffle_seeds is not None:
             orders = [epoch_order(len(pairs), seed, self.epoch) for seed in self.shuffle_seeds]
             pairs = pairs.take(torch.stack(orders, 1).to(pairs.index.device))
+        target, classes = pairs.target.long(), pairs.classes.long()
         for start, stop in self.bounds:
             index = pairs.index[start:stop]  # (B, R, 2)
             images = self.digits.images.index_select(0, index.flatten())  # (B * R * 2, 14, 14)
             yield (
                 images.view(stop - start, 2 * index.shape[1], *images.shape[1:]),  # (B, 2R, 14, 14)
-                pairs.target[start:stop].long(),
-                pairs.classes[start:stop].long(),
+                target[start:stop],
+                classes[start:stop],
             )

@@ -35,7 +35,7 @@ class ReportEpochs(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Collect training and validation figures; validation has run by now."""
         assert isinstance(pl_module, Comparison)
-        figures = pl_module.figures("train") | (pl_module.figures("val") if trainer.enable_validation else {})
+        figures = pl_module.figures("train") | pl_module.figures("val")
         values = {tag: value.tolist() for tag, value in figures.items()}
         self.report(EpochFigures(trainer.current_epoch, trainer.global_step, values))
 

@@ -55,12 +55,13 @@ def _parser(command: Callable[..., None], prog: str) -> ArgumentParser:
 
 def _one_line(error: ArgumentError) -> str:
     text = " ".join(str(error).split())
-    text = re.sub(r'^Parser key "([^"]+)":', r"--\1:", text)
-    text = re.sub(r"Does not validate .*? - Expected", "Expected", text)
-    text = re.sub(
-        r" - Expected a <class 'NoneType'>(?: Given value type: \S+)? Given value:", ". Got value:", text
-    )
-    return re.sub(r"an? (?:<class '(\w+)'>|typing\.)", r"\1", text)
+    # jsonargparse: Parser key "lr": ... Expected a <class 'float'> [- ...] ... value: x
+    pattern = r'Parser key "(.+?)": .*?Expected an? (.+?)(?:\.| -) .*?value: (?!type)(.*)'
+    if wrong := re.fullmatch(pattern, text):
+        name, expected, value = wrong.groups()
+        expected = re.sub(r"<class '(\w+)'>|typing\.", r"\1", expected)
+        return f"--{name}: expected {expected}, got {value}"
+    return re.sub(r'^Parser key "(.+?)":', r"--\1:", text)
 
 
 def _fail(prog: str, message: str, code: int) -> Any:

@@ -98,7 +98,7 @@ class Comparison(pl.LightningModule, ABC):
         return with_replica_lr(SGD, self.parameters(), self.lr)
 
     def figures(self, stage: str) -> dict[str, Tensor]:
-        """Loss and errors of the stage's last epoch for every replica.
+        """Loss and errors of the stage's last epoch for every replica; nothing if it had no pairs.
 
         Args:
             stage: "train", "val" or "test".
@@ -107,7 +107,11 @@ class Comparison(pl.LightningModule, ABC):
             Tag to (R,).
         """
         # view: torchmetrics makes a scalar of a single replica's figure
-        return {tag: metric.compute().view(-1) for tag, metric in self._metrics(stage).items()}
+        return {
+            tag: metric.compute().view(-1)
+            for tag, metric in self._metrics(stage).items()
+            if metric.update_called
+        }
 
     def replica(self, index: int) -> Self:
         """Export one replica as an ordinary module with one network.

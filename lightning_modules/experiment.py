@@ -87,7 +87,7 @@ class Experiment:
 
     def _make_folder(self) -> Path:
         name = self.name or f"{datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}"
-        if Path(name).name != name:
+        if Path(name).name != name or name in ("", ".."):
             raise CommandError(f"name must be a plain folder name, got {name!r}")
         folder = self.log_dir / name
         if self.main_process:
@@ -100,21 +100,22 @@ class Experiment:
     def _run_model(
         self, model: str, settings: Mapping[str, float], workers: int, progress: StudyProgress
     ) -> None:
+        folder = self.folder / model
         study = Study(
             module=MODULES[model],
             settings=[{"seed": seed, **settings} for seed in self.seeds],
             data=self.data,
             trainer=self.trainer,
-            checkpoint=self.folder / model / "checkpoint.ckpt",
+            checkpoint=folder / "checkpoint.ckpt",
             verbose=self.verbose,
         )
         if not self.main_process:
             run_study(study, workers, lambda first, figures: None)
             return
-        study.checkpoint.parent.mkdir()
-        log = StudyLog(study.checkpoint.parent, len(self.seeds))
+        folder.mkdir()
+        log = StudyLog(folder, len(self.seeds))
         config = dict(self.config) | {"model": model, **settings, "max_epochs": self.trainer["max_epochs"]}
-        (study.checkpoint.parent / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
 
         def on_epoch(first: int, figures: EpochFigures) -> None:
             log.add(first, figures)

@@ -26,8 +26,8 @@ def pairs_figure(images: Sequence[NDArray[np.float32]], captions: Sequence[str])
         The figure, six pairs a row.
     """
     rows = max(1, -(-len(images) // COLUMNS))
-    figure = Figure(figsize=(1.9 * COLUMNS, 1.45 * rows), layout="constrained")
-    axes = figure.subplots(rows, COLUMNS, squeeze=False).flat
+    figure = Figure(figsize=(1.9 * COLUMNS, 1.25 * rows), layout="constrained")
+    axes = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
     for axis in axes:
         axis.axis("off")
     gap = np.full((14, 1), 128.0)  # a grey line between the two digits
@@ -73,6 +73,8 @@ def results_figure(
         dots = axis.plot(x - 0.12 + jitter, percent, "o", color="C0", alpha=0.35)
         ours = axis.errorbar(x - 0.12, percent.mean(), spread, fmt="_", ms=22, color="C0", capsize=4)
         figure15 = axis.errorbar(x + 0.22, theirs[0], theirs[1], fmt="D", color="C1", capsize=4)
+        for position, average in ((x - 0.12, percent.mean()), (x + 0.22, theirs[0])):
+            axis.annotate(f"{average:.1f}", (position, average), (13, -4), textcoords="offset points")
     labels = ["a run", f"ours: mean ± std, n = {len(percent)}", "paper: mean ± std, n = 15"]
     axis.legend([dots[0], ours, figure15], labels, fontsize=8)
     axis.set_xticks(range(len(errors)), list(errors))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from torch import Tensor
 
 from lightning_modules.callbacks import CollectMistakes, Mistake, ReportEpochs
 from lightning_modules.checkpoints import join_checkpoints
@@ -29,7 +30,7 @@ class Study:
     settings: Sequence[Mapping[str, float]]  # a replica's arguments of `module`, its seed among them
     data: Callable[..., pl.LightningDataModule]  # called with the replicas' seeds
     trainer: Mapping[str, Any]  # arguments of pl.Trainer
-    checkpoint: Path  # file to write
+    checkpoint: Path | None = None  # file to write
     verbose: bool = False
 
     def columns(self) -> dict[str, list[float]]:
@@ -49,7 +50,7 @@ class Study:
             replace(
                 self,
                 settings=self.settings[start:stop],
-                checkpoint=self.checkpoint.with_suffix(f".{start}.part"),
+                checkpoint=self.checkpoint and self.checkpoint.with_suffix(f".{start}.part"),
             )
             for start, stop in pairwise(bounds)
         ]
@@ -91,7 +92,8 @@ def run_study(study: Study, workers: int, on_epoch: Callable[[int, EpochFigures]
         workers,
         lambda number, figures: on_epoch(firsts[number], figures),
     )
-    join_checkpoints([chunk.checkpoint for chunk in chunks], study.checkpoint)
+    if study.checkpoint:
+        join_checkpoints([chunk.checkpoint for chunk in chunks if chunk.checkpoint], study.checkpoint)
     return Fit([run for part in fits for run in part.runs], fits[0].mistakes)
 
 
@@ -116,18 +118,18 @@ def fit(study: Study, report: Callable[[EpochFigures], None]) -> Fit:
     mistakes = CollectMistakes()
     trainer = make_trainer(study.trainer, [ReportEpochs(report), mistakes])
     trainer.fit(module, data)
-    trainer.save_checkpoint(study.checkpoint, weights_only=True)
-    val_error = module.figures("val")["val/error"].tolist() if trainer.enable_validation else None
+    if study.checkpoint:
+        trainer.save_checkpoint(study.checkpoint, weights_only=True)
+    val = _as_lists(module.figures("val"))
     train = _test(trainer, module, data.train_dataloader())
     test = _test(trainer, module, data.test_dataloader())
-    digits = test.get("test/digit_error")
     runs = [
         Run(
             seed=int(setting["seed"]),
             train_error=train["test/error"][k],
-            val_error=val_error[k] if val_error else None,
             test_error=test["test/error"][k],
-            test_digit_error=digits[k] if digits else None,
+            val_error=val["val/error"][k] if val else None,
+            test_digit_error=test["test/digit_error"][k] if module.has_digit_heads else None,
         )
         for k, setting in enumerate(study.settings)
     ]
@@ -168,4 +170,8 @@ def quiet() -> None:
 
 def _test(trainer: pl.Trainer, module: Comparison, loader: Any) -> dict[str, list[float]]:
     trainer.test(module, loader, verbose=False)
-    return {tag: value.tolist() for tag, value in module.figures("test").items()}
+    return _as_lists(module.figures("test"))
+
+
+def _as_lists(figures: Mapping[str, Tensor]) -> dict[str, list[float]]:
+    return {tag: value.tolist() for tag, value in figures.items()}

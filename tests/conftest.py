@@ -43,7 +43,9 @@ def write_dataset(tmp_path: Path, real_digits: dict[str, np.ndarray]) -> WriteDa
 
     def write(layout: Layout = LAYOUTS[0], subfolder: str = "", compress: bool = False) -> Path:
         (tmp_path / subfolder).mkdir(parents=True, exist_ok=True)
-        arrays = [real_digits[f"{split}_{kind}"] for split in ("train", "test") for kind in ("images", "labels")]
+        arrays = [
+            real_digits[f"{split}_{kind}"] for split in ("train", "test") for kind in ("images", "labels")
+        ]
         for name, array in zip(layout.names, arrays, strict=True):
             if name.endswith("idx2-int"):  # QMNIST: the class among eight numbers
                 array = np.pad(array[:, None].astype(np.int32), ((0, 0), (0, 7)), constant_values=77)

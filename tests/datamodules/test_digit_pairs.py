@@ -1,5 +1,7 @@
 """The LightningDataModule."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -46,7 +48,7 @@ def test_without_validation_pairs_there_is_no_validation_loader() -> None:
         ({"seed": [3, -2]}, "seed must be at least 0, got -2"),
     ],
 )
-def test_arguments_out_of_range_are_named(arguments: dict[str, int], message: str) -> None:
+def test_arguments_out_of_range_are_named(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DigitPairs(**arguments)
 

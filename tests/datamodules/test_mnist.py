@@ -39,7 +39,9 @@ def test_the_embedded_digits_have_mnists_counts_and_mean() -> None:
     assert train.images.double().mean().item() == pytest.approx(33.3184, abs=1e-4)
 
 
-def test_sums_of_blocks_are_four_times_the_courses_average_pooling(real_digits: dict[str, np.ndarray]) -> None:
+def test_sums_of_blocks_are_four_times_the_courses_average_pooling(
+    real_digits: dict[str, np.ndarray],
+) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (50, 28, 28), dtype=np.uint8)
     for images in (real_digits["train_images"], noise):
         pooled = torch.nn.functional.avg_pool2d(torch.from_numpy(images).float(), 2)
@@ -91,7 +93,11 @@ IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = LAYOUTS[0].names
         (rewrite(IMAGES, lambda b: b[:4] + b"\xff" * 12 + b[16:]), IMAGES, "announces"),
         (rewrite(IMAGES, lambda b: b[:11] + b"\x0e" + b[12:15] + b"\x38" + b[16:]), IMAGES, "28 x 28"),
         (rewrite(IMAGES, lambda b: b[:4] + b"\0\0\0\1" + b[8 : 16 + 784]), IMAGES, "at least 2"),
-        (lambda folder: (folder / LABELS).write_bytes((folder / IMAGES).read_bytes()), LABELS, "one dimension"),
+        (
+            lambda folder: (folder / LABELS).write_bytes((folder / IMAGES).read_bytes()),
+            LABELS,
+            "one dimension",
+        ),
         (
             lambda folder: (folder / IMAGES).rename(folder / f"{IMAGES}.gz"),
             f"{IMAGES}.gz",

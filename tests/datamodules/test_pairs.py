@@ -79,7 +79,9 @@ def test_pairs_are_labelled_and_reordered_together() -> None:
     for replica in range(2):
         rows = order[:, replica]
         assert torch.equal(shuffled.index[:, replica], pairs.index[rows, replica])
-        assert torch.equal(shuffled.classes[:, replica].long(), digits.labels[shuffled.index[:, replica].long()])
+        assert torch.equal(
+            shuffled.classes[:, replica].long(), digits.labels[shuffled.index[:, replica].long()]
+        )
         assert torch.equal(shuffled.target[:, replica], pairs.target[rows, replica])
 
 

@@ -1,0 +1,88 @@
+"""Commands: flags from a signature, one line for what is wrong."""
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from lightning_modules import cli
+
+Color = Literal["red", "blue"]
+
+
+def paint(
+    color: Color = "red", coats: int = 1, thickness: float | None = None, verbose: bool = False
+) -> None:
+    """Paint a wall.
+
+    Args:
+        color: Which colour.
+        coats: How often.
+        thickness: In millimetres.
+        verbose: Whether to chat.
+    """
+    if coats < 1:
+        raise ValueError(f"coats must be at least 1,\n got {coats}")
+    if coats == 99:
+        raise KeyboardInterrupt
+    print(color, coats, thickness, verbose)
+
+
+def test_flags_and_files_reach_the_function_with_their_types(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    config = tmp_path / "paint.yaml"
+    config.write_text("coats: 3\nthickness: 0.5\n")
+    cli.run(paint, "paint", ["--config", str(config), "--color=blue", "--coats", "2"])
+    assert capsys.readouterr().out == "blue 2 0.5 False\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--coat", "2"], "unrecognized arguments: --coat 2"),
+        (["more"], "unrecognized arguments: more"),
+        (["--coats", "x"], "--coats: expected int, got x"),
+        (["--coats", "2.5"], "--coats: expected int, got 2.5"),
+        (["--coats"], "argument --coats: expected one argument"),
+        (["--thickness", "thin"], "--thickness: expected float, got thin"),
+        (["--color", "green"], "--color: expected Literal['red', 'blue'], got green"),
+        (["--coats", "0"], "coats must be at least 1, got 0"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_exit_code_2(
+    args: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.run(paint, "paint", args)
+    assert caught.value.code == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("paint: error: ")
+    assert output.err.count("\n") == 1
+    assert message in output.err
+
+
+def test_ctrl_c_is_one_line_and_exit_code_130(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.run(paint, "paint", ["--coats", "99"])
+    assert caught.value.code == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_verbose_shows_the_traceback() -> None:
+    with pytest.raises(ValueError, match="coats"):
+        cli.run(paint, "paint", ["--coats", "0", "-v"])
+
+
+@pytest.mark.parametrize("content", ["coats: [1, 2\n", "colour: red\n", "coats: many\n"])
+def test_a_wrong_config_file_is_one_line(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "wrong.yaml"
+    config.write_text(content)
+    with pytest.raises(SystemExit) as caught:
+        cli.run(paint, "paint", ["--config", str(config)])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1

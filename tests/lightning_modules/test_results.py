@@ -1,0 +1,59 @@
+"""Rows, summaries and the table."""
+
+import json
+from io import StringIO
+from pathlib import Path
+from statistics import stdev
+
+import pytest
+from rich.console import Console
+
+from lightning_modules.results import PAPER_FIGURES, ModelRuns, Run, results_table, write_results
+
+RUNS = [Run(3, 0.01, 0.12, 0.11), Run(4, 0.02, 0.16, 0.13)]
+
+
+def test_a_summary_is_mean_and_sample_deviation_over_the_runs() -> None:
+    summary = ModelRuns("cnn", "paper", RUNS).summary()
+    assert summary["test_error_mean"] == pytest.approx(0.14)
+    assert summary["test_error_std"] == pytest.approx(stdev([0.12, 0.16]))
+    assert summary["train_error_mean"] == pytest.approx(0.015)
+    assert summary["n"] == 2
+
+
+def test_one_run_has_no_deviation() -> None:
+    assert ModelRuns("cnn", "paper", RUNS[:1]).summary()["test_error_std"] is None
+
+
+def test_a_row_has_a_digit_error_only_where_there_are_digit_heads() -> None:
+    with_heads = ModelRuns("auxiliary", "paper", [Run(0, 0.0, 0.03, 0.04, 0.02)])
+    assert with_heads.rows()[0]["test_digit_error"] == 0.02
+    assert "test_digit_error" not in ModelRuns("cnn", "paper", RUNS).rows()[0]
+
+
+def test_results_json_holds_rows_summary_command_seeds_and_versions(tmp_path: Path) -> None:
+    write_results(tmp_path / "results.json", [ModelRuns("cnn", "paper", RUNS)], "train.py", {"runs": 2})
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["rows"][1] == {
+        "model": "cnn",
+        "recipe": "paper",
+        "replica": 1,
+        "seed": 4,
+        "train_error": 0.02,
+        "val_error": 0.13,
+        "test_error": 0.16,
+    }
+    assert results["seeds"] == [3, 4]
+    assert results["command"] == "train.py"
+    assert {"python", "torch", "pytorch-lightning", "digit-duel"} <= results["versions"].keys()
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_the_table_fits_80_columns_with_nothing_cut() -> None:
+    models = [ModelRuns(model, "paper", RUNS) for model in PAPER_FIGURES]
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(results_table(models, PAPER_FIGURES))
+    text = console.export_text()
+    assert "…" not in text
+    for cell in ("14.00 ± 2.83", "17.00 ± 1.63", "weight_sharing", "1.84 ± 1.13"):
+        assert cell in text

@@ -1,0 +1,43 @@
+"""What TensorBoard is told: read back from the event file."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from lightning_modules.study_log import EpochFigures, StudyLog
+
+
+def events(folder: Path) -> Any:
+    accumulator = EventAccumulator(str(folder))
+    accumulator.Reload()
+    return accumulator
+
+
+def test_an_epoch_is_logged_once_all_replicas_have_reported(tmp_path: Path) -> None:
+    log = StudyLog(tmp_path, replicas=3)
+    log.add(0, EpochFigures(0, 20, {"val/error": [0.1, 0.2]}))
+    log.add(0, EpochFigures(1, 40, {"val/error": [0.2, 0.2]}))
+    log.add(2, EpochFigures(0, 20, {"val/error": [0.6]}))
+    log.finish({"lr": 0.1}, {"hp/test_error": 0.25}, {"test/mistakes": Figure()})
+    accumulator = events(tmp_path)
+    assert [(e.step, pytest.approx(0.3)) for e in accumulator.Scalars("val/error")] == [
+        (20, pytest.approx(0.3))
+    ]
+    deviation = 0.07**0.5
+    assert accumulator.Scalars("val/error_low")[0].value == pytest.approx(0.3 - deviation)
+    assert accumulator.Scalars("val/error_high")[0].value == pytest.approx(0.3 + deviation)
+    assert accumulator.Tags()["images"] == ["test/mistakes"]
+
+
+def test_hyperparameters_and_final_metrics_lie_in_the_same_single_event_file(tmp_path: Path) -> None:
+    log = StudyLog(tmp_path, replicas=1)
+    log.add(0, EpochFigures(0, 20, {"val/error": [0.1]}))
+    log.finish({"model": "cnn", "lr": 0.1}, {"hp/test_error": 0.25, "hp/val_error": 0.2}, {})
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
+    accumulator = events(tmp_path)
+    assert accumulator.Scalars("hp/test_error")[0].value == 0.25
+    plugins = accumulator.SummaryMetadata("_hparams_/session_start_info").plugin_data.plugin_name
+    assert plugins == "hparams"
