@@ -52,7 +52,11 @@ class DigitPairs(pl.LightningDataModule):
         ):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
-        seed = self.seeds
+        if max(self.seeds) >= 2**32:
+            raise ValueError(
+                f"seed must be below 2**32, all that torch's generators see, got {max(self.seeds)}"
+            )
+        seed = self.seeds  # for hparams, as plain numbers
         # Not into the logger: its seeds may lawfully differ from the module's, which Lightning refuses.
         self.save_hyperparameters(logger=False)
         self.batch_size, self.data_dir = batch_size, data_dir

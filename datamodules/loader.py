@@ -25,7 +25,7 @@ def epoch_order(pairs: int, seed: int, epoch: int) -> Tensor:
         (pairs,) int64, a permutation.
     """
     # Hashed, because the stream of the bare seed is taken: the pairs were drawn from it.
-    stream = random.Random(f"order {seed} {epoch}").getrandbits(63)
+    stream = random.Random(f"order {seed} {epoch}").getrandbits(32)  # torch's generators see no more
     return torch.randperm(pairs, generator=Generator().manual_seed(stream))
 
 

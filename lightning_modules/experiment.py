@@ -133,6 +133,8 @@ class Experiment:
         hparams = {"model": results.model, "recipe": self.recipe, "runs": len(fit.runs)}
         hparams |= {name: settings.get(name, 0.0) for name in ("lr", "alpha", "gamma")}
         hparams |= {name: self.config[name] for name in ("max_epochs", "batch_size", "train_pairs")}
+        tested = {"test/error": [run.test_error for run in fit.runs]}
+        log.add(0, EpochFigures(self.trainer["max_epochs"], log.step, tested))
         metrics = {"hp/test_error": summary["test_error_mean"]}
         metrics["hp/val_error"] = sum(val_errors) / len(val_errors) if val_errors else float("nan")
         log.finish(hparams, metrics, {"test/mistakes": mistakes_figure(fit.mistakes)})

@@ -81,7 +81,7 @@ class Dropout(nn.Module):
         """
         super().__init__()
         self.p, self.threshold = p, round(p * 2**16)
-        seeds = torch.randint(2**62, (replicas,)).tolist()
+        seeds = torch.randint(2**32, (replicas,)).tolist()
         self.generators = [Generator().manual_seed(seed) for seed in seeds]
 
     def forward(self, x: Tensor) -> Tensor:

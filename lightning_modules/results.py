@@ -67,9 +67,8 @@ class ModelRuns:
         """Mean and standard deviation (n - 1) over the runs; None where one run has no deviation."""
         summary: dict[str, Any] = {"model": self.model, "recipe": self.recipe}
         for name in ("test_error", "train_error"):
-            values = [getattr(run, name) for run in self.runs]
-            summary[f"{name}_mean"] = mean(values)
-            summary[f"{name}_std"] = stdev(values) if len(values) > 1 else None
+            average, deviation = spread([getattr(run, name) for run in self.runs])
+            summary |= {f"{name}_mean": average, f"{name}_std": deviation}
         return summary | {"n": len(self.runs)}
 
 
@@ -115,14 +114,20 @@ def results_table(models: Sequence[ModelRuns], paper: Mapping[str, PaperFigure])
         ours, theirs = model.summary(), paper[model.model]
         table.add_row(
             model.model,
-            _percent(ours["train_error_mean"], ours["train_error_std"]),
-            _percent(ours["test_error_mean"], ours["test_error_std"]),
+            percent(ours["train_error_mean"], ours["train_error_std"]),
+            percent(ours["test_error_mean"], ours["test_error_std"]),
             str(ours["n"]),
-            _percent(theirs.train_mean, theirs.train_std),
-            _percent(theirs.test_mean, theirs.test_std),
+            percent(theirs.train_mean, theirs.train_std),
+            percent(theirs.test_mean, theirs.test_std),
         )
     return table
 
 
-def _percent(average: float, deviation: float | None) -> str:
+def spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and standard deviation (n - 1); None where one value has no deviation."""
+    return mean(values), stdev(values) if len(values) > 1 else None
+
+
+def percent(average: float, deviation: float | None) -> str:
+    """Mean and deviation of shares, in percent, for a table."""
     return f"{100 * average:.2f}" + ("" if deviation is None else f" ± {100 * deviation:.2f}")

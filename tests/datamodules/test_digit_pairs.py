@@ -46,6 +46,7 @@ def test_without_validation_pairs_there_is_no_validation_loader() -> None:
         ({"batch_size": 1}, "batch_size must be at least 2, got 1"),
         ({"seed": []}, "the number of seeds must be at least 1, got 0"),
         ({"seed": [3, -2]}, "seed must be at least 0, got -2"),
+        ({"seed": 2**32}, r"seed must be below 2\*\*32"),
     ],
 )
 def test_arguments_out_of_range_are_named(arguments: dict[str, Any], message: str) -> None:

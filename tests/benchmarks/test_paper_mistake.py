@@ -1,0 +1,27 @@
+"""The stale labels are stale, and nothing else differs."""
+
+import pytest
+import torch
+
+from benchmarks.paper_mistake import StaleLabels, paper_mistake
+from datamodules import DigitPairs
+
+
+def test_stale_labels_agree_with_the_digits_by_chance_only_and_images_and_targets_stay_right() -> None:
+    seeds = [0, 1, 14]
+    stale, right = StaleLabels(seed=seeds), DigitPairs(seed=seeds)
+    stale.setup()
+    right.setup()
+    assert torch.equal(stale.train_set.index, right.train_set.index)
+    assert torch.equal(stale.train_set.target, right.train_set.target)
+    assert torch.equal(stale.test_set.classes, right.test_set.classes)
+    agreement = (stale.train_set.classes == right.train_set.classes).float().mean((0, 2))
+    assert agreement.tolist() == pytest.approx([0.1] * 3, abs=0.04)
+
+
+def test_the_command_prints_both_ways_beside_the_papers_figure(capsys: pytest.CaptureFixture[str]) -> None:
+    paper_mistake(runs=1, max_epochs=1)
+    printed = capsys.readouterr().out
+    assert "15.20 ± 0.90" in printed
+    assert printed.count("stale") == 2
+    assert printed.count("right") == 2
