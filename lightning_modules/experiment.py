@@ -73,7 +73,7 @@ class Experiment:
     def _choose_workers(self) -> int:
         try:
             trainer = make_trainer(self.trainer)
-        except (MisconfigurationException, ValueError, RuntimeError, TypeError) as error:
+        except (MisconfigurationException, ImportError, ValueError, RuntimeError, TypeError) as error:
             raise CommandError(str(error)) from error
         self.main_process = trainer.is_global_zero
         ours = isinstance(trainer.accelerator, CPUAccelerator) and trainer.world_size == 1

@@ -23,7 +23,8 @@ class ReplicaMean(Metric):
 
     def update(self, values: Tensor) -> None:
         """Add the values (N, R) of N pairs."""
-        self.total += values.sum(0)
+        # float32 whatever the module computes in: at half precision Lightning casts the state with the module
+        self.total = self.total.float() + values.sum(0, dtype=torch.float32)
         self.count += len(values)
 
     def compute(self) -> Tensor:

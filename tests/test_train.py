@@ -127,6 +127,7 @@ def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
         (["--test_pairs", "0"], "test_pairs must be at least 1, got 0"),
         (["--data_dir", "nowhere"], "nowhere: no such folder"),
         (["--accelerator", "gpu"], "gpu"),
+        (["--accelerator", "tpu"], "torch_xla"),
         (["--accelerator", "abacus"], "abacus"),
         (["--devices", "0"], "devices"),
         (["--strategy", "carrier-pigeon"], "carrier-pigeon"),
