@@ -1,6 +1,4 @@
-"""The three ways to learn a comparison, as LightningModules that train R replicas at once.
-
-    pl.Trainer(max_epochs=25).fit(WeightSharing(), DigitPairs())
+"""What all comparisons share: a LightningModule that trains R replicas at once.
 
 A batch is ``(images, target, classes)``: images (N, 2R, 14, 14) in 0..255, target (N, R), 1 where the first
 digit is at most the second, classes (N, R, 2), the digits.
@@ -11,13 +9,11 @@ from collections.abc import Sequence
 from typing import Self, cast
 
 import pytorch_lightning as pl
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
 
 from lightning_modules.metrics import ReplicaMean
-from lightning_modules.networks import Outputs, PaperCNN, PaperSiamese
+from lightning_modules.networks import Outputs
 from lightning_modules.replicas import export_replica, initialise, reseed, with_replica_lr
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -34,12 +30,12 @@ class Comparison(pl.LightningModule, ABC):
 
     has_digit_heads = False
 
-    def __init__(self, network: nn.Module, seed: int | Sequence[int], lr: PerReplica) -> None:
+    def __init__(self, network: nn.Module, seeds: list[int], lr: PerReplica) -> None:
         """Initialise each replica from its seed.
 
         Args:
             network: R replicas.
-            seed: R seeds (a single number: one replica).
+            seeds: R seeds.
             lr: Learning rate.
 
         Raises:
@@ -47,9 +43,9 @@ class Comparison(pl.LightningModule, ABC):
         """
         super().__init__()
         self.network = network
-        self.seeds = as_list(seed)
-        self.lr = per_replica("lr", lr, len(self.seeds), positive=True)
-        initialise(network, self.seeds)
+        self.seeds = seeds
+        self.lr = per_replica("lr", lr, len(seeds), positive=True)
+        initialise(network, seeds)
         names = ["loss", "error"] + ["digit_error"] * self.has_digit_heads
         self.metrics = nn.ModuleDict(
             {
@@ -175,94 +171,6 @@ class Comparison(pl.LightningModule, ABC):
 
     def _log(self, stage: str) -> None:
         self.log_dict({tag: value.mean() for tag, value in self.figures(stage).items()})
-
-
-class PlainCNN(Comparison):
-    """Both digits as two channels of one CNN (paper, section 1.2.1)."""
-
-    def __init__(self, seed: int | Sequence[int] = 0, lr: PerReplica = 0.05) -> None:
-        """Build one network a seed.
-
-        Args:
-            seed: R seeds (a single number: one replica).
-            lr: Learning rate.
-
-        Raises:
-            ValueError: An argument is out of range.
-        """
-        super().__init__(PaperCNN(len(as_list(seed))), seed, lr)
-        self.save_hyperparameters()
-
-    def loss(self, outputs: Outputs, target: Tensor, classes: Tensor) -> Tensor:
-        """Cross entropy of the comparison."""
-        return cross_entropy(outputs.pair, target)
-
-
-class WeightSharing(Comparison):
-    """One CNN for both digits, trained by the comparison alone (paper, section 1.2.2)."""
-
-    def __init__(self, seed: int | Sequence[int] = 0, lr: PerReplica = 0.1) -> None:
-        """Build one network a seed.
-
-        Args:
-            seed: R seeds (a single number: one replica).
-            lr: Learning rate.
-
-        Raises:
-            ValueError: An argument is out of range.
-        """
-        super().__init__(PaperSiamese(len(as_list(seed))), seed, lr)
-        self.save_hyperparameters()
-
-    def loss(self, outputs: Outputs, target: Tensor, classes: Tensor) -> Tensor:
-        """Cross entropy of the comparison."""
-        return cross_entropy(outputs.pair, target)
-
-
-class AuxiliaryLoss(Comparison):
-    """Weight sharing whose CNN is also told which digits it sees (paper, section 1.2.3)."""
-
-    has_digit_heads = True
-    alpha: Tensor  # (R,)
-    gamma: Tensor  # (R,)
-
-    def __init__(
-        self,
-        seed: int | Sequence[int] = 0,
-        lr: PerReplica = 0.1,
-        alpha: PerReplica = 1.0,
-        gamma: PerReplica = 1.0,
-    ) -> None:
-        """Build one network a seed.
-
-        Args:
-            seed: R seeds (a single number: one replica).
-            lr: Learning rate.
-            alpha: Weight of each of the two digit losses.
-            gamma: Weight of the comparison's loss.
-
-        Raises:
-            ValueError: An argument is out of range.
-        """
-        seeds = as_list(seed)
-        super().__init__(PaperSiamese(len(seeds)), seed, lr)
-        for name, weight in (("alpha", alpha), ("gamma", gamma)):
-            weights = torch.tensor(per_replica(name, weight, len(seeds)))
-            self.register_buffer(name, weights, persistent=False)
-        self.save_hyperparameters()
-
-    def loss(self, outputs: Outputs, target: Tensor, classes: Tensor) -> Tensor:
-        """``alpha * aux1 + alpha * aux2 + gamma * main``, cross entropies all."""
-        assert outputs.digits is not None
-        auxiliary = cross_entropy(outputs.digits, classes).sum(-1)
-        return self.alpha * auxiliary + self.gamma * cross_entropy(outputs.pair, target)
-
-
-def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross entropy of logits (N, ..., C) against targets (N, ...), element by element."""
-    features_first = logits.movedim(0, -1).flatten(0, -3)  # (K, C, N), as they lie in memory
-    losses = F.cross_entropy(features_first, target.movedim(0, -1).flatten(0, -2), reduction="none")  # (K, N)
-    return losses.t().view(target.shape)
 
 
 def as_list(seed: int | Sequence[int]) -> list[int]:

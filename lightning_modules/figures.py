@@ -74,7 +74,7 @@ def results_figure(
         ours = axis.errorbar(x - 0.12, percent.mean(), spread, fmt="_", ms=22, color="C0", capsize=4)
         figure15 = axis.errorbar(x + 0.22, theirs[0], theirs[1], fmt="D", color="C1", capsize=4)
         for position, average in ((x - 0.12, percent.mean()), (x + 0.22, theirs[0])):
-            axis.annotate(f"{average:.1f}", (position, average), (13, -4), textcoords="offset points")
+            axis.annotate(f"{average:.1f}", (position, average), (18, -4), textcoords="offset points")
     labels = ["a run", f"ours: mean ± std, n = {len(percent)}", "paper: mean ± std, n = 15"]
     axis.legend([dots[0], ours, figure15], labels, fontsize=8)
     axis.set_xticks(range(len(errors)), list(errors))

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lightning_modules.comparison import AuxiliaryLoss, Comparison, PlainCNN, WeightSharing
+from lightning_modules.comparison import Comparison
+from lightning_modules.models import AuxiliaryLoss, PlainCNN, WeightSharing
 
 MODULES: Mapping[str, Callable[..., Comparison]] = {
     "cnn": PlainCNN,

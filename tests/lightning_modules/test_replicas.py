@@ -1,5 +1,6 @@
 """R trainings in one are R trainings: the proof that everything else stands on."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -48,7 +49,7 @@ def fit(module: Comparison, seeds: list[int], epochs: int) -> Comparison:
     ],
 )
 def test_after_100_steps_a_replica_is_what_its_seed_is_when_trained_alone(
-    module: type[Comparison], settings: dict[str, Any]
+    module: Callable[..., Comparison], settings: dict[str, Any]
 ) -> None:
     """At the paper's learning rates bit for bit; at rates that differ but for the scaling's rounding.
 
