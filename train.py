@@ -10,16 +10,25 @@ Command lines:
 
 from __future__ import annotations
 
-import shlex
-import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lightning_modules import cli
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from lightning_modules.experiment import Experiment
+
+# Flags that are arguments of DigitPairs, and of pl.Trainer.
+DATA = ("train_pairs", "val_pairs", "test_pairs", "batch_size", "data_dir")
+TRAINER = ("max_epochs", "accelerator", "devices", "strategy", "num_nodes", "precision")
+
+# With these flags the paper's figures are about the same thing, and stand beside ours.
+AS_IN_PAPER = {"recipe": "paper", "train_pairs": 1000, "test_pairs": 1000, "data_dir": None} | dict.fromkeys(
+    ("max_epochs", "batch_size", "lr", "alpha", "gamma")
+)
 
 Model = Literal["cnn", "weight_sharing", "auxiliary", "all"]
 
@@ -74,51 +83,49 @@ def train(
         name: Folder of this study in it, which must not exist; a unique one by default.
         verbose: Whether to show what libraries say, and tracebacks.
     """
-    config = {key: value for key, value in locals().items() if key not in ("name", "verbose")}
+    flags = {key: value for key, value in locals().items() if key not in ("name", "verbose")}
+    experiment(flags, name, verbose).run()
+
+
+def experiment(flags: Mapping[str, Any], name: str | None, verbose: bool) -> Experiment:
+    """Make flags an experiment.
+
+    Args:
+        flags: The arguments of `train`, but for the other two.
+        name: Its own.
+        verbose: Its own.
+
+    Raises:
+        ValueError: A flag is out of range.
+    """
     # Heavy imports wait until the flags are known to be right: --help answers at once.
     from datamodules import DigitPairs
     from lightning_modules.experiment import Experiment
     from lightning_modules.recipes import MODULES, RECIPES, resolve
+    from lightning_modules.results import PAPER_FIGURES
 
-    if runs < 1:
-        raise ValueError(f"runs must be at least 1, got {runs}")
-    chosen = RECIPES[recipe]
-    max_epochs = chosen.max_epochs if max_epochs is None else max_epochs
-    batch_size = chosen.batch_size if batch_size is None else batch_size
-    if max_epochs < 1:
-        raise ValueError(f"max_epochs must be at least 1, got {max_epochs}")
-    config |= {"max_epochs": max_epochs, "batch_size": batch_size}
-    Experiment(
-        models=resolve(
-            chosen,
-            list(MODULES) if model == "all" else [model],
-            {"lr": lr, "alpha": alpha, "gamma": gamma},
-        ),
-        recipe=recipe,
-        seeds=list(range(seed, seed + runs)),
-        data=partial(
-            DigitPairs,
-            train_pairs=train_pairs,
-            val_pairs=val_pairs,
-            test_pairs=test_pairs,
-            batch_size=batch_size,
-            data_dir=data_dir,
-        ),
-        trainer={
-            "max_epochs": max_epochs,
-            "accelerator": accelerator,
-            "devices": devices,
-            "strategy": strategy,
-            "num_nodes": num_nodes,
-            "precision": precision,
-        },
-        workers=workers,
-        log_dir=Path(log_dir),
+    recipe = RECIPES[flags["recipe"]]
+    config = dict(flags)
+    for setting, value in (("max_epochs", recipe.max_epochs), ("batch_size", recipe.batch_size)):
+        config[setting] = value if flags[setting] is None else flags[setting]
+    for setting in ("runs", "max_epochs"):
+        if config[setting] < 1:
+            raise ValueError(f"{setting} must be at least 1, got {config[setting]}")
+    models = list(MODULES) if flags["model"] == "all" else [flags["model"]]
+    as_in_paper = all(flags[setting] == value for setting, value in AS_IN_PAPER.items())
+    return Experiment(
+        models=resolve(recipe, models, {weight: flags[weight] for weight in ("lr", "alpha", "gamma")}),
+        recipe=flags["recipe"],
+        seeds=list(range(flags["seed"], flags["seed"] + flags["runs"])),
+        data=partial(DigitPairs, **{argument: config[argument] for argument in DATA}),
+        trainer={argument: config[argument] for argument in TRAINER},
+        workers=flags["workers"],
+        log_dir=Path(flags["log_dir"]),
         name=name,
         config=config,
-        command=shlex.join(["python", "train.py", *sys.argv[1:]]),
+        paper=PAPER_FIGURES if as_in_paper else {},
         verbose=verbose,
-    ).run()
+    )
 
 
 def main(args: Sequence[str] | None = None) -> None:

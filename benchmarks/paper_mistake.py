@@ -9,9 +9,10 @@ Command line:
     python -m benchmarks.paper_mistake
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -19,16 +20,17 @@ from rich.table import Table
 from datamodules import DigitPairs, PairSet
 from datamodules.pairs import draw_splits
 from lightning_modules import AuxiliaryLoss, cli
+from lightning_modules.progress import StudyProgress
 from lightning_modules.protocol import Study, run_study
 from lightning_modules.recipes import PAPER
-from lightning_modules.results import PAPER_FIGURES, percent, spread
+from lightning_modules.results import PAPER_FIGURES, ModelRuns, percent, spread, write_results
 from lightning_modules.workers import available_cores
 
 EARLIER_DRAW = 2**32 - 1  # the seed of a draw that is none of the runs'
 
 SETTINGS = {
-    "recipe paper (lr 0.1, alpha 1, gamma 1)": PAPER.settings["auxiliary"],
-    "the authors' choice (lr 1, alpha 0.2, gamma 0.2)": {"lr": 1.0, "alpha": 0.2, "gamma": 0.2},
+    "recipe paper: lr 0.1, alpha 1, gamma 1": PAPER.settings["auxiliary"],
+    "the authors' code: lr 1, alpha 0.2, gamma 0.2": {"lr": 1.0, "alpha": 0.2, "gamma": 0.2},
 }
 
 
@@ -44,39 +46,62 @@ class StaleLabels(DigitPairs):
         self.train_set = replace(self.train_set, classes=labels)
 
 
-def paper_mistake(runs: int = 15, seed: int = 0, max_epochs: int = 25, verbose: bool = False) -> None:
+def paper_mistake(
+    runs: int = 15,
+    seed: int = 0,
+    max_epochs: int = 25,
+    out: str = "runs/paper-mistake.json",
+    verbose: bool = False,
+) -> None:
     """Train the auxiliary-loss net with right and with stale digit labels, at two settings.
 
     Args:
         runs: Runs of each.
         seed: Seed of the first run; the next ones count up.
         max_epochs: Epochs.
+        out: File for every run's figures.
         verbose: Whether to show what libraries say, and tracebacks.
     """
     table = Table(title=f"auxiliary losses, error in %, mean ± std, n = {runs}, seeds from {seed}")
     for column in ("settings", "digit labels", "train", "test", "test, digits"):
         table.add_column(column)
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    finished: list[ModelRuns] = []
+    with StudyProgress(Console(), ["auxiliary"] * 4, runs * max_epochs) as progress:
+        for title, settings in SETTINGS.items():
+            for labels, data in (("right", DigitPairs), ("stale", StaleLabels)):
+                study = Study(
+                    module=AuxiliaryLoss,
+                    settings=[{"seed": seed + k, **settings} for k in range(runs)],
+                    data=partial(data, batch_size=PAPER.batch_size),
+                    trainer={"max_epochs": max_epochs, "accelerator": "cpu"},
+                    verbose=verbose,
+                )
+                fit = run_study(
+                    study,
+                    min(available_cores(), runs),
+                    lambda first, figures: progress.add("auxiliary", figures),
+                )
+                finished.append(ModelRuns("auxiliary", f"{title}, {labels} labels", fit.runs))
+                config = {"runs": runs, "seed": seed, "max_epochs": max_epochs}
+                write_results(Path(out), finished, cli.command_line(), config)
+    Console().print(mistake_table(finished))
+
+
+def mistake_table(studies: Sequence[ModelRuns]) -> Table:
+    """Errors with right and with stale labels, below the paper's."""
+    count, first = len(studies[0].runs), studies[0].runs[0].seed
+    table = Table(title=f"auxiliary losses, error in %, mean ± std, n = {count}, seeds from {first}")
+    for column in ("", "train", "test", "test, digits"):
+        table.add_column(column)
     paper = PAPER_FIGURES["auxiliary"]
     train, test = percent(paper.train_mean, paper.train_std), percent(paper.test_mean, paper.test_std)
-    table.add_row("the paper's figure 1.5 (n = 15)", "", train, test, end_section=True)
-    for title, settings in SETTINGS.items():
-        for labels, data in (("right", DigitPairs), ("stale", StaleLabels)):
-            study = Study(
-                module=AuxiliaryLoss,
-                settings=[{"seed": seed + k, **settings} for k in range(runs)],
-                data=partial(data, batch_size=PAPER.batch_size),
-                trainer={"max_epochs": max_epochs, "accelerator": "cpu"},
-                verbose=verbose,
-            )
-            results = run_study(study, min(available_cores(), runs), ignore).runs
-            names = ("train_error", "test_error", "test_digit_error")
-            summaries = [spread([getattr(run, name) for run in results]) for name in names]
-            table.add_row(title, labels, *(percent(*summary) for summary in summaries))
-    Console().print(table)
-
-
-def ignore(*_: Any) -> None:
-    """Nobody watches the epochs."""
+    table.add_row("the paper's figure 1.5 (n = 15)", train, test, end_section=True)
+    for study in studies:
+        names = ("train_error", "test_error", "test_digit_error")
+        spreads = [spread([getattr(run, name) for run in study.runs]) for name in names]
+        table.add_row(study.recipe, *(percent(*values) for values in spreads))
+    return table
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ class DigitPairs(pl.LightningDataModule):
             ValueError: The last batch would leave a process a single pair, which BatchNorm cannot train on.
         """
         loader = self._loader("train", self.seeds)
-        if min(stop - start for start, stop in loader.bounds) < 2:
+        if min(loader.sizes) < 2:
             raise ValueError(
                 f"train_pairs = {len(self.train_set)} in steps of batch_size = {self.batch_size} leave a last"
                 " batch of less than 2 pairs a process; BatchNorm needs 2: change one of the two"

@@ -60,11 +60,13 @@ class PairLoader:
         """
         self.digits, self.pairs, self.shuffle_seeds = digits, pairs, shuffle_seeds
         self.epoch = 0
-        self.bounds = [
+        steps = [
             (start + count * rank // world_size, start + count * (rank + 1) // world_size)
             for start in range(0, len(pairs), batch_size * world_size)
             for count in [min(batch_size * world_size, len(pairs) - start)]
         ]
+        self.sizes = [stop - start for start, stop in steps]  # pairs in each of this process's batches
+        self.rows = torch.cat([torch.arange(*step) for step in steps]).to(pairs.index.device)
 
     @property
     def sampler(self) -> Self:
@@ -76,21 +78,27 @@ class PairLoader:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self.bounds)
+        return len(self.sizes)
 
     def __iter__(self) -> Iterator[Batch]:
         """Serve the batches of one epoch."""
-        pairs = self.pairs
-        # What can be done once an epoch is: then a step slices, and looks up its images.
-        if self.shuffle_seeds is not None:
-            orders = [epoch_order(len(pairs), seed, self.epoch) for seed in self.shuffle_seeds]
-            pairs = pairs.take(torch.stack(orders, 1).to(pairs.index.device))
-        target, classes = pairs.target.long(), pairs.classes.long()
-        for start, stop in self.bounds:
-            index = pairs.index[start:stop]  # (B, R, 2)
-            images = self.digits.images.index_select(0, index.flatten())  # (B * R * 2, 14, 14)
-            yield (
-                images.view(stop - start, 2 * index.shape[1], *images.shape[1:]),  # (B, 2R, 14, 14)
-                target[start:stop],
-                classes[start:stop],
-            )
+        # All that can be done once an epoch is: a step only looks up its images.
+        pairs = self.pairs.take(self._order()[self.rows])
+        replicas = pairs.target.shape[1]
+        parts = zip(
+            self.sizes,
+            pairs.index.flatten().split([2 * replicas * size for size in self.sizes]),
+            pairs.target.long().split(self.sizes),
+            pairs.classes.long().split(self.sizes),
+            strict=True,
+        )
+        for size, index, target, classes in parts:
+            images = self.digits.images.index_select(0, index)  # (B * R * 2, 14, 14)
+            yield images.view(size, 2 * replicas, *images.shape[1:]), target, classes
+
+    def _order(self) -> Tensor:
+        count, replicas = self.pairs.target.shape
+        if self.shuffle_seeds is None:
+            return torch.arange(count, device=self.rows.device).unsqueeze(1).expand(count, replicas)
+        orders = [epoch_order(count, seed, self.epoch) for seed in self.shuffle_seeds]
+        return torch.stack(orders, 1).to(self.rows.device)  # (N, R)

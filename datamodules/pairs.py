@@ -103,7 +103,7 @@ def draw_splits(counts: tuple[int, int, int], digits: tuple[int, int], seed: int
     if 2 * (train + val) <= train_digits:
         pairs = order[: 2 * (train + val)].view(-1, 2)
         return Splits(pairs[:train], pairs[train:], draw_pairs(test, test_digits, generator))
-    held_out = train_digits // 10 if val else 0
+    held_out = max(1, train_digits // 10) if val else 0
     train_pairs = order[held_out:][torch.randint(train_digits - held_out, (train, 2), generator=generator)]
     test_pairs = draw_pairs(test, test_digits, generator)
     val_pairs = order[:held_out][torch.randint(max(held_out, 1), (val, 2), generator=generator)]

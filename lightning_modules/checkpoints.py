@@ -18,7 +18,14 @@ def join_checkpoints(parts: Sequence[Path], path: Path) -> None:
         parts: Checkpoints of the same module, in the order of their replicas.
         path: The file to write.
     """
-    checkpoints = [torch.load(part, weights_only=True) for part in parts]
+    try:
+        _write_joined([torch.load(part, weights_only=True) for part in parts], path)
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
+
+
+def _write_joined(checkpoints: Sequence[dict[str, Any]], path: Path) -> None:
     joined: dict[str, Any] = checkpoints[0] | {
         "state_dict": join_replicas([checkpoint["state_dict"] for checkpoint in checkpoints])
     }
@@ -28,8 +35,6 @@ def join_checkpoints(parts: Sequence[Path], path: Path) -> None:
     temporary = path.with_suffix(".tmp")
     torch.save(joined, temporary)
     temporary.replace(path)  # whole or not at all
-    for part in parts:
-        part.unlink()
 
 
 def _join_lists(hparams: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -3,13 +3,19 @@
 Exit codes: 0 done, 2 refused or failed, 130 Ctrl-C.
 """
 
+import os
 import re
+import shlex
 import sys
 from argparse import ArgumentError
 from collections.abc import Callable, Sequence
-from typing import Any
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, NoReturn
 
-from jsonargparse import ArgumentParser
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+_command_line: ContextVar[str] = ContextVar("command_line", default="")
 
 
 class CommandError(Exception):
@@ -21,29 +27,36 @@ def run(command: Callable[..., None], prog: str, args: Sequence[str] | None = No
 
     Args:
         command: Its typed arguments become flags, its docstring their help; it must take ``verbose``.
-        prog: How the command is called.
+        prog: How the command is called, such as ``python -m tune``, or ``train.py``.
         args: Flags; those of the process by default.
 
     Raises:
         SystemExit: The command was refused, failed or was interrupted.
     """
-    parser = _parser(command, prog)
+    args = sys.argv[1:] if args is None else args
+    start = prog if prog.startswith("python") else f"python {prog}"
+    _command_line.set(shlex.join([*start.split(), *args]))
+    verbose = "-v" in args or "--verbose" in args
     try:
-        options = vars(parser.parse_args(args))
-    except ArgumentError as error:
-        _fail(prog, _one_line(error), 2)
-    options.pop("config")
-    try:
+        options = vars(_parser(command, prog).parse_args(args))
+        options.pop("config")
         command(**options)
     except KeyboardInterrupt:
         _fail(prog, "interrupted; what was finished is kept", 130)
-    except (CommandError, ValueError, OSError) as error:
-        if options["verbose"]:
+    except Exception as error:
+        if verbose:
             raise
-        _fail(prog, " ".join(str(error).split()), 2)
+        _fail(prog, _one_line(error), 2)
 
 
-def _parser(command: Callable[..., None], prog: str) -> ArgumentParser:
+def command_line() -> str:
+    """The command that is running, as one would type it."""
+    return _command_line.get()
+
+
+def _parser(command: Callable[..., None], prog: str) -> "ArgumentParser":
+    from jsonargparse import ArgumentParser  # here, so that Ctrl-C during its import is met too
+
     parser = ArgumentParser(prog=prog, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file of these settings; later flags win.")
     parser.add_argument(
@@ -53,17 +66,22 @@ def _parser(command: Callable[..., None], prog: str) -> ArgumentParser:
     return parser
 
 
-def _one_line(error: ArgumentError) -> str:
+def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
-    # jsonargparse: Parser key "lr": ... Expected a <class 'float'> [- ...] ... value: x
-    pattern = r'Parser key "(.+?)": .*?Expected an? (.+?)(?:\.| -) .*?value: (?!type)(.*)'
-    if wrong := re.fullmatch(pattern, text):
-        name, expected, value = wrong.groups()
-        expected = re.sub(r"<class '(\w+)'>|typing\.", r"\1", expected)
-        return f"--{name}: expected {expected}, got {value}"
-    return re.sub(r'^Parser key "(.+?)":', r"--\1:", text)
+    if isinstance(error, ArgumentError):
+        # jsonargparse: Parser key "lr": ... Expected a <class 'float'> [- ...] ... value: x
+        pattern = r'Parser key "(.+?)": .*?Expected an? (.+?)(?:\.| -) .*?value: (?!type)(.*)'
+        if wrong := re.fullmatch(pattern, text):
+            name, expected, value = wrong.groups()
+            expected = re.sub(r"<class '(\w+)'>|typing\.", r"\1", expected)
+            return f"--{name}: expected {expected}, got {value}"
+        return re.sub(r'^Parser key "(.+?)":', r"--\1:", text)
+    if isinstance(error, CommandError | ValueError | OSError):
+        return text
+    return f"{type(error).__name__}: {text} (--verbose shows where)"  # nothing that we foresaw
 
 
-def _fail(prog: str, message: str, code: int) -> Any:
-    print(f"{prog}: error: {message}", file=sys.stderr)
+def _fail(prog: str, message: str, code: int) -> NoReturn:
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes one speaks
+        print(f"{prog}: error: {message}", file=sys.stderr)
     sys.exit(code)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Self, cast
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
@@ -136,6 +137,12 @@ class Comparison(pl.LightningModule, ABC):
     def on_test_epoch_start(self) -> None:
         """Start the metrics."""
         self._reset("test")
+
+    def on_train_end(self) -> None:
+        """Agree on the running statistics: each process has normalised by its own batches."""
+        if self.trainer.world_size > 1:
+            for buffer in self.network.buffers():
+                torch.distributed.broadcast(buffer, 0)
 
     def on_train_epoch_end(self) -> None:
         """Log the means over replicas."""

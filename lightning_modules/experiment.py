@@ -15,14 +15,15 @@ import pytorch_lightning as pl
 import yaml
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.accelerators import CPUAccelerator
+from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from rich.console import Console
 
-from lightning_modules.cli import CommandError
+from lightning_modules.cli import CommandError, command_line
 from lightning_modules.figures import mistakes_figure, results_figure
 from lightning_modules.progress import StudyProgress
 from lightning_modules.protocol import Fit, Study, make_trainer, quiet, run_study
 from lightning_modules.recipes import MODULES
-from lightning_modules.results import PAPER_FIGURES, ModelRuns, results_table, write_results
+from lightning_modules.results import ModelRuns, PaperFigure, results_table, write_results
 from lightning_modules.study_log import EpochFigures, StudyLog
 from lightning_modules.workers import available_cores
 
@@ -40,7 +41,7 @@ class Experiment:
     log_dir: Path
     name: str | None  # None: a unique one
     config: Mapping[str, Any]  # the settings as a person gave them
-    command: str
+    paper: Mapping[str, PaperFigure]  # model to figures to show beside ours; none where they do not compare
     verbose: bool = False
     finished: list[ModelRuns] = field(default_factory=list, init=False)
     main_process: bool = field(default=True, init=False)  # the only one that writes and speaks
@@ -55,27 +56,40 @@ class Experiment:
         """
         if not self.verbose:
             quiet()
-        workers = self._choose_workers()
-        for model, settings in self.models.items():
-            MODULES[model](seed=self.seeds[0], **settings)  # refuses wrong values, as the next lines do
-        data = self.data(seed=self.seeds[0])
-        data.setup("fit")
-        data.train_dataloader()
+        trainer = self._check()
+        workers = self._choose_workers(trainer)
         self.folder = self._make_folder()
         self.console = Console(quiet=not self.main_process)
         epochs = self.trainer["max_epochs"] * len(self.seeds)
-        with StudyProgress(self.console, list(self.models), epochs) as progress:
-            for model, settings in self.models.items():
-                self._run_model(model, settings, workers, progress)
-        if self.main_process:
-            self._conclude()
+        try:
+            with StudyProgress(self.console, list(self.models), epochs) as progress:
+                for model, settings in self.models.items():
+                    self._run_model(model, settings, workers, progress)
+        finally:
+            if self.finished:
+                self._conclude()
 
-    def _choose_workers(self) -> int:
+    def _check(self) -> pl.Trainer:
+        """Make once what the studies will make, to refuse wrong settings before anything is written."""
         try:
             trainer = make_trainer(self.trainer)
         except (MisconfigurationException, ImportError, ValueError, RuntimeError, TypeError) as error:
             raise CommandError(str(error)) from error
+        if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+            raise CommandError(
+                f"strategy must start programs of their own, as ddp does, not fork this one;"
+                f" got {self.trainer['strategy']}"
+            )
+        for model, settings in self.models.items():
+            MODULES[model](seed=self.seeds[0], **settings)
+        data = self.data(seed=self.seeds)
+        data.trainer = trainer
+        data.setup("fit")
+        data.train_dataloader()
         self.main_process = trainer.is_global_zero
+        return trainer
+
+    def _choose_workers(self, trainer: pl.Trainer) -> int:
         ours = isinstance(trainer.accelerator, CPUAccelerator) and trainer.world_size == 1
         if self.workers is not None and self.workers < 1:
             raise CommandError(f"workers must be at least 1, got {self.workers}")
@@ -114,7 +128,8 @@ class Experiment:
             return
         folder.mkdir()
         log = StudyLog(folder, len(self.seeds))
-        config = dict(self.config) | {"model": model, **settings, "max_epochs": self.trainer["max_epochs"]}
+        config = dict(self.config) | {"model": model}
+        config |= {name: settings.get(name) for name in ("lr", "alpha", "gamma")}
         (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
 
         def on_epoch(first: int, figures: EpochFigures) -> None:
@@ -123,8 +138,12 @@ class Experiment:
 
         fit = run_study(study, workers, on_epoch)
         self.finished.append(ModelRuns(model, self.recipe, fit.runs))
-        write_results(self.folder / "results.json", self.finished, self.command, self.config)
+        write_results(self.folder / "results.json", self.finished, command_line(), self.config)
         self._log_results(log, fit, settings)
+        if fit.unsaved:
+            raise CommandError(
+                f"{study.checkpoint} could not be written: {fit.unsaved}; the results are kept"
+            )
 
     def _log_results(self, log: StudyLog, fit: Fit, settings: Mapping[str, float]) -> None:
         results = self.finished[-1]
@@ -140,8 +159,8 @@ class Experiment:
         log.finish(hparams, metrics, {"test/mistakes": mistakes_figure(fit.mistakes)})
 
     def _conclude(self) -> None:
+        self.console.print(results_table(self.finished, self.paper))
         errors = {result.model: [run.test_error for run in result.runs] for result in self.finished}
-        results_figure(errors, PAPER_FIGURES, self.command).savefig(self.folder / "results.png", dpi=130)
-        self.console.print(results_table(self.finished, PAPER_FIGURES))
+        results_figure(errors, self.paper, command_line()).savefig(self.folder / "results.png", dpi=130)
         self.console.print(f"{self.folder}: results.json, results.png, and a run folder a model")
         self.console.print(f"tensorboard --logdir {self.log_dir}")

@@ -1,16 +1,15 @@
 """Pictures: pairs of digits with captions, and the runs of each model beside the paper's."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lightning_modules.callbacks import Mistake
-
-if TYPE_CHECKING:
-    from lightning_modules.results import PaperFigure
+from lightning_modules.results import PaperFigure, spread
 
 COLUMNS = 6
 
@@ -51,13 +50,13 @@ def mistakes_figure(mistakes: Sequence[Mistake]) -> Figure:
 
 
 def results_figure(
-    errors: Mapping[str, Sequence[float]], paper: Mapping[str, "PaperFigure"], title: str
+    errors: Mapping[str, Sequence[float]], paper: Mapping[str, PaperFigure], title: str
 ) -> Figure:
     """Show the test error of every run, its mean and standard deviation, and the paper's beside it.
 
     Args:
         errors: Model to the runs' test errors, as shares.
-        paper: Model to the paper's figures.
+        paper: Model to the paper's figures; those without are shown alone.
         title: What to write above.
 
     Returns:
@@ -65,25 +64,37 @@ def results_figure(
     """
     figure = Figure(figsize=(1.5 + 1.8 * len(errors), 4.2), layout="constrained")
     axis = figure.subplots()
+    handles: dict[str, Any] = {}
     for x, (model, shares) in enumerate(errors.items()):
-        percent = 100 * np.array(shares)
-        spread = percent.std(ddof=1) if len(percent) > 1 else 0.0
-        jitter = np.linspace(-0.08, 0.08, len(percent)) if len(percent) > 1 else np.zeros(1)
-        theirs = 100 * np.array([paper[model].test_mean, paper[model].test_std])
-        dots = axis.plot(x - 0.12 + jitter, percent, "o", color="C0", alpha=0.35)
-        ours = axis.errorbar(x - 0.12, percent.mean(), spread, fmt="_", ms=22, color="C0", capsize=4)
-        figure15 = axis.errorbar(x + 0.22, theirs[0], theirs[1], fmt="D", color="C1", capsize=4)
-        for position, average in ((x - 0.12, percent.mean()), (x + 0.22, theirs[0])):
-            axis.annotate(f"{average:.1f}", (position, average), (18, -4), textcoords="offset points")
-    labels = ["a run", f"ours: mean ± std, n = {len(percent)}", "paper: mean ± std, n = 15"]
-    axis.legend([dots[0], ours, figure15], labels, fontsize=8)
+        handles |= _show_runs(axis, x, 100 * np.array(shares), paper.get(model))
+    axis.legend(list(handles.values()), list(handles), fontsize=8)
     axis.set_xticks(range(len(errors)), list(errors))
     axis.set_xlim(-0.6, len(errors) - 0.4)
     axis.set_ylim(bottom=0)
     axis.set_ylabel("test error, %")
     axis.grid(axis="y", alpha=0.3)
-    axis.set_title(title, fontsize=10)
+    axis.set_title(title, fontsize=9, wrap=True, parse_math=False)
     return figure
+
+
+def _show_runs(
+    axis: Axes, x: float, percent: NDArray[np.float64], paper: PaperFigure | None
+) -> dict[str, Any]:
+    """Draw one model at a place of the axis; return what the legend shows, by label."""
+    average, deviation = spread(percent.tolist())
+    jitter = np.linspace(-0.08, 0.08, len(percent)) if len(percent) > 1 else np.zeros(1)
+    dots = axis.plot(x - 0.12 + jitter, percent, "o", color="C0", alpha=0.35)
+    ours = axis.errorbar(x - 0.12, average, deviation, fmt="_", ms=22, color="C0", capsize=4)
+    handles: dict[str, Any] = {"a run": dots[0], f"ours: mean ± std, n = {len(percent)}": ours}
+    means = [(x - 0.12, average)]
+    if paper:
+        average, deviation = 100 * paper.test_mean, 100 * (paper.test_std or 0)
+        theirs = axis.errorbar(x + 0.22, average, deviation, fmt="D", color="C1", capsize=4)
+        handles["paper: mean ± std, n = 15"] = theirs
+        means.append((x + 0.22, average))
+    for point in means:
+        axis.annotate(f"{point[1]:.1f}", point, (18, -4), textcoords="offset points")
+    return handles
 
 
 def _caption(mistake: Mistake) -> str:

@@ -6,9 +6,10 @@ grouped one; what is left is here. Parameters have R blocks along their first di
 shapes and names are those of the ordinary layer.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn import functional as F
 
 
 def conv2d(in_channels: int, out_channels: int, kernel_size: int, replicas: int) -> nn.Conv2d:
@@ -68,12 +69,12 @@ class Dropout(nn.Module):
     On the CPU replica r of R drops what it would drop if trained alone. A value is dropped where a random
     16-bit integer lies below a threshold: several times faster than torch's Bernoulli draw; the rate is p
     rounded to 1/65536 and the kept values are scaled by exactly its complement. Other devices draw all masks
-    from the device's one stream, in a single launch: replicas are as independent, but draw otherwise than
-    each alone would.
+    in one launch, from one stream that the first replica's seed starts: replicas are as independent, but draw
+    otherwise than each alone would.
     """
 
     def __init__(self, p: float, replicas: int) -> None:
-        """Seed the streams from torch's global generator; `reseed` (replicas.py) seeds them by replica.
+        """Seed the streams from torch's global generator; `seed` does so by replica.
 
         Args:
             p: Probability of dropping a value.
@@ -81,19 +82,36 @@ class Dropout(nn.Module):
         """
         super().__init__()
         self.p, self.threshold = p, round(p * 2**16)
-        seeds = torch.randint(2**32, (replicas,)).tolist()
-        self.generators = [Generator().manual_seed(seed) for seed in seeds]
+        self.generators = [Generator() for _ in range(replicas)]
+        self.seed(torch.randint(2**32, (replicas,)).tolist())
+
+    def seed(self, seeds: Sequence[int]) -> None:
+        """Start the streams.
+
+        Args:
+            seeds: R seeds.
+        """
+        for generator, seed in zip(self.generators, seeds, strict=True):
+            generator.manual_seed(seed)
+        self.device_generator: Generator | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop values of (N, R * F, ...) in training; pass them on in evaluation."""
         if not self.training:
             return x
         if x.device.type != "cpu":
-            return F.dropout(x, self.p)
+            return x * self._device_mask(x)
         # Features last, as channels_last activations lie in memory: then no step of this copies.
         x = x.movedim(1, -1).unflatten(-1, (len(self.generators), -1))  # (N, ..., R, F)
         mask = self._mask(x.select(-2, 0).shape, x.dtype)  # (R, N, ..., F)
         return (x * mask.movedim(0, -2)).flatten(-2).movedim(-1, 1)
+
+    def _device_mask(self, x: Tensor) -> Tensor:
+        if self.device_generator is None:
+            start = self.generators[0].initial_seed()
+            self.device_generator = Generator(x.device).manual_seed(start)
+        keep = torch.empty_like(x).bernoulli_(1 - self.p, generator=self.device_generator)
+        return keep.div_(1 - self.p)
 
     def _mask(self, shape: torch.Size, dtype: torch.dtype) -> Tensor:
         count = shape.numel()

@@ -17,7 +17,7 @@ from lightning_modules.checkpoints import join_checkpoints
 from lightning_modules.comparison import Comparison
 from lightning_modules.results import Run
 from lightning_modules.study_log import EpochFigures
-from lightning_modules.workers import run_jobs
+from lightning_modules.workers import run_jobs, threads
 
 CHUNK = 8  # replicas of one program on a CPU core: from about 15 on its caches overflow
 
@@ -62,6 +62,7 @@ class Fit:
 
     runs: list[Run]
     mistakes: list[Mistake]  # of the first replica
+    unsaved: str | None = None  # why there is no checkpoint, if it could not be written
 
 
 def run_study(study: Study, workers: int, on_epoch: Callable[[int, EpochFigures], None]) -> Fit:
@@ -82,7 +83,8 @@ def run_study(study: Study, workers: int, on_epoch: Callable[[int, EpochFigures]
     """
     if workers == 1:
         try:
-            return fit(study, partial(on_epoch, 0))
+            with threads(1):
+                return fit(study, partial(on_epoch, 0))
         except SystemExit as stop:  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from stop
     chunks = study.chunks(workers)
@@ -92,9 +94,11 @@ def run_study(study: Study, workers: int, on_epoch: Callable[[int, EpochFigures]
         workers,
         lambda number, figures: on_epoch(firsts[number], figures),
     )
-    if study.checkpoint:
-        join_checkpoints([chunk.checkpoint for chunk in chunks if chunk.checkpoint], study.checkpoint)
-    return Fit([run for part in fits for run in part.runs], fits[0].mistakes)
+    unsaved = next((part.unsaved for part in fits if part.unsaved), None)
+    if study.checkpoint and not unsaved:
+        parts = [chunk.checkpoint for chunk in chunks if chunk.checkpoint]
+        unsaved = _failure(partial(join_checkpoints, parts, study.checkpoint))
+    return Fit([run for part in fits for run in part.runs], fits[0].mistakes, unsaved)
 
 
 def fit(study: Study, report: Callable[[EpochFigures], None]) -> Fit:
@@ -118,8 +122,6 @@ def fit(study: Study, report: Callable[[EpochFigures], None]) -> Fit:
     mistakes = CollectMistakes()
     trainer = make_trainer(study.trainer, [ReportEpochs(report), mistakes])
     trainer.fit(module, data)
-    if study.checkpoint:
-        trainer.save_checkpoint(study.checkpoint, weights_only=True)
     val = _as_lists(module.figures("val"))
     train = _test(trainer, module, data.train_dataloader())
     test = _test(trainer, module, data.test_dataloader())
@@ -133,7 +135,10 @@ def fit(study: Study, report: Callable[[EpochFigures], None]) -> Fit:
         )
         for k, setting in enumerate(study.settings)
     ]
-    return Fit(runs, mistakes.mistakes)
+    unsaved = None
+    if study.checkpoint:  # last: a full disk must not cost the figures
+        unsaved = _failure(partial(trainer.save_checkpoint, study.checkpoint, weights_only=True))
+    return Fit(runs, mistakes.mistakes, unsaved)
 
 
 def make_trainer(arguments: Mapping[str, Any], callbacks: list[pl.Callback] | None = None) -> pl.Trainer:
@@ -168,10 +173,19 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric|torch")
 
 
+def _failure(write: Callable[[], None]) -> str | None:
+    try:
+        write()
+    except (OSError, RuntimeError) as error:  # torch.save raises the latter where a disk is full
+        return str(error)
+    return None
+
+
 def _test(trainer: pl.Trainer, module: Comparison, loader: Any) -> dict[str, list[float]]:
     trainer.test(module, loader, verbose=False)
     return _as_lists(module.figures("test"))
 
 
 def _as_lists(figures: Mapping[str, Tensor]) -> dict[str, list[float]]:
-    return {tag: value.tolist() for tag, value in figures.items()}
+    # float32 holds seven digits: 0.432, not 0.4320000112056732
+    return {tag: [round(number, 7) for number in value.tolist()] for tag, value in figures.items()}

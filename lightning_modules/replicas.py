@@ -6,7 +6,7 @@ is the r-th block of each.
 
 import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,9 @@ from torch.optim import Optimizer
 from lightning_modules.layers import Dropout, Linear
 
 State = dict[str, Tensor]
+
+# LBFGS, Adafactor and Muon compute with whole parameters; ASGD's decay of the rate depends on the rate.
+MIXING = (torch.optim.LBFGS, torch.optim.Adafactor, torch.optim.Muon, torch.optim.ASGD)
 
 
 def stream(seed: int, purpose: str) -> int:
@@ -59,19 +62,18 @@ def reseed(network: nn.Module, seeds: Sequence[int], epoch: int, rank: int = 0) 
     """
     layers = [layer for layer in network.modules() if isinstance(layer, Dropout)]
     for number, layer in enumerate(layers):
-        for seed, generator in zip(seeds, layer.generators, strict=True):
-            generator.manual_seed(stream(seed, f"dropout {number} {epoch} {rank}"))
+        layer.seed([stream(seed, f"dropout {number} {epoch} {rank}") for seed in seeds])
 
 
 def with_replica_lr(
-    optimizer: Callable[..., Optimizer], parameters: Iterable[Tensor], lr: Sequence[float], **options: Any
+    optimizer: type[Optimizer], parameters: Iterable[Tensor], lr: Sequence[float], **options: Any
 ) -> Optimizer:
-    """Make any torch optimiser train each replica at a learning rate of its own.
+    """Make a torch optimiser train each replica at a learning rate of its own.
 
-    Every optimiser's update is proportional to its learning rate. So the optimiser runs at the largest rate,
-    and after each step the update of replica r is scaled by lr[r] / max(lr). (Scaling the gradient would not
-    do: Adam is blind to it, and weight decay and momentum would see other numbers.) Schedules act on the
-    largest rate, and so on all in proportion.
+    An optimiser that moves every number by itself moves it in proportion to the learning rate. So it runs at
+    the largest rate, and after each step the update of replica r is scaled by lr[r] / max(lr). (Scaling the
+    gradient would not do: Adam is blind to it, and weight decay and momentum would see other numbers.)
+    Schedules act on the largest rate, and so on all in proportion.
 
     Args:
         optimizer: The optimiser's class.
@@ -81,9 +83,17 @@ def with_replica_lr(
 
     Returns:
         The optimiser.
+
+    Raises:
+        ValueError: The optimiser mixes the numbers of a parameter, and so of its replicas, or its update is
+            not in proportion to the learning rate.
     """
+    if len(lr) > 1 and optimizer in MIXING:
+        raise ValueError(
+            f"{optimizer.__name__} does not train replicas apart; choose another, or one replica"
+        )
     parameters = list(parameters)
-    instance = optimizer(parameters, lr=max(lr), **options)
+    instance = optimizer(parameters, **options, lr=max(lr))  # type: ignore[call-arg]
     if len(set(lr)) == 1:
         return instance
     factor = parameters[0].new_tensor([rate / max(lr) for rate in lr]).unsqueeze(1)  # (R, 1)

@@ -4,7 +4,7 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -85,7 +85,7 @@ def write_results(path: Path, models: Sequence[ModelRuns], command: str, config:
         "command": command,
         "config": dict(config),
         "seeds": [run.seed for run in models[0].runs],
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
         "summary": [model.summary() for model in models],
         "rows": [row for model in models for row in model.rows()],
     }
@@ -94,32 +94,40 @@ def write_results(path: Path, models: Sequence[ModelRuns], command: str, config:
     temporary.replace(path)
 
 
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # run from a folder, not installed
+        return None
+
+
 def results_table(models: Sequence[ModelRuns], paper: Mapping[str, PaperFigure]) -> Table:
     """Our figures beside the paper's.
 
     Args:
         models: What is finished.
-        paper: Model to the paper's figures.
+        paper: Model to the paper's figures; without them the table has ours only.
 
     Returns:
         A table for the console.
     """
-    table = Table(
-        title="error in %, mean ± std over n runs", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
-    )
+    title = "error in %, mean ± std over n runs"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False)
+    table.collapse_padding = True  # for 80 columns
     table.add_column("model", no_wrap=True)
-    for column in ("train", "test", "n", "paper: train", "paper: test"):
+    for column in ("train", "test", "n", *(("paper: train", "paper: test") if paper else ())):
         table.add_column(column, justify="right", no_wrap=True)
     for model in models:
-        ours, theirs = model.summary(), paper[model.model]
-        table.add_row(
-            model.model,
+        ours, theirs = model.summary(), paper.get(model.model)
+        cells = [
             percent(ours["train_error_mean"], ours["train_error_std"]),
             percent(ours["test_error_mean"], ours["test_error_std"]),
             str(ours["n"]),
-            percent(theirs.train_mean, theirs.train_std),
-            percent(theirs.test_mean, theirs.test_std),
-        )
+        ]
+        if theirs:
+            cells.append(percent(theirs.train_mean, theirs.train_std))
+            cells.append(percent(theirs.test_mean, theirs.test_std))
+        table.add_row(model.model, *cells)
     return table
 
 

@@ -7,20 +7,41 @@ workers end when the main process does.
 
 import multiprocessing
 import os
+import pickle
 import signal
+import threading
+import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, cast
 
 import torch
+
+from lightning_modules.cli import CommandError
 
 Job = Callable[[Callable[[Any], None]], Any]  # called with a function that reports to the main process
 
 
-class WorkerError(Exception):
+class WorkerError(CommandError):
     """A worker process ended without a result."""
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Compute with so many threads in this block.
+
+    Args:
+        count: Number of threads.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def available_cores() -> int:
@@ -54,9 +75,9 @@ def run_jobs(jobs: Sequence[Job], workers: int, on_report: Callable[[int, Any], 
                 connection, process = _start(job)
                 running[connection] = (number, process)
             for ready in wait(list(running)):
-                assert isinstance(ready, Connection)
-                number, process = running[ready]
-                kind, value = _receive(ready, process)
+                connection = cast("Connection", ready)
+                number, process = running[connection]
+                kind, value = _receive(connection, process)
                 if kind == "report":
                     on_report(number, value)
                 elif kind == "error":
@@ -64,7 +85,7 @@ def run_jobs(jobs: Sequence[Job], workers: int, on_report: Callable[[int, Any], 
                 else:
                     results[number] = value
                     process.join()
-                    del running[ready]
+                    del running[connection]
     finally:
         for _, process in running.values():
             process.kill()
@@ -72,11 +93,7 @@ def run_jobs(jobs: Sequence[Job], workers: int, on_report: Callable[[int, Any], 
 
 
 def _start(job: Job) -> tuple[Connection, BaseProcess]:
-    # The fork server imports torch once for all workers; where there is none, each imports for itself.
-    methods = multiprocessing.get_all_start_methods()
-    context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    if "forkserver" in methods:
-        context.set_forkserver_preload(["lightning_modules.protocol"])
+    context = _context()
     connection, child_end = context.Pipe()
     process = context.Process(target=_work, args=(job, child_end), daemon=True)
     process.start()
@@ -84,15 +101,42 @@ def _start(job: Job) -> tuple[Connection, BaseProcess]:
     return connection, process
 
 
+def _context() -> Any:
+    """How workers start: from a server that has imported torch for all of them, where there is one."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    from multiprocessing import forkserver  # not everywhere
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["lightning_modules.protocol"])
+    if threading.current_thread() is threading.main_thread():
+        # The server and its workers inherit this: Ctrl-C is the main process's to handle, from the start.
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.signal(signal.SIGINT, handler)
+    return context
+
+
 def _work(job: Job, connection: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for workers that no server started
     torch.set_num_threads(1)
     try:
         connection.send(("result", job(lambda value: connection.send(("report", value)))))
     except BrokenPipeError:
         pass  # the main process is gone
     except Exception as error:
-        connection.send(("error", error))
+        error.add_note(f"in a worker:\n{traceback.format_exc()}")
+        connection.send(("error", _picklable(error)))
+
+
+def _picklable(error: Exception) -> Exception:
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # whatever its class does there
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
 def _receive(connection: Connection, process: BaseProcess) -> tuple[str, Any]:
@@ -100,6 +144,5 @@ def _receive(connection: Connection, process: BaseProcess) -> tuple[str, Any]:
         return connection.recv()
     except (EOFError, ConnectionResetError) as error:
         process.join()
-        raise WorkerError(
-            f"a worker process died (exit code {process.exitcode}; -9 is often a lack of memory)"
-        ) from error
+        hint = ": killed, often for lack of memory" if process.exitcode == -signal.SIGKILL else ""
+        raise WorkerError(f"a worker process died (exit code {process.exitcode}{hint})") from error

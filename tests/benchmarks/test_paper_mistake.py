@@ -1,5 +1,8 @@
 """The stale labels are stale, and nothing else differs."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -19,9 +22,11 @@ def test_stale_labels_agree_with_the_digits_by_chance_only_and_images_and_target
     assert agreement.tolist() == pytest.approx([0.1] * 3, abs=0.04)
 
 
-def test_the_command_prints_both_ways_beside_the_papers_figure(capsys: pytest.CaptureFixture[str]) -> None:
-    paper_mistake(runs=1, max_epochs=1)
+def test_the_command_prints_both_ways_beside_the_papers_figure(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    paper_mistake(runs=1, max_epochs=1, out=str(tmp_path / "figures.json"))
     printed = capsys.readouterr().out
     assert "15.20 ± 0.90" in printed
-    assert printed.count("stale") == 2
-    assert printed.count("right") == 2
+    rows = json.loads((tmp_path / "figures.json").read_text())["rows"]
+    assert ["stale" in row["recipe"] for row in rows] == [False, True, False, True]

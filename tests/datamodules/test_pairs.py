@@ -63,6 +63,11 @@ def test_seed_s_gives_the_courses_pairs_whatever_the_number_of_validation_pairs(
     assert torch.equal(splits.test, torch.randperm(10_000)[:2000].view(1000, 2))
 
 
+def test_a_handful_of_digits_still_gives_all_three_sets() -> None:
+    splits = draw_splits((4, 3, 5), (5, 3), 0)
+    assert not set(splits.train.flatten().tolist()) & set(splits.val.flatten().tolist())
+
+
 def test_past_the_distinct_digits_pairs_are_drawn_with_replacement() -> None:
     pairs = draw_pairs(100_000, 60_000, torch.Generator().manual_seed(0))
     assert pairs.shape == (100_000, 2)

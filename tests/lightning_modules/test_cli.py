@@ -23,6 +23,8 @@ def paint(
     """
     if coats < 1:
         raise ValueError(f"coats must be at least 1,\n got {coats}")
+    if coats == 98:
+        raise KeyError("coat")
     if coats == 99:
         raise KeyboardInterrupt
     print(color, coats, thickness, verbose)
@@ -69,6 +71,20 @@ def test_ctrl_c_is_one_line_and_exit_code_130(capsys: pytest.CaptureFixture[str]
         cli.run(paint, "paint", ["--coats", "99"])
     assert caught.value.code == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_what_nobody_foresaw_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.run(paint, "paint", ["--coats", "98"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == "paint: error: KeyError: 'coat' (--verbose shows where)\n"
+
+
+def test_the_command_line_is_known_while_the_command_runs() -> None:
+    cli.run(paint, "paint.py", ["--coats", "2"])
+    assert cli.command_line() == "python paint.py --coats 2"
+    cli.run(paint, "python -m paint", ["--color=red"])
+    assert cli.command_line() == "python -m paint --color=red"
 
 
 def test_verbose_shows_the_traceback() -> None:

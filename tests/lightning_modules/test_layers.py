@@ -55,8 +55,7 @@ def test_batch_normalisation_is_torchs_whatever_lies_first_in_memory(train: bool
 
 def seeded(p: float, seeds: list[int]) -> Dropout:
     layer = Dropout(p, len(seeds))
-    for seed, generator in zip(seeds, layer.generators, strict=True):
-        generator.manual_seed(seed)
+    layer.seed(seeds)
     return layer
 
 
@@ -97,6 +96,19 @@ def test_a_replica_drops_what_its_seed_drops_alone(channels_last: bool) -> None:
     alone = seeded(0.3, [5])(x[:, 5:10])
     assert torch.equal(together[:, 5:10], alone)
     assert together.is_contiguous(memory_format=torch.channels_last) == channels_last
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_mask_of_other_devices_has_the_rate_the_scale_and_the_seed(channels_last: bool) -> None:
+    """Drawn here on the CPU, by the generator that a GPU would have."""
+    x = activations(300, channels_last)
+    layer = seeded(0.3, list(range(300)))
+    mask = layer._device_mask(x)
+    assert mask.unique().tolist() == [0, pytest.approx(1 / 0.7)]
+    assert (mask == 0).float().mean().item() == pytest.approx(0.3, abs=0.005)
+    assert not torch.equal(layer._device_mask(x), mask)
+    assert torch.equal(seeded(0.3, list(range(300)))._device_mask(x), mask)
+    assert not torch.equal(seeded(0.3, [5, *range(1, 300)])._device_mask(x), mask)
 
 
 def test_dropouts_gradient_passes_where_values_passed() -> None:

@@ -84,7 +84,7 @@ OPTIMIZERS: list[tuple[Any, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("optimizer", "options"), OPTIMIZERS)
-def test_any_optimiser_trains_each_replica_at_its_own_learning_rate(
+def test_an_elementwise_optimiser_trains_each_replica_at_its_own_learning_rate(
     optimizer: Any, options: dict[str, Any]
 ) -> None:
     rates = [0.03, 0.001, 0.01]
@@ -109,3 +109,11 @@ def test_any_optimiser_trains_each_replica_at_its_own_learning_rate(
         alone = nn.Parameter(start.chunk(3)[r].clone())
         expected = train(alone, data[r : r + 1], optimizer([alone], lr=rate, **options))
         torch.testing.assert_close(trained.chunk(3)[r], expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.LBFGS, torch.optim.Adafactor, torch.optim.Muon])
+def test_an_optimiser_that_mixes_replicas_is_refused(optimizer: Any) -> None:
+    parameter = nn.Parameter(torch.zeros(4, 3))
+    with pytest.raises(ValueError, match="does not train replicas apart"):
+        with_replica_lr(optimizer, [parameter], [0.1, 0.1])
+    with_replica_lr(optimizer, [parameter], [0.1])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from lightning_modules.workers import WorkerError, run_jobs
+from lightning_modules.workers import WorkerError, run_jobs, threads
 
 Report = Callable[[Any], None]
 
@@ -19,12 +19,23 @@ def square(number: int, report: Report) -> int:
     return number**2
 
 
-def threads(report: Report) -> int:
+def count_threads(report: Report) -> int:
     return torch.get_num_threads()
 
 
 def refuse(report: Report) -> None:
     raise ValueError("lr must be above 0, got -1")
+
+
+class OddError(Exception):
+    """An error that cannot travel."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} {two}")
+
+
+def be_odd(report: Report) -> None:
+    raise OddError(1, 2)
 
 
 def die(report: Report) -> None:
@@ -41,12 +52,24 @@ def test_results_come_in_order_and_reports_carry_their_jobs_number() -> None:
 
 
 def test_a_worker_computes_with_one_thread() -> None:
-    assert run_jobs([threads], 1, lambda number, value: None) == [1]
+    assert run_jobs([count_threads], 1, lambda number, value: None) == [1]
 
 
 def test_an_error_in_a_job_is_raised_as_it_was() -> None:
     with pytest.raises(ValueError, match="lr must be above 0, got -1"):
         run_jobs([refuse, partial(square, 2)], 2, lambda number, value: None)
+
+
+def test_an_error_that_cannot_travel_arrives_by_name() -> None:
+    with pytest.raises(RuntimeError, match="OddError: 1 2"):
+        run_jobs([be_odd], 1, lambda number, value: None)
+
+
+def test_threads_are_as_before_after_a_block() -> None:
+    before = torch.get_num_threads()
+    with threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
 
 
 def test_a_killed_worker_is_noticed_and_named() -> None:
