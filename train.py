@@ -19,8 +19,6 @@ from lightning_modules import cli
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lightning_modules.experiment import Experiment
-
 # Flags that are arguments of DigitPairs, and of pl.Trainer.
 DATA = ("train_pairs", "val_pairs", "test_pairs", "batch_size", "data_dir")
 TRAINER = ("max_epochs", "accelerator", "devices", "strategy", "num_nodes", "precision")
@@ -84,11 +82,11 @@ def train(
         verbose: Whether to show what libraries say, and tracebacks.
     """
     flags = {key: value for key, value in locals().items() if key not in ("name", "verbose")}
-    experiment(flags, name, verbose).run()
+    run(flags, name, verbose)
 
 
-def experiment(flags: Mapping[str, Any], name: str | None, verbose: bool) -> Experiment:
-    """Make flags an experiment.
+def run(flags: Mapping[str, Any], name: str | None, verbose: bool) -> None:
+    """Make flags an experiment, and run it.
 
     Args:
         flags: The arguments of `train`, but for the other two.
@@ -113,7 +111,7 @@ def experiment(flags: Mapping[str, Any], name: str | None, verbose: bool) -> Exp
             raise ValueError(f"{setting} must be at least 1, got {config[setting]}")
     models = list(MODULES) if flags["model"] == "all" else [flags["model"]]
     as_in_paper = all(flags[setting] == value for setting, value in AS_IN_PAPER.items())
-    return Experiment(
+    Experiment(
         models=resolve(recipe, models, {weight: flags[weight] for weight in ("lr", "alpha", "gamma")}),
         recipe=flags["recipe"],
         seeds=list(range(flags["seed"], flags["seed"] + flags["runs"])),
@@ -125,7 +123,7 @@ def experiment(flags: Mapping[str, Any], name: str | None, verbose: bool) -> Exp
         config=config,
         paper=PAPER_FIGURES if as_in_paper else {},
         verbose=verbose,
-    )
+    ).run()
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -1,0 +1,42 @@
+"""The machine under a benchmark: what it is, and how to hold a process to one core of it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def one_core() -> None:
+    """Keep the process on one core, whatever pools of threads its libraries bring."""
+    torch.set_num_threads(1)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def machine(packages: Iterable[str]) -> dict[str, str | int | None]:
+    """Describe what figures were measured on.
+
+    Args:
+        packages: Names of the libraries that matter.
+
+    Returns:
+        Processor, number of them, and versions; None for what is not installed.
+    """
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "CPU": models[0] if models else platform.processor(),
+        "CPUs": os.cpu_count(),
+        "Python": platform.python_version(),
+        **{name: version(name) if find_spec(name) else None for name in packages},
+    }

@@ -1,0 +1,142 @@
+"""An experiment: R runs of one recipe, its run folder, and what a person gets of it.
+
+<log_dir>/<name>/results.json
+<log_dir>/<name>/disc/            TensorBoard events, config.yaml, checkpoint.pt, figures 2.1 to 2.4
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import partial
+from statistics import mean
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+import yaml
+from rich.console import Console
+
+from lightning_modules.results import (
+    ModelRuns,
+    PaperFigure,
+    percent,
+    results_table,
+    spread,
+    write_results,
+)
+from lightning_modules.study_log import StudyLog
+from scratch_framework.disc.folder import choose_folder, make_folder
+from scratch_framework.disc.monitor import Monitor, progress_bar
+from scratch_framework.disc.pictures import pictures
+from scratch_framework.disc.scratch_learner import ScratchLearner
+from scratch_framework.disc.torch_learner import TorchLearner
+from scratch_framework.disc.training import Examples, examples, fit, steps_per_epoch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lightning_modules.results import Run
+    from scratch_framework.disc.learner import Learner
+    from scratch_framework.disc.points import Points, Reading
+    from scratch_framework.disc.recipe import Recipe
+
+# Section 2.3: "approximately 10% of error [...] for the test set, and 1.5% on the train set".
+PAPER_FIGURES: Mapping[str, PaperFigure] = {"disc": PaperFigure(0.015, None, 0.10, None)}
+HPARAMS = ("lr", "weight_decay", "loss", "optimizer", "schedule", "max_epochs", "batch_size", "mistake")
+
+
+@dataclass
+class Experiment:
+    """What to train, how, and where to put what comes out."""
+
+    recipe: Recipe
+    recipe_name: str
+    reading: Reading
+    counts: Mapping[str, int]  # points to "train", to "test", and of validation, "val", which may be 0
+    seeds: list[int]
+    backend: Literal["scratch", "torch"]
+    compiled: bool
+    dtype: torch.dtype
+    log_dir: str
+    name: str | None
+    config: Mapping[str, Any]  # all settings by the names of their flags
+    command: str
+
+    def run(self) -> None:
+        """Train and test all runs; write and show the results.
+
+        Raises:
+            CommandError: A setting is refused; nothing was written.
+            ValueError: Likewise.
+            OSError: The folder cannot be written.
+        """
+        learners = self._learners()  # refuses wrong values, before there is a folder
+        points = {split: self.reading.draw(split, n, self.seeds) for split, n in self.counts.items() if n}
+        self.folder = choose_folder(self.log_dir, self.name)
+        self.run_folder = self.folder / "disc"
+        make_folder(self.folder)
+        self.run_folder.mkdir()
+        (self.run_folder / "config.yaml").write_text(yaml.safe_dump(dict(self.config), sort_keys=False))
+        log = StudyLog(self.run_folder, len(self.seeds))
+        with closing(log.writer):  # an interrupted training keeps its curves
+            with progress_bar() as bar:
+                monitor = Monitor(log, bar, self.recipe.max_epochs, len(self.seeds))
+                results = self._train(learners, points, monitor)
+            write_results(self.folder / "results.json", [results], self.command, self.config)
+            self._save(learners)
+            figures = pictures(self.recipe, self.reading, points, learners[0], monitor.losses, self.dtype)
+            for name, figure in figures.items():
+                figure.savefig(self.run_folder / f"figure_{name}.png", dpi=130)
+            tagged = {f"figure/{name}": figure for name, figure in figures.items()}
+            log.finish(self._hparams(), self._metrics(results), tagged)
+        self._conclude(results)
+
+    def _learners(self) -> list[Learner]:
+        """All replicas as one, or a twin for each."""
+        steps = self.recipe.max_epochs * steps_per_epoch(self.recipe, self.counts["train"])
+        if self.backend == "scratch":
+            return [ScratchLearner(self.recipe, self.seeds, steps, self.dtype, self.compiled)]
+        return [TorchLearner(self.recipe, seed, steps, self.dtype) for seed in self.seeds]
+
+    def _train(
+        self, learners: Sequence[Learner], points: Mapping[str, Points], monitor: Monitor
+    ) -> ModelRuns:
+        data = {split: examples(self.recipe, drawn, self.dtype) for split, drawn in points.items()}
+        runs: list[Run] = []
+        for learner in learners:
+            own = slice(len(runs), len(runs) + len(learner.seeds))
+            part = {split: Examples(*(tensor[own] for tensor in shown)) for split, shown in data.items()}
+            runs += fit(learner, self.recipe, part, partial(monitor.add, len(runs)))
+        return ModelRuns("disc", self.recipe_name, runs)
+
+    def _save(self, learners: Sequence[Learner]) -> None:
+        """Write all replicas' parameters, (R, ...) by name, with the recipe that made them."""
+        states = [learner.state_dict() for learner in learners]
+        joined = {name: torch.cat([state[name] for state in states]) for name in states[0]}
+        checkpoint = {"state_dict": joined, "recipe": asdict(self.recipe), "seeds": self.seeds}
+        torch.save(checkpoint, self.run_folder / "checkpoint.pt")
+
+    def _hparams(self) -> dict[str, Any]:
+        hparams = {"model": "disc", "recipe": self.recipe_name, "backend": self.backend}
+        hparams |= {name: getattr(self.recipe, name) for name in HPARAMS}
+        hparams["activations"] = ",".join(self.recipe.activations)
+        return hparams | {"runs": len(self.seeds), "train_points": self.counts["train"]}
+
+    def _metrics(self, results: ModelRuns) -> dict[str, float]:
+        val_errors = _val_errors(results)
+        return {
+            "hp/test_error": results.summary()["test_error_mean"],
+            "hp/val_error": mean(val_errors) if val_errors else float("nan"),
+        }
+
+    def _conclude(self, results: ModelRuns) -> None:
+        console = Console()
+        console.print(results_table([results], PAPER_FIGURES))
+        if val_errors := _val_errors(results):
+            console.print(f"validation error {percent(*spread(val_errors))} %")
+        console.print(f"{self.folder}: results.json, and the run folder disc with figures 2.1 to 2.4")
+        console.print(f"tensorboard --logdir {self.log_dir}")
+
+
+def _val_errors(results: ModelRuns) -> list[float]:
+    return [run.val_error for run in results.runs if run.val_error is not None]

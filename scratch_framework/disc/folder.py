@@ -1,0 +1,56 @@
+"""Where a command puts what comes out of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from secrets import token_hex
+
+from lightning_modules.cli import CommandError
+
+
+def choose_folder(log_dir: str, name: str | None) -> Path:
+    """The folder of a study.
+
+    Args:
+        log_dir: Folder of all studies.
+        name: Its name in it; None for a unique one.
+
+    Returns:
+        Its path; nothing is made.
+
+    Raises:
+        CommandError: The name is no plain one.
+    """
+    name = name or f"{datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}"
+    if Path(name).name != name or name == "..":
+        raise CommandError(f"name must be a plain folder name, got {name!r}")
+    return Path(log_dir) / name
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a study.
+
+    Args:
+        folder: Its path.
+
+    Raises:
+        CommandError: There is one of this name.
+        OSError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError as error:
+        raise CommandError(f"{folder} exists; choose another name or remove it") from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all, also when the program is killed meanwhile.
+
+    Args:
+        path: The file.
+        text: What it shall hold.
+    """
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(text)
+    temporary.replace(path)

@@ -1,0 +1,87 @@
+"""The data: points of the unit square, of class 1 inside a disc around its middle.
+
+The paper writes "normal distribution on [0,1]" and "diameter 1/sqrt(2 pi)"; its figure and the course's
+assignment show uniform points and that number as the radius, so that the disc covers half of the square. Both
+readings of both words can be drawn.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MIDDLE = 0.5
+RADII = {"radius": 1 / math.sqrt(2 * math.pi), "diameter": 1 / math.sqrt(2 * math.pi) / 2}
+SIGMA = 0.25  # of the normal reading: the square ends two of them from its middle
+
+
+class Points(NamedTuple):
+    """N points for each of R replicas."""
+
+    x: Tensor  # (R, N, 2) float64, in [0, 1]
+    inside: Tensor  # (R, N) bool, the class
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the paper's words about its data are taken to mean."""
+
+    disc: Literal["radius", "diameter"] = "radius"  # of the disc, that is 1/sqrt(2 pi)
+    points: Literal["uniform", "normal"] = "uniform"
+
+    @property
+    def radius(self) -> float:
+        """Radius of the disc."""
+        return RADII[self.disc]
+
+    def draw(self, purpose: str, count: int, seeds: Sequence[int]) -> Points:
+        """Draw points, for each replica from a stream of its own.
+
+        Args:
+            purpose: What they are for; other purposes get other points.
+            count: How many, N.
+            seeds: R seeds.
+
+        Returns:
+            The points and their classes.
+        """
+        streams = [Generator().manual_seed(stream(seed, f"{purpose} points")) for seed in seeds]
+        uniform = [torch.rand(count, 2, dtype=torch.float64, generator=source) for source in streams]
+        x = torch.stack(uniform)  # (R, N, 2)
+        if self.points == "normal":
+            x = to_normal(x)
+        return Points(x, (x - MIDDLE).norm(dim=-1) < self.radius)
+
+
+def to_normal(uniform: Tensor) -> Tensor:
+    """Turn uniform draws into normal ones around the middle, of those that fall into [0, 1].
+
+    Args:
+        uniform: Numbers in [0, 1].
+
+    Returns:
+        The normal distribution's quantiles between those of 0 and 1.
+    """
+    edge = math.erf(MIDDLE / (SIGMA * math.sqrt(2)))  # the share of the normal that falls into [0, 1]
+    return MIDDLE + SIGMA * math.sqrt(2) * torch.erfinv(edge * (2 * uniform - 1))
+
+
+def stream(seed: int, purpose: str) -> int:
+    """The seed of one purpose's random stream: hashed, so that streams of neighbouring seeds are unrelated.
+
+    Args:
+        seed: Seed of the replica.
+        purpose: What the stream is for.
+
+    Returns:
+        A seed for `torch.Generator.manual_seed`.
+    """
+    return random.Random(f"{purpose} {seed}").getrandbits(32)  # torch's generators see no more
