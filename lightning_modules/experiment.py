@@ -6,9 +6,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
 import pytorch_lightning as pl
@@ -20,6 +18,7 @@ from rich.console import Console
 
 from lightning_modules.cli import CommandError, command_line
 from lightning_modules.figures import mistakes_figure, results_figure
+from lightning_modules.folder import choose_folder, make_folder
 from lightning_modules.progress import StudyProgress
 from lightning_modules.protocol import Fit, Study, make_trainer, quiet, run_study
 from lightning_modules.recipes import MODULES
@@ -58,7 +57,9 @@ class Experiment:
             quiet()
         trainer = self._check()
         workers = self._choose_workers(trainer)
-        self.folder = self._make_folder()
+        self.folder = choose_folder(self.log_dir, self.name)
+        if self.main_process:
+            make_folder(self.folder)
         self.console = Console(quiet=not self.main_process)
         epochs = self.trainer["max_epochs"] * len(self.seeds)
         try:
@@ -98,18 +99,6 @@ class Experiment:
                 f"workers must be 1 where Lightning runs the processes or an accelerator, got {self.workers}"
             )
         return min(self.workers or available_cores(), len(self.seeds)) if ours else 1
-
-    def _make_folder(self) -> Path:
-        name = self.name or f"{datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}"
-        if Path(name).name != name or name in ("", ".."):
-            raise CommandError(f"name must be a plain folder name, got {name!r}")
-        folder = self.log_dir / name
-        if self.main_process:
-            try:
-                folder.mkdir(parents=True)
-            except FileExistsError as error:
-                raise CommandError(f"{folder} exists; choose another name or remove it") from error
-        return folder
 
     def _run_model(
         self, model: str, settings: Mapping[str, float], workers: int, progress: StudyProgress

@@ -20,6 +20,23 @@ from lightning_modules.study_log import EpochFigures
 COST = {"cnn": 1.0, "weight_sharing": 2.0, "auxiliary": 2.0}
 
 
+def progress_bar(console: Console | None = None) -> Progress:
+    """A bar that says what is being done, how much of it is, and how long the rest will take.
+
+    Args:
+        console: Where to draw; rich's own by default.
+    """
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
 class StudyProgress:
     """Says which model trains, how far it is, how good it is, and how long all of it will take."""
 
@@ -31,15 +48,7 @@ class StudyProgress:
             models: The models, in order.
             epochs: Epochs of one model, summed over its runs.
         """
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-        )
+        self.progress = progress_bar(console)
         total = sum(COST[model] for model in models) * epochs
         self.task = self.progress.add_task("starting", total=total)
 

@@ -12,6 +12,8 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from lightning_modules.folder import write_whole
+
 PACKAGES = ("torch", "pytorch-lightning", "torchmetrics", "tensorboard", "numpy", "digit-duel")
 
 
@@ -89,9 +91,7 @@ def write_results(path: Path, models: Sequence[ModelRuns], command: str, config:
         "summary": [model.summary() for model in models],
         "rows": [row for model in models for row in model.rows()],
     }
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(results, indent=1) + "\n")
-    temporary.replace(path)
+    write_whole(path, json.dumps(results, indent=1) + "\n")
 
 
 def _version(package: str) -> str | None:

@@ -16,6 +16,8 @@ import torch
 import yaml
 from rich.console import Console
 
+from lightning_modules.folder import choose_folder, make_folder
+from lightning_modules.progress import progress_bar
 from lightning_modules.results import (
     ModelRuns,
     PaperFigure,
@@ -25,8 +27,7 @@ from lightning_modules.results import (
     write_results,
 )
 from lightning_modules.study_log import StudyLog
-from scratch_framework.disc.folder import choose_folder, make_folder
-from scratch_framework.disc.monitor import Monitor, progress_bar
+from scratch_framework.disc.monitor import Monitor
 from scratch_framework.disc.pictures import pictures
 from scratch_framework.disc.scratch_learner import ScratchLearner
 from scratch_framework.disc.torch_learner import TorchLearner

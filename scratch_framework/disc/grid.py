@@ -53,7 +53,7 @@ def grid(
     import torch
     from rich.console import Console
 
-    from scratch_framework.disc.folder import choose_folder
+    from lightning_modules.folder import choose_folder
     from scratch_framework.disc.grid_report import grid_table, write_grid
     from scratch_framework.disc.search import Search
 
@@ -71,7 +71,7 @@ def grid(
 
 
 def _train(search: Search, folder: Path, compiled: bool, console: Console) -> None:
-    from scratch_framework.disc.monitor import progress_bar
+    from lightning_modules.progress import progress_bar
     from scratch_framework.disc.search import GROUPS
 
     missing = search.missing(folder)

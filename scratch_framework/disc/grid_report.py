@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from lightning_modules.folder import write_whole
 from lightning_modules.results import percent, spread
-from scratch_framework.disc.folder import write_whole
 from scratch_framework.disc.recipe import PAPER
 
 if TYPE_CHECKING:

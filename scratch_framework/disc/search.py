@@ -17,7 +17,7 @@ import torch
 import yaml
 
 from lightning_modules.cli import CommandError
-from scratch_framework.disc.folder import write_whole
+from lightning_modules.folder import write_whole
 from scratch_framework.disc.points import Reading
 from scratch_framework.disc.recipe import PAPER
 from scratch_framework.disc.scratch_learner import ScratchLearner

@@ -9,7 +9,7 @@ from secrets import token_hex
 from lightning_modules.cli import CommandError
 
 
-def choose_folder(log_dir: str, name: str | None) -> Path:
+def choose_folder(log_dir: str | Path, name: str | None) -> Path:
     """The folder of a study.
 
     Args:
