@@ -97,10 +97,11 @@ def run(flags: Mapping[str, Any], name: str | None, verbose: bool) -> None:
         ValueError: A flag is out of range.
     """
     # Heavy imports wait until the flags are known to be right: --help answers at once.
-    from datamodules import DigitPairs
-    from lightning_modules.experiment import Experiment
-    from lightning_modules.recipes import MODULES, RECIPES, resolve
-    from lightning_modules.results import PAPER_FIGURES
+    with cli.imports():
+        from datamodules import DigitPairs
+        from lightning_modules.experiment import Experiment
+        from lightning_modules.recipes import MODULES, RECIPES, resolve
+        from lightning_modules.results import PAPER_FIGURES
 
     recipe = RECIPES[flags["recipe"]]
     config = dict(flags)

@@ -6,16 +6,23 @@ Exit codes: 0 done, 2 refused or failed, 130 Ctrl-C.
 import os
 import re
 import shlex
+import signal
 import sys
+import threading
 from argparse import ArgumentError
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
+_prog: ContextVar[str] = ContextVar("prog", default="")
 _command_line: ContextVar[str] = ContextVar("command_line", default="")
+
+
+INTERRUPTED = "interrupted; what was finished is kept"
 
 
 class CommandError(Exception):
@@ -35,6 +42,7 @@ def run(command: Callable[..., None], prog: str, args: Sequence[str] | None = No
     """
     args = sys.argv[1:] if args is None else args
     start = prog if prog.startswith("python") else f"python {prog}"
+    _prog.set(prog)
     _command_line.set(shlex.join([*start.split(), *args]))
     verbose = "-v" in args or "--verbose" in args
     try:
@@ -42,11 +50,34 @@ def run(command: Callable[..., None], prog: str, args: Sequence[str] | None = No
         options.pop("config")
         command(**options)
     except KeyboardInterrupt:
-        _fail(prog, "interrupted; what was finished is kept", 130)
+        _say(INTERRUPTED)
+        sys.exit(130)
     except Exception as error:
         if verbose:
             raise
-        _fail(prog, _one_line(error), 2)
+        _say(_one_line(error))
+        sys.exit(2)
+
+
+@contextmanager
+def imports() -> Iterator[None]:
+    """For heavy imports: in this block Ctrl-C ends the command at once.
+
+    A library that is being imported may swallow a KeyboardInterrupt, or take it for an error of its own.
+    """
+
+    def leave(*_: object) -> None:
+        _say(INTERRUPTED)
+        os._exit(130)
+
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield
+        return
+    before = signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def command_line() -> str:
@@ -81,7 +112,6 @@ def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {text} (--verbose shows where)"  # nothing that we foresaw
 
 
-def _fail(prog: str, message: str, code: int) -> NoReturn:
+def _say(message: str) -> None:
     if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes one speaks
-        print(f"{prog}: error: {message}", file=sys.stderr)
-    sys.exit(code)
+        print(f"{_prog.get()}: error: {message}", file=sys.stderr, flush=True)

@@ -95,11 +95,12 @@ def disc(
         verbose: Whether to show tracebacks.
     """
     flags = {key: value for key, value in locals().items() if key not in ("name", "verbose")}
-    import torch
+    with cli.imports():
+        import torch
 
-    from scratch_framework.disc.experiment import Experiment
-    from scratch_framework.disc.points import Reading
-    from scratch_framework.disc.recipe import RECIPES
+        from scratch_framework.disc.experiment import Experiment
+        from scratch_framework.disc.points import Reading
+        from scratch_framework.disc.recipe import RECIPES
 
     counts = {"train": train_points, "val": val_points, "test": test_points}
     for flag, value, least in (
