@@ -62,9 +62,6 @@ def paper_mistake(
         out: File for every run's figures.
         verbose: Whether to show what libraries say, and tracebacks.
     """
-    table = Table(title=f"auxiliary losses, error in %, mean ± std, n = {runs}, seeds from {seed}")
-    for column in ("settings", "digit labels", "train", "test", "test, digits"):
-        table.add_column(column)
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     finished: list[ModelRuns] = []
     with StudyProgress(Console(), ["auxiliary"] * 4, runs * max_epochs) as progress:

@@ -12,20 +12,13 @@ HPARAMS = ("hyper_parameters", "datamodule_hyper_parameters")
 
 
 def join_checkpoints(parts: Sequence[Path], path: Path) -> None:
-    """Write one Lightning checkpoint that holds the replicas of all parts, and remove the parts.
+    """Write one Lightning checkpoint that holds the replicas of all parts.
 
     Args:
         parts: Checkpoints of the same module, in the order of their replicas.
-        path: The file to write.
+        path: The file to write, whole or not at all.
     """
-    try:
-        _write_joined([torch.load(part, weights_only=True) for part in parts], path)
-    finally:
-        for part in parts:
-            part.unlink(missing_ok=True)
-
-
-def _write_joined(checkpoints: Sequence[dict[str, Any]], path: Path) -> None:
+    checkpoints = [torch.load(part, weights_only=True) for part in parts]
     joined: dict[str, Any] = checkpoints[0] | {
         "state_dict": join_replicas([checkpoint["state_dict"] for checkpoint in checkpoints])
     }
@@ -33,8 +26,11 @@ def _write_joined(checkpoints: Sequence[dict[str, Any]], path: Path) -> None:
         if key in joined:
             joined[key] = _join_lists([checkpoint[key] for checkpoint in checkpoints])
     temporary = path.with_suffix(".tmp")
-    torch.save(joined, temporary)
-    temporary.replace(path)  # whole or not at all
+    try:
+        torch.save(joined, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _join_lists(hparams: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -89,15 +89,19 @@ def run_study(study: Study, workers: int, on_epoch: Callable[[int, EpochFigures]
             raise KeyboardInterrupt from stop
     chunks = study.chunks(workers)
     firsts = [sum(len(chunk.settings) for chunk in chunks[:number]) for number in range(len(chunks))]
-    fits = run_jobs(
-        [partial(fit, chunk) for chunk in chunks],
-        workers,
-        lambda number, figures: on_epoch(firsts[number], figures),
-    )
-    unsaved = next((part.unsaved for part in fits if part.unsaved), None)
-    if study.checkpoint and not unsaved:
-        parts = [chunk.checkpoint for chunk in chunks if chunk.checkpoint]
-        unsaved = _failure(partial(join_checkpoints, parts, study.checkpoint))
+    parts = [chunk.checkpoint for chunk in chunks if chunk.checkpoint]
+    try:
+        fits = run_jobs(
+            [partial(fit, chunk) for chunk in chunks],
+            workers,
+            lambda number, figures: on_epoch(firsts[number], figures),
+        )
+        unsaved = next((part.unsaved for part in fits if part.unsaved), None)
+        if study.checkpoint and not unsaved:
+            unsaved = _failure(partial(join_checkpoints, parts, study.checkpoint))
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
     return Fit([run for part in fits for run in part.runs], fits[0].mistakes, unsaved)
 
 

@@ -207,6 +207,7 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_figures(tmp_path: Path) ->
     assert "checkpoint.ckpt could not be written" in done.stderr
     assert "Traceback" not in done.stderr
     assert len(json.loads((tmp_path / "full" / "results.json").read_text())["rows"]) == 2
+    assert not list(tmp_path.rglob("checkpoint*"))  # nor half of one
 
 
 @pytest.mark.slow
@@ -230,6 +231,7 @@ def test_ctrl_c_ends_with_130_one_line_and_the_finished_models_results(
     assert "interrupted" in complaint
     results = json.loads((tmp_path / "cut" / "results.json").read_text())
     assert results["summary"][0]["model"] == "cnn"
+    assert not list(tmp_path.rglob("*.part"))
 
 
 @pytest.mark.slow
