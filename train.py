@@ -19,8 +19,9 @@ from lightning_modules import cli
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# Flags that are arguments of DigitPairs, and of pl.Trainer.
+# Flags that are arguments of DigitPairs, of Choice, and of pl.Trainer.
 DATA = ("train_pairs", "val_pairs", "test_pairs", "batch_size", "data_dir")
+EXECUTION = ("workers", "threads", "replicas", "engine", "layout")
 TRAINER = ("max_epochs", "accelerator", "devices", "strategy", "num_nodes", "precision")
 
 # With these flags the paper's figures are about the same thing, and stand beside ours.
@@ -51,6 +52,10 @@ def train(
     num_nodes: int = 1,
     precision: str = "32-true",
     workers: int | None = None,
+    threads: int | None = None,
+    replicas: int | None = None,
+    engine: Literal["auto", "fused", "torch"] = "auto",
+    layout: Literal["auto", "channels_last", "contiguous"] = "auto",
     log_dir: str = "runs",
     name: str | None = None,
     verbose: bool = False,
@@ -77,9 +82,13 @@ def train(
         num_nodes: Lightning's.
         precision: Lightning's: 32-true, bf16-mixed, 64-true, ...
         workers: Processes on CPU; one a core by default. Where Lightning distributes, and on GPU, it is 1.
+        threads: Threads of each process; 1 by default.
+        replicas: Runs that one program trains together, at most; by default 8 on CPU, elsewhere all.
+        engine: How networks compute; `fused` does several layers in one pass over memory, on CPU only.
+        layout: How images lie in memory; `fused` needs channels_last.
         log_dir: Folder of all studies, for TensorBoard.
         name: Folder of this study in it, which must not exist; a unique one by default.
-        verbose: Whether to show what libraries say, and tracebacks.
+        verbose: Whether to show how it computes, what libraries say, and tracebacks.
     """
     flags = {key: value for key, value in locals().items() if key not in ("name", "verbose")}
     run(flags, name, verbose)
@@ -99,6 +108,7 @@ def run(flags: Mapping[str, Any], name: str | None, verbose: bool) -> None:
     # Heavy imports wait until the flags are known to be right: --help answers at once.
     with cli.imports():
         from datamodules import DigitPairs
+        from lightning_modules.execution import Choice
         from lightning_modules.experiment import Experiment
         from lightning_modules.recipes import MODULES, RECIPES, resolve
         from lightning_modules.results import PAPER_FIGURES
@@ -118,7 +128,7 @@ def run(flags: Mapping[str, Any], name: str | None, verbose: bool) -> None:
         seeds=list(range(flags["seed"], flags["seed"] + flags["runs"])),
         data=partial(DigitPairs, **{argument: config[argument] for argument in DATA}),
         trainer={argument: config[argument] for argument in TRAINER},
-        workers=flags["workers"],
+        choice=Choice(**{argument: flags[argument] for argument in EXECUTION}),
         log_dir=Path(flags["log_dir"]),
         name=name,
         config=config,

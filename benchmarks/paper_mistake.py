@@ -20,11 +20,11 @@ from rich.table import Table
 from datamodules import DigitPairs, PairSet
 from datamodules.pairs import draw_splits
 from lightning_modules import AuxiliaryLoss, cli
+from lightning_modules.execution import Choice
 from lightning_modules.progress import StudyProgress
-from lightning_modules.protocol import Study, run_study
+from lightning_modules.protocol import Study, make_trainer, run_study
 from lightning_modules.recipes import PAPER
 from lightning_modules.results import PAPER_FIGURES, ModelRuns, percent, spread, write_results
-from lightning_modules.workers import available_cores
 
 EARLIER_DRAW = 2**32 - 1  # the seed of a draw that is none of the runs'
 
@@ -64,6 +64,7 @@ def paper_mistake(
     """
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     finished: list[ModelRuns] = []
+    trainer = {"max_epochs": max_epochs, "accelerator": "cpu"}
     with StudyProgress(Console(), ["auxiliary"] * 4, runs * max_epochs) as progress:
         for title, settings in SETTINGS.items():
             for labels, data in (("right", DigitPairs), ("stale", StaleLabels)):
@@ -71,14 +72,11 @@ def paper_mistake(
                     module=AuxiliaryLoss,
                     settings=[{"seed": seed + k, **settings} for k in range(runs)],
                     data=partial(data, batch_size=PAPER.batch_size),
-                    trainer={"max_epochs": max_epochs, "accelerator": "cpu"},
+                    trainer=trainer,
+                    execution=Choice().on(make_trainer(trainer), runs),
                     verbose=verbose,
                 )
-                fit = run_study(
-                    study,
-                    min(available_cores(), runs),
-                    lambda first, figures: progress.add("auxiliary", figures),
-                )
+                fit = run_study(study, lambda first, figures: progress.add("auxiliary", figures))
                 finished.append(ModelRuns("auxiliary", f"{title}, {labels} labels", fit.runs))
                 config = {"runs": runs, "seed": seed, "max_epochs": max_epochs}
                 write_results(Path(out), finished, cli.command_line(), config)

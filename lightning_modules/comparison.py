@@ -92,7 +92,7 @@ class Comparison(pl.LightningModule, ABC):
 
     def configure_optimizers(self) -> Optimizer:
         """SGD, each replica at its learning rate."""
-        return with_replica_lr(SGD, self.parameters(), self.lr)
+        return with_replica_lr(SGD, self.parameters(), self.lr, fused=True)
 
     def figures(self, stage: str) -> dict[str, Tensor]:
         """Loss and errors of the stage's last epoch for every replica; nothing if it had no pairs.

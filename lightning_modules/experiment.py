@@ -12,11 +12,11 @@ from typing import Any
 import pytorch_lightning as pl
 import yaml
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.accelerators import CPUAccelerator
 from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from rich.console import Console
 
 from lightning_modules.cli import CommandError, command_line
+from lightning_modules.execution import Choice
 from lightning_modules.figures import mistakes_figure, results_figure
 from lightning_modules.folder import choose_folder, make_folder
 from lightning_modules.progress import StudyProgress
@@ -24,7 +24,6 @@ from lightning_modules.protocol import Fit, Study, make_trainer, quiet, run_stud
 from lightning_modules.recipes import MODULES
 from lightning_modules.results import ModelRuns, PaperFigure, results_table, write_results
 from lightning_modules.study_log import EpochFigures, StudyLog
-from lightning_modules.workers import available_cores
 
 
 @dataclass
@@ -36,7 +35,7 @@ class Experiment:
     seeds: list[int]
     data: Callable[..., pl.LightningDataModule]  # called with seeds
     trainer: Mapping[str, Any]  # arguments of pl.Trainer, max_epochs among them
-    workers: int | None  # None: one a core
+    choice: Choice
     log_dir: Path
     name: str | None  # None: a unique one
     config: Mapping[str, Any]  # the settings as a person gave them
@@ -56,16 +55,18 @@ class Experiment:
         if not self.verbose:
             quiet()
         trainer = self._check()
-        workers = self._choose_workers(trainer)
+        self.execution = self.choice.on(trainer, len(self.seeds))
         self.folder = choose_folder(self.log_dir, self.name)
         if self.main_process:
             make_folder(self.folder)
         self.console = Console(quiet=not self.main_process)
+        if self.verbose:
+            self.console.print(str(self.execution))
         epochs = self.trainer["max_epochs"] * len(self.seeds)
         try:
             with StudyProgress(self.console, list(self.models), epochs) as progress:
                 for model, settings in self.models.items():
-                    self._run_model(model, settings, workers, progress)
+                    self._run_model(model, settings, progress)
         finally:
             if self.finished:
                 self._conclude()
@@ -90,30 +91,19 @@ class Experiment:
         self.main_process = trainer.is_global_zero
         return trainer
 
-    def _choose_workers(self, trainer: pl.Trainer) -> int:
-        ours = isinstance(trainer.accelerator, CPUAccelerator) and trainer.world_size == 1
-        if self.workers is not None and self.workers < 1:
-            raise CommandError(f"workers must be at least 1, got {self.workers}")
-        if not ours and (self.workers or 1) > 1:
-            raise CommandError(
-                f"workers must be 1 where Lightning runs the processes or an accelerator, got {self.workers}"
-            )
-        return min(self.workers or available_cores(), len(self.seeds)) if ours else 1
-
-    def _run_model(
-        self, model: str, settings: Mapping[str, float], workers: int, progress: StudyProgress
-    ) -> None:
+    def _run_model(self, model: str, settings: Mapping[str, float], progress: StudyProgress) -> None:
         folder = self.folder / model
         study = Study(
             module=MODULES[model],
             settings=[{"seed": seed, **settings} for seed in self.seeds],
             data=self.data,
             trainer=self.trainer,
+            execution=self.execution,
             checkpoint=folder / "checkpoint.ckpt",
             verbose=self.verbose,
         )
         if not self.main_process:
-            run_study(study, workers, lambda first, figures: None)
+            run_study(study, lambda first, figures: None)
             return
         folder.mkdir()
         log = StudyLog(folder, len(self.seeds))
@@ -125,7 +115,7 @@ class Experiment:
             log.add(first, figures)
             progress.add(model, figures)
 
-        fit = run_study(study, workers, on_epoch)
+        fit = run_study(study, on_epoch)
         self.finished.append(ModelRuns(model, self.recipe, fit.runs))
         write_results(self.folder / "results.json", self.finished, command_line(), self.config)
         self._log_results(log, fit, settings)

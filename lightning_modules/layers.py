@@ -6,10 +6,25 @@ grouped one; what is left is here. Parameters have R blocks along their first di
 shapes and names are those of the ordinary layer.
 """
 
+import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
+
+from lightning_modules import kernels
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """Lay the channels of (N, C, H, W) last in memory, as pooling and convolution on a CPU like it best.
+
+    Unlike ``contiguous(memory_format=torch.channels_last)`` also where C = 1 makes the two layouts one in
+    memory: strides then decide which kernel torch takes, and one replica must take the kernel that R take.
+    """
+    return images.movedim(1, -1).clone(memory_format=torch.contiguous_format).movedim(-1, 1)
 
 
 def conv2d(in_channels: int, out_channels: int, kernel_size: int, replicas: int) -> nn.Conv2d:
@@ -45,31 +60,34 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiply every replica's features by its own matrix."""
-        x = x.t().unflatten(0, (self.replicas, self.in_features))  # (R, in, N)
+        x = x.unflatten(1, (self.replicas, self.in_features)).transpose(0, 1)  # (R, N, in)
         weight = self.weight.view(self.replicas, self.out_features, self.in_features)
-        bias = self.bias.view(self.replicas, self.out_features, 1)
-        return torch.baddbmm(bias, weight, x).flatten(0, 1).t()  # (N, R * out), features first in memory
+        # A product, because its gradient is one: a sum over rows would round by a replica's place among R.
+        bias = x.new_ones(self.replicas, x.shape[1], 1) @ self.bias.view(self.replicas, 1, self.out_features)
+        return torch.baddbmm(bias, x, weight.transpose(1, 2)).transpose(0, 1).flatten(1)  # (N, R * out)
 
     def extra_repr(self) -> str:
         """Describe the layer as torch's own does."""
         return f"{self.in_features}, {self.out_features}, replicas={self.replicas}"
 
 
-class BatchNorm1d(nn.BatchNorm1d):
-    """Torch's, on activations (N, R * F) that lie features first in memory, as `Linear` leaves them."""
+@dataclass(frozen=True)
+class Draw:
+    """What fixes the masks of one or several calls of a dropout layer."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise every feature over the batch."""
-        return super().forward(x.t().unsqueeze(0)).squeeze(0).t()  # as one image of R * F rows of N
+    keys: NDArray[np.uint32]  # (R, 2)
+    call: int  # number of the first call
+    threshold: np.uint32  # the share that is dropped, times 2**32
+    gain: float  # what the kept values are multiplied by
 
 
 class Dropout(nn.Module):
     """Dropout (Srivastava et al. 2014) whose replicas draw their masks from random streams of their own.
 
-    On the CPU replica r of R drops what it would drop if trained alone. A value is dropped where a random
-    16-bit integer lies below a threshold: several times faster than torch's Bernoulli draw; the rate is p
-    rounded to 1/65536 and the kept values are scaled by exactly its complement. Other devices draw all masks
-    in one launch, from one stream that the first replica's seed starts: replicas are as independent, but draw
+    On the CPU replica r of R drops what it would drop if trained alone: a value is dropped where a random
+    32-bit integer, made of the stream's key and the value's place, lies below p * 2**32. The rate is p rounded
+    to 2**-32, and the kept values are scaled by exactly its complement. Other devices draw all masks in one
+    launch, from one stream that the first replica's seed starts: replicas are as independent, but draw
     otherwise than each alone would.
     """
 
@@ -77,12 +95,11 @@ class Dropout(nn.Module):
         """Seed the streams from torch's global generator; `seed` does so by replica.
 
         Args:
-            p: Probability of dropping a value.
+            p: Probability of dropping a value, below 1.
             replicas: Number of replicas R.
         """
         super().__init__()
-        self.p, self.threshold = p, round(p * 2**16)
-        self.generators = [Generator() for _ in range(replicas)]
+        self.p, self.replicas = p, replicas
         self.seed(torch.randint(2**32, (replicas,)).tolist())
 
     def seed(self, seeds: Sequence[int]) -> None:
@@ -91,36 +108,44 @@ class Dropout(nn.Module):
         Args:
             seeds: R seeds.
         """
-        for generator, seed in zip(self.generators, seeds, strict=True):
-            generator.manual_seed(seed)
+        self.seeds, self.calls = list(seeds), 0
+        halves = [(random.Random(seed).getrandbits(32), seed % 2**32) for seed in seeds]
+        self.keys = np.array(halves, np.uint32)
         self.device_generator: Generator | None = None
+
+    def next_draw(self, calls: int = 1) -> Draw:
+        """Go on in the streams; in evaluation nothing is drawn, and nothing dropped.
+
+        Args:
+            calls: How many calls of the layer the draw is for.
+        """
+        if not self.training:
+            return Draw(self.keys, 0, np.uint32(0), 1.0)
+        first, self.calls = self.calls, self.calls + calls
+        threshold = round(self.p * 2**32)
+        return Draw(self.keys, first, np.uint32(threshold), 2**32 / (2**32 - threshold))
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop values of (N, R * F, ...) in training; pass them on in evaluation."""
         if not self.training:
             return x
-        if x.device.type != "cpu":
-            return x * self._device_mask(x)
-        # Features last, as channels_last activations lie in memory: then no step of this copies.
-        x = x.movedim(1, -1).unflatten(-1, (len(self.generators), -1))  # (N, ..., R, F)
-        mask = self._mask(x.select(-2, 0).shape, x.dtype)  # (R, N, ..., F)
-        return (x * mask.movedim(0, -2)).flatten(-2).movedim(-1, 1)
+        return x * (self._mask(x) if x.device.type == "cpu" else self._device_mask(x))
+
+    def _mask(self, x: Tensor) -> Tensor:
+        # Channels last, as channels_last activations lie in memory: a place has the same number in all layouts.
+        last = x.movedim(1, -1)
+        shape = (last[..., 0].numel(), self.replicas, x.shape[1] // self.replicas)
+        mask = np.empty(shape, np.float64 if x.dtype == torch.float64 else np.float32)
+        draw = self.next_draw()
+        kernels.keep_mask(draw.keys, draw.call, draw.threshold, mask.dtype.type(draw.gain), mask)
+        return torch.from_numpy(mask).view(last.shape).movedim(-1, 1).to(x.dtype)
 
     def _device_mask(self, x: Tensor) -> Tensor:
         if self.device_generator is None:
-            start = self.generators[0].initial_seed()
-            self.device_generator = Generator(x.device).manual_seed(start)
+            self.device_generator = Generator(x.device).manual_seed(self.seeds[0])
         keep = torch.empty_like(x).bernoulli_(1 - self.p, generator=self.device_generator)
         return keep.div_(1 - self.p)
 
-    def _mask(self, shape: torch.Size, dtype: torch.dtype) -> Tensor:
-        count = shape.numel()
-        bits = torch.empty(len(self.generators), (count + 3) // 4, dtype=torch.int64)
-        for row, generator in zip(bits, self.generators, strict=True):
-            row.random_(-(2**63), None, generator=generator)  # all 64 bits, four draws of 16 at a time
-        keep = bits.view(torch.int16)[:, :count] >= self.threshold - 2**15
-        return keep.to(dtype).mul_(2**16 / (2**16 - self.threshold)).view(-1, *shape)
-
     def extra_repr(self) -> str:
         """Describe the layer as torch's own does."""
-        return f"p={self.p}, replicas={len(self.generators)}"
+        return f"p={self.p}, replicas={self.replicas}"

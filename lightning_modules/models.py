@@ -98,6 +98,4 @@ class AuxiliaryLoss(Comparison):
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """Cross entropy of logits (N, ..., C) against targets (N, ...), element by element."""
-    features_first = logits.movedim(0, -1).flatten(0, -3)  # (K, C, N), as they lie in memory
-    losses = F.cross_entropy(features_first, target.movedim(0, -1).flatten(0, -2), reduction="none")  # (K, N)
-    return losses.t().view(target.shape)
+    return F.cross_entropy(logits.flatten(0, -2), target.flatten(), reduction="none").view(target.shape)

@@ -1,11 +1,13 @@
 """How a study is done: fit R replicas, test each once, in one program or in one process a core."""
 
+import gc
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,11 @@ from torch import Tensor
 from lightning_modules.callbacks import CollectMistakes, Mistake, ReportEpochs
 from lightning_modules.checkpoints import join_checkpoints
 from lightning_modules.comparison import Comparison
+from lightning_modules.execution import Execution
+from lightning_modules.fused import set_engine
 from lightning_modules.results import Run
 from lightning_modules.study_log import EpochFigures
 from lightning_modules.workers import run_jobs, threads
-
-CHUNK = 8  # replicas of one program on a CPU core: from about 15 on its caches overflow
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Study:
     settings: Sequence[Mapping[str, float]]  # a replica's arguments of `module`, its seed among them
     data: Callable[..., pl.LightningDataModule]  # called with the replicas' seeds
     trainer: Mapping[str, Any]  # arguments of pl.Trainer
+    execution: Execution
     checkpoint: Path | None = None  # file to write
     verbose: bool = False
 
@@ -37,14 +40,12 @@ class Study:
         """The settings of all replicas, by name."""
         return {name: [setting[name] for setting in self.settings] for name in self.settings[0]}
 
-    def chunks(self, workers: int) -> list["Study"]:
-        """Divide the replicas evenly, into programs of at most `CHUNK`, as many for each worker.
-
-        Args:
-            workers: Number of worker processes.
-        """
-        total = len(self.settings)
-        count = min(total, workers * -(-total // (workers * CHUNK)))
+    def chunks(self) -> list["Study"]:
+        """Divide the replicas evenly into programs, as many for each worker process."""
+        total, workers = len(self.settings), self.execution.workers
+        count = min(total, workers * ceil(total / (workers * self.execution.replicas)))
+        if count == 1:
+            return [self]
         bounds = [total * i // count for i in range(count + 1)]
         return [
             replace(
@@ -65,13 +66,11 @@ class Fit:
     unsaved: str | None = None  # why there is no checkpoint, if it could not be written
 
 
-def run_study(study: Study, workers: int, on_epoch: Callable[[int, EpochFigures], None]) -> Fit:
+def run_study(study: Study, on_epoch: Callable[[int, EpochFigures], None]) -> Fit:
     """Fit and test all replicas.
 
     Args:
         study: The study.
-        workers: Processes to use, one thread each; 1 runs everything here, as accelerators and Lightning's
-            distributed strategies need it.
         on_epoch: Called with the number of the first replica and the figures of each epoch of a program.
 
     Returns:
@@ -81,28 +80,30 @@ def run_study(study: Study, workers: int, on_epoch: Callable[[int, EpochFigures]
         WorkerError: A worker process died.
         ValueError: The data or settings are refused.
     """
-    if workers == 1:
-        try:
-            with threads(1):
-                return fit(study, partial(on_epoch, 0))
-        except SystemExit as stop:  # Lightning's answer to Ctrl-C
-            raise KeyboardInterrupt from stop
-    chunks = study.chunks(workers)
+    chunks = study.chunks()
     firsts = [sum(len(chunk.settings) for chunk in chunks[:number]) for number in range(len(chunks))]
-    parts = [chunk.checkpoint for chunk in chunks if chunk.checkpoint]
+    parts = [chunk.checkpoint for chunk in chunks if chunk.checkpoint and chunk is not study]
     try:
-        fits = run_jobs(
-            [partial(fit, chunk) for chunk in chunks],
-            workers,
-            lambda number, figures: on_epoch(firsts[number], figures),
-        )
+        fits = _fit_all(chunks, lambda number, figures: on_epoch(firsts[number], figures))
         unsaved = next((part.unsaved for part in fits if part.unsaved), None)
-        if study.checkpoint and not unsaved:
+        if study.checkpoint and parts and not unsaved:
             unsaved = _failure(partial(join_checkpoints, parts, study.checkpoint))
     finally:
         for part in parts:
             part.unlink(missing_ok=True)
     return Fit([run for part in fits for run in part.runs], fits[0].mistakes, unsaved)
+
+
+def _fit_all(chunks: Sequence[Study], report: Callable[[int, EpochFigures], None]) -> list[Fit]:
+    """Fit in worker processes; with a single one here, as accelerators and distributed strategies need it."""
+    jobs = [partial(fit, chunk) for chunk in chunks]
+    workers = chunks[0].execution.workers
+    if workers > 1:
+        return run_jobs(jobs, workers, report)
+    try:
+        return [job(partial(report, number)) for number, job in enumerate(jobs)]
+    except SystemExit as stop:  # Lightning's answer to Ctrl-C
+        raise KeyboardInterrupt from stop
 
 
 def fit(study: Study, report: Callable[[EpochFigures], None]) -> Fit:
@@ -122,13 +123,16 @@ def fit(study: Study, report: Callable[[EpochFigures], None]) -> Fit:
         quiet()
     columns = study.columns()
     module = study.module(**columns)
+    set_engine(module.network, study.execution.engine, study.execution.layout)
     data = study.data(seed=columns["seed"])
     mistakes = CollectMistakes()
     trainer = make_trainer(study.trainer, [ReportEpochs(report), mistakes])
-    trainer.fit(module, data)
-    val = _as_lists(module.figures("val"))
-    train = _test(trainer, module, data.train_dataloader())
-    test = _test(trainer, module, data.test_dataloader())
+    gc.freeze()  # what is there by now stays: the collector need not walk through it again at every turn
+    with threads(study.execution.threads):
+        trainer.fit(module, data)
+        val = _as_lists(module.figures("val"))
+        train = _test(trainer, module, data.train_dataloader())
+        test = _test(trainer, module, data.test_dataloader())
     runs = [
         Run(
             seed=int(setting["seed"]),

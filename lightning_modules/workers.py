@@ -44,11 +44,6 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def run_jobs(jobs: Sequence[Job], workers: int, on_report: Callable[[int, Any], None]) -> list[Any]:
     """Run jobs in worker processes, at most so many at once.
 

@@ -1,12 +1,14 @@
 """Layers with a replica dimension against torch's own, replica by replica."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lightning_modules.layers import BatchNorm1d, Dropout, Linear, conv2d
+from lightning_modules import kernels
+from lightning_modules.layers import Dropout, Linear, conv2d
 
 sizes = st.integers(1, 6)
 
@@ -42,17 +44,6 @@ def test_convolution_is_torchs_convolution_for_every_replica(
         torch.testing.assert_close(y, alone(x.chunk(replicas, 1)[r]), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("train", [False, True])
-def test_batch_normalisation_is_torchs_whatever_lies_first_in_memory(train: bool) -> None:
-    ours, theirs = BatchNorm1d(6).double().train(train), nn.BatchNorm1d(6).double().train(train)
-    x = torch.randn(9, 6, dtype=torch.float64) * 3 + 1
-    for _ in range(3):
-        expected = theirs(x)
-        torch.testing.assert_close(ours(x.t().contiguous().t()), expected, rtol=0, atol=1e-12)
-    for name, value in ours.state_dict().items():
-        torch.testing.assert_close(value, theirs.state_dict()[name], rtol=0, atol=1e-12)
-
-
 def seeded(p: float, seeds: list[int]) -> Dropout:
     layer = Dropout(p, len(seeds))
     layer.seed(seeds)
@@ -72,8 +63,29 @@ def test_dropout_drops_at_its_rate_and_keeps_the_mean(p: float, shape: tuple[int
     assert dropped.mean().item() == pytest.approx(p, abs=5 * (p * (1 - p) / y.numel()) ** 0.5)
     assert y.mean().item() == pytest.approx(1, abs=0.01)
     kept = y[y != 0].unique()
-    threshold = round(p * 65536)
-    assert kept.tolist() == [pytest.approx(65536 / (65536 - threshold))]
+    assert kept.tolist() == [pytest.approx(1 / (1 - p))]
+
+
+@pytest.mark.parametrize("p", [0.2, 0.3, 1 / 3])
+def test_the_rate_is_exact_to_32_bits_and_kept_values_make_up_for_it(p: float) -> None:
+    draw = Dropout(p, 1).next_draw()
+    assert float(draw.threshold) / 2**32 == pytest.approx(p, abs=2**-33)
+    assert draw.gain * (1 - float(draw.threshold) / 2**32) == 1
+
+
+def test_the_bits_of_dropouts_numbers_are_fair_and_unrelated() -> None:
+    """Masks at thresholds of one half look at the highest bit, at sixteenths at the next ones."""
+    keys = np.random.default_rng(0).integers(2**32, size=(64, 2), dtype=np.uint32)
+    masks = np.empty((8, 2000, 64, 16), np.float32)
+    for call, mask in enumerate(masks):
+        kernels.keep_mask(keys, call, np.uint32(2**31), np.float32(1), mask)
+    assert abs(masks.mean() - 0.5) < 5 * 0.5 / masks.size**0.5
+    for axis in range(4):  # neighbours: calls, rows, replicas, features
+        size = masks.shape[axis]
+        one, other = masks.take(range(1, size), axis), masks.take(range(size - 1), axis)
+        assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 5 / one.size**0.5
+    by_replica = masks.mean((0, 1, 3))
+    assert by_replica.std() == pytest.approx(0.5 / (masks.size / 64) ** 0.5, rel=0.4)
 
 
 def test_dropouts_masks_are_independent_between_replicas_features_and_calls() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from plain_networks import PlainNet, SiameseNet
+from benchmarks.plain_loop import PlainNet, SiameseNet
 from torch import nn
 
 from datamodules import DigitPairs
@@ -106,5 +106,5 @@ def test_dropout_streams_differ_between_seeds_epochs_layers_and_processes() -> N
         for rank in range(2):
             reseed(network, [0, 1], epoch, rank)
             layers = [layer for layer in network.modules() if isinstance(layer, Dropout)]
-            states |= {generator.initial_seed() for layer in layers for generator in layer.generators}
+            states |= {seed for layer in layers for seed in layer.seeds}
     assert len(states) == 2 * 2 * 2 * 4

@@ -1,0 +1,85 @@
+"""How a study is computed on the machine at hand: what is chosen for it, and what a person chose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loky import cpu_count
+from pytorch_lightning.accelerators import CPUAccelerator
+
+from lightning_modules.cli import CommandError
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
+    from lightning_modules.fused import Engine, Layout
+
+# Replicas of one program on a CPU core: fewer pay more for Python and for the Trainer, from about 15 on the
+# caches overflow (python -m benchmarks.step).
+REPLICAS_PER_CORE = 8
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How to compute; it changes the time that a study takes, and its figures by no more than rounding."""
+
+    workers: int  # processes
+    threads: int  # of each
+    replicas: int  # at most so many in one program
+    engine: Engine
+    layout: Layout
+
+    def __str__(self) -> str:
+        return (
+            f"{self.workers} processes with {self.threads} threads each, at most {self.replicas} replicas in a"
+            f" program, engine {self.engine}, layout {self.layout}"
+        )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a person asked for; None and "auto" leave it to the machine."""
+
+    workers: int | None = None
+    threads: int | None = None
+    replicas: int | None = None
+    engine: Engine = "auto"
+    layout: Layout = "auto"
+
+    def on(self, trainer: pl.Trainer, replicas: int) -> Execution:
+        """Choose the rest.
+
+        On a CPU, a process with one thread for each core that this process may use (affinity and cgroups
+        limit them): many small trainings want cores, not threads. On another device, and where Lightning
+        starts the processes, one program for everything.
+
+        Args:
+            trainer: A Trainer as the study will make it.
+            replicas: Trainings of each model.
+
+        Raises:
+            CommandError: A choice is out of range or does not go with another.
+        """
+        for name, value in (("workers", self.workers), ("threads", self.threads), ("replicas", self.replicas)):
+            if value is not None and value < 1:
+                raise CommandError(f"{name} must be at least 1, got {value}")
+        on_cpu = isinstance(trainer.accelerator, CPUAccelerator)
+        ours = on_cpu and trainer.world_size == 1
+        if not ours and (self.workers or 1) > 1:
+            raise CommandError(
+                f"workers must be 1 where Lightning runs the processes or an accelerator, got {self.workers}"
+            )
+        if not on_cpu and self.engine == "fused":
+            raise CommandError("engine must be torch on an accelerator (fused computes on a CPU), got fused")
+        engine = ("fused" if on_cpu else "torch") if self.engine == "auto" else self.engine
+        if engine == "fused" and self.layout == "contiguous":
+            raise CommandError("layout must be channels_last with engine fused, got contiguous")
+        layout = ("channels_last" if on_cpu else "contiguous") if self.layout == "auto" else self.layout
+        return Execution(
+            workers=min(self.workers or cpu_count(), replicas) if ours else 1,
+            threads=self.threads or 1,
+            replicas=min(self.replicas or (REPLICAS_PER_CORE if ours else replicas), replicas),
+            engine=engine,
+            layout=layout,
+        )

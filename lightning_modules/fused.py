@@ -1,0 +1,191 @@
+"""A Sequential that runs pooling, ReLU, batch normalisation and dropout as one step where that is faster.
+
+The layers stay what they are, one by one, with their names, parameters and meaning; `Sequential` only
+recognises the runs ``Conv2d, MaxPool2d(2), ReLU, BatchNorm2d, Dropout`` and ``ReLU, BatchNorm1d, Dropout``
+and, on a CPU, computes all but the convolution by the loops of kernels.py, forward and backward.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from lightning_modules import kernels
+from lightning_modules.layers import Dropout, channels_last
+
+Engine = Literal["auto", "fused", "torch"]  # auto: fused on a CPU, torch's own operations elsewhere
+Layout = Literal["auto", "channels_last", "contiguous"]  # of images; auto: channels_last on a CPU
+Norm = nn.BatchNorm1d | nn.BatchNorm2d
+
+
+@dataclass(frozen=True)
+class Block:
+    """Layers that are computed together."""
+
+    conv: nn.Conv2d | None  # with it comes a pooling
+    norm: Norm
+    dropout: Dropout
+
+    def __call__(self, x: Tensor, calls: int) -> Tensor:
+        """Compute them.
+
+        Args:
+            x: (calls * N, R * F) or (calls * N, R * F, H, W).
+            calls: Batches that are normalised apart, one after the other.
+        """
+        dtype = x.dtype
+        if self.conv is not None:
+            x = self.conv._conv_forward(x, self.conv.weight, None)
+        if x.dtype not in (torch.float32, torch.float64):
+            x = x.float()
+        x = x.movedim(1, -1)  # (calls * N, [H, W,] R * F)
+        if self.conv is not None:
+            x = MaxPool.apply(x, self.conv.bias)
+        x = Normalise.apply(x, self.norm.weight, self.norm.bias, self.norm, self.dropout, calls)
+        return x.movedim(-1, 1).to(dtype)
+
+
+class Sequential(nn.Sequential):
+    """torch's, but for how it computes."""
+
+    engine: Engine = "auto"
+    layout: Layout = "auto"
+
+    def __init__(self, *layers: nn.Module) -> None:
+        """Recognise blocks.
+
+        Args:
+            *layers: The layers, in order.
+        """
+        super().__init__(*layers)
+        self.steps = _blocks(list(layers))
+
+    def forward(self, x: Tensor, calls: int = 1) -> Tensor:
+        """Apply the layers.
+
+        Args:
+            x: (calls * N, R * F, ...).
+            calls: How often to call the layers, each time with the next N samples. It is not the same as one
+                call: batch normalisation sees each N apart.
+
+        Returns:
+            (calls * N, R * F').
+        """
+        on_cpu = x.device.type == "cpu"
+        if x.dim() == 4 and (self.layout == "channels_last" or (self.layout == "auto" and on_cpu)):
+            x = channels_last(x)
+        # A trace must see torch's operations.
+        fused = self.engine == "fused" or (self.engine == "auto" and on_cpu and not torch.jit.is_tracing())
+        if not fused:
+            return torch.cat([super(Sequential, self).forward(part) for part in x.chunk(calls)])
+        for step in self.steps:
+            x = step(x, calls) if isinstance(step, Block) else step(x)
+        return x
+
+
+def set_engine(network: nn.Module, engine: Engine, layout: Layout = "auto") -> None:
+    """Choose how a network computes.
+
+    Args:
+        network: Every `Sequential` in it is set.
+        engine: By which operations.
+        layout: How images lie in memory.
+    """
+    for module in network.modules():
+        if isinstance(module, Sequential):
+            module.engine, module.layout = engine, layout
+
+
+def _blocks(layers: list[nn.Module]) -> list[nn.Module | Block]:
+    match layers:
+        case []:
+            return []
+        case [
+            nn.Conv2d() as conv,
+            nn.MaxPool2d(),
+            nn.ReLU(),
+            nn.BatchNorm2d() as norm,
+            Dropout() as dropout,
+            *rest,
+        ]:
+            return [Block(conv, norm, dropout), *_blocks(rest)]
+        case [nn.ReLU(), nn.BatchNorm1d() as norm, Dropout() as dropout, *rest]:
+            return [Block(None, norm, dropout), *_blocks(rest)]
+        case [layer, *rest]:
+            return [layer, *_blocks(rest)]
+
+
+class MaxPool(torch.autograd.Function):
+    """2x2 maxima of (N, H, W, C), plus a bias (C,)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bias: Tensor) -> Tensor:
+        """Pool; remember where the maxima were."""
+        ctx.shape = n, h, w, c = x.shape
+        out = x.new_empty(n, h // 2, w // 2, c)
+        ctx.which = np.empty(out.shape, np.uint8)
+        kernels.max_pool(array(x), array(bias), array(out), ctx.which)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        """Hand the slope to the maxima."""
+        odd = ctx.shape[1] % 2 or ctx.shape[2] % 2
+        out = (grad.new_zeros if odd else grad.new_empty)(ctx.shape)
+        d_bias = grad.new_empty(ctx.shape[-1])
+        kernels.max_unpool(array(grad), ctx.which, array(out), array(d_bias))
+        return out, d_bias
+
+
+class Normalise(torch.autograd.Function):
+    """Dropout(BatchNorm(ReLU(x))) of (calls * N, ..., R * F)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, norm: Norm, dropout: Dropout, calls: int
+    ) -> Tensor:
+        """Normalise by the batch's statistics, and keep them, in training; by those kept in evaluation."""
+        out = x.new_empty(x.shape)
+        values = array(x).reshape(calls, -1, dropout.replicas, x.shape[-1] // dropout.replicas)
+        mean, inverse = _statistics(values, norm)
+        draw = dropout.next_draw(calls)
+        stream = (values.dtype.type(draw.gain), draw.keys, draw.call, draw.threshold)
+        kernels.normalise(
+            values, mean, inverse, array(weight), array(bias), *stream, array(out).reshape(values.shape)
+        )
+        ctx.arguments = (values, mean, inverse, array(weight), *stream)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Differentiate also through the batch's statistics."""
+        shape = ctx.arguments[0].shape
+        out, (d_weight, d_bias) = grad.new_empty(grad.shape), grad.new_empty(2, grad.shape[-1])
+        results = (array(out).reshape(shape), array(d_weight), array(d_bias))
+        kernels.normalise_backward(array(grad).reshape(shape), *ctx.arguments, *results)
+        return out, d_weight, d_bias, None, None, None
+
+
+def array(x: Tensor) -> NDArray[Any]:
+    """The memory of a tensor, contiguous."""
+    return x.detach().contiguous().numpy()
+
+
+def _statistics(x: NDArray[Any], norm: Norm) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Mean of ReLU(x) and one over its deviation, (calls, R * F); in training the running ones are moved."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    calls, rows, *_ = x.shape
+    running = array(norm.running_mean), array(norm.running_var)
+    if not norm.training:
+        mean, inverse = running[0], 1 / np.sqrt(running[1] + x.dtype.type(norm.eps))
+        return np.stack([mean] * calls), np.stack([inverse] * calls)
+    mean, inverse = np.empty((2, calls, norm.num_features), x.dtype)
+    kernels.statistics(x.reshape(calls, rows, -1), norm.eps, mean, inverse, *running, norm.momentum)
+    norm.num_batches_tracked += calls
+    return mean, inverse

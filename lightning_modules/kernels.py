@@ -1,0 +1,221 @@
+"""What torch does in many passes over memory, in one: pooling, and ReLU, batch normalisation and dropout.
+
+Numba compiles these loops for the processor at hand, once; the machine code is kept on disk. Their innermost
+loops run over channels, which lie last in memory, so that each is a row of vector instructions. All arrays
+are C-contiguous; R replicas lie side by side in the channels, F each; ``calls`` are batches that are
+normalised apart, because a network with shared weights is called once for each digit of a pair.
+
+`keep` makes every random number of dropout from a key and its place alone (a counter-based generator, as in
+Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): no state, nothing to store for the
+backward pass, and a replica draws the same in whatever company.
+"""
+
+import numba
+import numpy as np
+
+u32 = np.uint32
+
+# contract: a * b + c in one rounding. Nothing else is loosened: infinities and NaNs stay what they are.
+compiled = numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy", cache=True)
+inlined = numba.njit(inline="always")
+
+
+@inlined
+def scramble(x):
+    """Spread every input bit over all 32 (``lowbias32``: https://nullprogram.com/blog/2018/07/31/)."""
+    x = u32(x ^ (x >> u32(16)))
+    x = u32(x * u32(0x7FEB352D))
+    x = u32(x ^ (x >> u32(15)))
+    x = u32(x * u32(0x846CA68B))
+    return u32(x ^ (x >> u32(16)))
+
+
+@inlined
+def keep(place, low, high, threshold):
+    """Whether dropout keeps the value at a place: a random 32-bit number is not below the threshold.
+
+    Two rounds, with another half of the key before each: no two keys give parts of one sequence.
+    """
+    return scramble(u32(scramble(u32(place ^ low)) ^ high)) >= threshold
+
+
+@inlined
+def call_key(keys, replica, call):
+    """The key of one call of a layer, (low, high)."""
+    low = scramble(u32(keys[replica, 0] + u32(call) * u32(0x9E3779B9)))
+    return low, scramble(u32(keys[replica, 1] ^ low))
+
+
+@compiled
+def max_pool(x, bias, out, which):
+    """Maximum of each 2x2 window, plus a bias; a rim of odd width is left out, as torch does.
+
+    Args:
+        x: (N, H, W, C).
+        bias: (C,), of the convolution before: to add it to the maxima is a quarter of the work.
+        out: (N, H // 2, W // 2, C), written.
+        which: The same in uint8, written: 0..3, the first place of the maximum.
+    """
+    for n in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            for j in range(out.shape[2]):
+                for k in range(x.shape[3]):
+                    best, place = x[n, 2 * i, 2 * j, k], np.uint8(0)
+                    for other in range(1, 4):
+                        value = x[n, 2 * i + other // 2, 2 * j + other % 2, k]
+                        if value > best or value != value:  # NaN wins, so that it is seen
+                            best, place = value, np.uint8(other)
+                    out[n, i, j, k] = best + bias[k]
+                    which[n, i, j, k] = place
+
+
+@compiled
+def max_unpool(grad, which, out, d_bias):
+    """The slope of `max_pool`: all of it goes to the place of the maximum.
+
+    Args:
+        grad: (N, H // 2, W // 2, C).
+        which: As `max_pool` wrote it.
+        out: (N, H, W, C), written; a rim of odd width must be 0 already.
+        d_bias: (C,), written.
+    """
+    d_bias[:] = 0
+    for n in range(grad.shape[0]):
+        for i in range(grad.shape[1]):
+            for j in range(grad.shape[2]):
+                for k in range(grad.shape[3]):
+                    d_bias[k] += grad[n, i, j, k]
+                for place in range(4):
+                    for k in range(grad.shape[3]):
+                        slope = grad[n, i, j, k] if which[n, i, j, k] == place else 0
+                        out[n, 2 * i + place // 2, 2 * j + place % 2, k] = slope
+
+
+@compiled
+def statistics(x, eps, mean, inverse, running_mean, running_variance, momentum):
+    """Mean of ReLU(x) and one over its deviation, in every channel; and the running ones moved towards them.
+
+    Args:
+        x: (calls, M, C).
+        eps: Added to the variance.
+        mean: (calls, C), written.
+        inverse: (calls, C), written.
+        running_mean: (C,), changed, once for each call.
+        running_variance: (C,), likewise; unbiased, as torch keeps it.
+        momentum: Share of the new.
+    """
+    calls, rows, channels = x.shape
+    zero = x.dtype.type(0)
+    mean[:] = 0
+    inverse[:] = 0
+    for c in range(calls):
+        for m in range(rows):
+            for k in range(channels):
+                mean[c, k] += max(x[c, m, k], zero)
+        for k in range(channels):
+            mean[c, k] /= x.dtype.type(rows)
+        for m in range(rows):
+            for k in range(channels):
+                distance = max(x[c, m, k], zero) - mean[c, k]
+                inverse[c, k] += distance * distance
+        for k in range(channels):
+            unbiased = inverse[c, k] / x.dtype.type(rows - 1)
+            running_mean[k] += momentum * (mean[c, k] - running_mean[k])
+            running_variance[k] += momentum * (unbiased - running_variance[k])
+            inverse[c, k] = 1 / np.sqrt(inverse[c, k] / x.dtype.type(rows) + eps)
+
+
+@compiled
+def normalise(x, mean, inverse, weight, bias, gain, keys, call, threshold, out):
+    """Dropout(BatchNorm(ReLU(x))).
+
+    Args:
+        x: (calls, M, R, F).
+        mean: (calls, R * F), of ReLU(x).
+        inverse: (calls, R * F), one over its standard deviation.
+        weight: (R * F,), of batch normalisation.
+        bias: (R * F,), likewise.
+        gain: What dropout multiplies kept values by.
+        keys: (R, 2) uint32, of each replica's stream of dropout.
+        call: Number of the first call.
+        threshold: uint32, the share that is dropped times 2**32.
+        out: (calls, M, R, F), written.
+    """
+    calls, rows, replicas, features = x.shape
+    zero = x.dtype.type(0)
+    scale = (inverse * weight * gain).reshape(calls, replicas, features)
+    shift = (bias * gain).reshape(replicas, features) - mean.reshape(scale.shape) * scale
+    for c in range(calls):
+        for m in range(rows):
+            for r in range(replicas):
+                low, high = call_key(keys, r, call + c)
+                start = u32(m * features)
+                for f in range(features):
+                    value = max(x[c, m, r, f], zero) * scale[c, r, f] + shift[c, r, f]
+                    out[c, m, r, f] = value if keep(u32(start + u32(f)), low, high, threshold) else zero
+
+
+@compiled
+def normalise_backward(grad, x, mean, inverse, weight, gain, keys, call, threshold, out, d_weight, d_bias):
+    """The slope of `normalise` where mean and inverse are the batch's own.
+
+    With y = ReLU(x), z = (y - mean) * inverse, u = z * weight + bias, and g the slope at u:
+    d_bias = sum g, d_weight = sum g z, and at y: weight * inverse * (g - (d_bias + z d_weight) / M).
+
+    Args:
+        grad: (calls, M, R, F), the slope at the output.
+        x: As in `normalise`, and all up to `threshold`.
+        mean: See there.
+        inverse: See there.
+        weight: See there.
+        gain: See there.
+        keys: See there.
+        call: See there.
+        threshold: See there.
+        out: (calls, M, R, F), written: the slope at x.
+        d_weight: (R * F,), written: the sum over calls.
+        d_bias: (R * F,), written: the sum over calls.
+    """
+    calls, rows, replicas, features = x.shape
+    zero, count = x.dtype.type(0), x.dtype.type(rows)
+    mean, inverse = mean.reshape(calls, replicas, features), inverse.reshape(calls, replicas, features)
+    weight = weight.reshape(replicas, features)
+    sums, products = np.zeros_like(mean), np.zeros_like(mean)
+    for c in range(calls):
+        for m in range(rows):
+            for r in range(replicas):
+                low, high = call_key(keys, r, call + c)
+                start = u32(m * features)
+                for f in range(features):
+                    kept = keep(u32(start + u32(f)), low, high, threshold)
+                    slope = grad[c, m, r, f] * gain if kept else zero
+                    out[c, m, r, f] = slope
+                    sums[c, r, f] += slope
+                    products[c, r, f] += slope * (max(x[c, m, r, f], zero) - mean[c, r, f]) * inverse[c, r, f]
+        for m in range(rows):
+            for r in range(replicas):
+                for f in range(features):
+                    z = (x[c, m, r, f] - mean[c, r, f]) * inverse[c, r, f]
+                    slope = out[c, m, r, f] - (sums[c, r, f] + z * products[c, r, f]) / count
+                    slope *= weight[r, f] * inverse[c, r, f]
+                    out[c, m, r, f] = slope if x[c, m, r, f] > zero else zero
+    d_weight[:] = products.sum(0).reshape(-1)
+    d_bias[:] = sums.sum(0).reshape(-1)
+
+
+@compiled
+def keep_mask(keys, call, threshold, gain, out):
+    """The mask by itself: what `normalise` multiplies by, 0 or the gain.
+
+    Args:
+        keys: (R, 2) uint32.
+        call: Number of the call.
+        threshold: uint32.
+        gain: What kept values are multiplied by.
+        out: (M, R, F), written.
+    """
+    for m in range(out.shape[0]):
+        for r in range(out.shape[1]):
+            low, high = call_key(keys, r, call)
+            for f in range(out.shape[2]):
+                out[m, r, f] = gain if keep(u32(m * out.shape[2] + f), low, high, threshold) else 0

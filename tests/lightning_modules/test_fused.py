@@ -1,0 +1,163 @@
+"""Layers computed together are the same layers computed one by one: outputs, gradients, statistics, masks."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from datamodules import DigitPairs
+from lightning_modules.fused import Block, MaxPool, Normalise, Sequential, set_engine
+from lightning_modules.layers import Dropout
+from lightning_modules.networks import Outputs, PaperCNN, PaperSiamese
+from lightning_modules.replicas import initialise, reseed
+
+SEEDS = [3, 1, 4]
+small = st.integers(1, 3)
+
+
+def digits(dtype: torch.dtype = torch.float64) -> Tensor:
+    """Real pairs of digits, whose black background ties everywhere."""
+    data = DigitPairs(seed=SEEDS, train_pairs=50)
+    data.setup()
+    return next(iter(data.train_dataloader()))[0].to(dtype)
+
+
+@settings(deadline=None, max_examples=40)
+@given(n=small, height=st.integers(2, 7), width=st.integers(2, 7), channels=st.integers(1, 40), seed=small)
+def test_pooling_is_torchs_where_values_tie_too(
+    n: int, height: int, width: int, channels: int, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randint(3, (n, channels, height, width), generator=generator).double().requires_grad_()
+    bias = torch.randn(channels, dtype=torch.float64, generator=generator, requires_grad=True)
+    expected = F.max_pool2d(x, 2) + bias.view(-1, 1, 1)
+    ours = MaxPool.apply(x.movedim(1, -1), bias).movedim(-1, 1)
+    assert torch.equal(ours, expected)
+    slope = torch.randn(expected.shape, dtype=torch.float64, generator=generator)
+    grads = torch.autograd.grad(ours, (x, bias), slope)
+    for own, theirs in zip(grads, torch.autograd.grad(expected, (x, bias), slope), strict=True):
+        torch.testing.assert_close(own, theirs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_not_a_number_is_never_pooled_away(place: int) -> None:
+    x = torch.arange(4.0)
+    x[place] = torch.nan
+    assert MaxPool.apply(x.view(1, 2, 2, 1), torch.zeros(1)).isnan().all()
+
+
+def run(network: nn.Module, images: Tensor, epoch: int = 0) -> tuple[Outputs, dict[str, Tensor]]:
+    """Outputs of one step and the gradients of a loss that weighs all of them differently."""
+    reseed(network, SEEDS, epoch)
+    outputs = network(images)
+    loss = sum((part * torch.arange(part.numel()).view(part.shape).cos()).sum() for part in outputs if part is not None)
+    network.zero_grad()
+    loss.backward()  # type: ignore[union-attr]
+    return outputs, {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("network_type", [PaperCNN, PaperSiamese])
+def test_in_training_the_fused_engine_gives_what_torchs_gives(network_type: Callable[[int], nn.Module]) -> None:
+    """Dropout included: both draw the same masks."""
+    fused, plain = (network_type(len(SEEDS)).double() for _ in range(2))
+    for network in (fused, plain):
+        initialise(network, SEEDS)
+    set_engine(plain, "torch")
+    images = digits()
+    for epoch in range(2):
+        (ours, our_grads), (theirs, grads) = (run(network, images, epoch) for network in (fused, plain))
+        for one, other in zip(ours, theirs, strict=True):
+            if one is not None:
+                torch.testing.assert_close(one, other, rtol=0, atol=1e-11)
+        for name, grad in grads.items():
+            scale = max(1.0, grad.abs().max().item())
+            torch.testing.assert_close(our_grads[name], grad, rtol=0, atol=1e-11 * scale, msg=name)
+    statistics = plain.state_dict()
+    for name, value in fused.state_dict().items():
+        torch.testing.assert_close(value, statistics[name], rtol=1e-12, atol=1e-12, msg=name)
+    for network in (fused, plain):
+        network.eval()
+    for one, other in zip(fused(images), plain(images), strict=True):
+        if one is not None:
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-11)
+
+
+def test_the_paper_networks_blocks_are_all_recognised() -> None:
+    network = PaperSiamese(2)
+    for part, blocks in ((network.trunk, 4), (network.head, 2)):
+        assert sum(isinstance(step, Block) for step in part.steps) == blocks
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3])
+@pytest.mark.parametrize("calls", [1, 2])
+def test_the_gradient_of_a_block_is_that_of_finite_differences(p: float, calls: int) -> None:
+    torch.manual_seed(0)
+    norm, dropout = nn.BatchNorm1d(6).double(), Dropout(p, 2)
+    x = torch.randn(calls * 5, 6, dtype=torch.float64)
+    weight, bias = torch.randn(2, 6, dtype=torch.float64)
+
+    def block(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        dropout.calls = 0  # the same masks each time
+        return Normalise.apply(x, weight, bias, norm, dropout, calls)
+
+    inputs = [value.clone().requires_grad_() for value in (x, weight, bias)]
+    assert torch.autograd.gradcheck(block, inputs)
+
+
+def test_two_calls_are_two_batches_for_batch_normalisation() -> None:
+    torch.manual_seed(0)
+    layers = Sequential(nn.ReLU(), nn.BatchNorm1d(4), Dropout(0.5, 2))
+    alone = Sequential(nn.ReLU(), nn.BatchNorm1d(4), Dropout(0.5, 2))
+    for part in (layers, alone):
+        part[2].seed([1, 2])
+    x = torch.randn(10, 4) + torch.arange(10.0).view(-1, 1)
+    together = layers(x, calls=2)
+    assert torch.equal(together, torch.cat([alone(x[:5]), alone(x[5:])]))
+    assert torch.equal(layers[1].running_mean, alone[1].running_mean)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_in_float32_and_handed_on_in_half(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    layers = Sequential(nn.ReLU(), nn.BatchNorm1d(4), Dropout(0.0, 1))
+    x = torch.randn(8, 4).to(dtype)
+    y = layers(x)
+    assert y.dtype == dtype
+    assert torch.equal(y, layers(x.float()).to(dtype))
+
+
+def test_autocast_reaches_the_convolutions_of_blocks() -> None:
+    network, seen = PaperCNN(len(SEEDS)), list[torch.dtype]()
+    convolution = network.cnn[0]
+
+    def watched(x: Tensor, weight: Tensor, bias: None) -> Tensor:
+        y = F.conv2d(x, weight, bias, groups=len(SEEDS))
+        seen.append(y.dtype)
+        return y
+
+    convolution._conv_forward = watched  # type: ignore[assignment]
+    network(digits(torch.float32))
+    with torch.autocast("cpu", torch.bfloat16):
+        network(digits(torch.float32))
+    assert seen == [torch.float32, torch.bfloat16]
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.trace. is deprecated")
+def test_a_trace_holds_torchs_operations_and_computes_the_same() -> None:
+    trunk = PaperSiamese(len(SEEDS)).double().eval().trunk
+    images = digits()[:, ::2]
+    traced = torch.jit.trace(trunk, images)
+    assert "max_pool2d" in str(traced.inlined_graph)
+    torch.testing.assert_close(traced(images), trunk(images), rtol=0, atol=1e-11)
+
+
+def test_a_not_a_number_reaches_the_output() -> None:
+    network = PaperCNN(1)
+    images = torch.rand(4, 2, 14, 14)
+    images[0, 0, 5, 5] = np.nan
+    assert network(images).pair.isnan().any()
