@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,3 +41,23 @@ def machine(packages: Iterable[str]) -> dict[str, str | int | None]:
         "Python": platform.python_version(),
         **{name: version(name) if find_spec(name) else None for name in packages},
     }
+
+
+def matmul_peak(dtype: torch.dtype = torch.float32, size: int = 1024, repeats: int = 20) -> float:
+    """The best rate that this process's threads reach on a matrix product.
+
+    Args:
+        dtype: Of the matrices.
+        size: Their side.
+        repeats: Products to time; the fastest counts.
+
+    Returns:
+        GFLOP/s.
+    """
+    a, b = torch.ones(size, size, dtype=dtype), torch.ones(size, size, dtype=dtype)
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        a @ b
+        seconds.append(time.perf_counter() - start)
+    return 2 * size**3 / min(seconds) / 1e9

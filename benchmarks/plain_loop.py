@@ -1,8 +1,26 @@
-"""The paper's networks once more, in plain torch.nn for one run: what ours must equal."""
+"""What a user would do without this project: the paper's networks in torch.nn, and one plain loop a run.
+
+Batches are sliced from tensors that hold all pairs, the nets have torch's default layout, the loop is
+``loss.backward(); optimizer.step()``, and one run follows the other. It is the reference of the speed
+benchmarks and of the tests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
+from lightning_modules.recipes import PAPER
+from lightning_modules.results import Run
+
+if TYPE_CHECKING:
+    from datamodules import DigitPairs, Digits, PairSet
 
 def cnn(in_channels: int, outputs: int) -> nn.Sequential:
     """Figure 1.2."""
@@ -62,3 +80,80 @@ class SiameseNet(nn.Module):
     def forward(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
         first, second = self.trunk(pairs[:, 0:1]), self.trunk(pairs[:, 1:2])
         return self.head(torch.cat((first, second), 1)), torch.stack((first, second), 1)
+
+
+NETS: dict[str, type[nn.Module]] = {"cnn": PlainNet, "weight_sharing": SiameseNet, "auxiliary": SiameseNet}
+
+
+@dataclass
+class PlainRun:
+    """One training of one model, as a plain loop."""
+
+    model: str
+    data: DigitPairs  # of one replica, set up
+    seed: int
+
+    def __post_init__(self) -> None:
+        torch.manual_seed(self.seed)
+        self.settings = PAPER.settings[self.model]
+        self.net = NETS[self.model]()
+        self.optimizer = torch.optim.SGD(self.net.parameters(), lr=self.settings["lr"])
+        self.train = tensors(self.data.train_set, self.data.train_digits)
+
+    def epoch(self) -> None:
+        """Train on every pair once."""
+        images, target, classes = self.train
+        self.net.train()
+        for batch in torch.randperm(len(images)).split(self.data.batch_size):
+            loss = self.loss(*self.net(images[batch]), target[batch], classes[batch])
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+
+    def loss(self, pair: Tensor, digits: Tensor | None, target: Tensor, classes: Tensor) -> Tensor:
+        """Cross entropy of the comparison, with the digits' where the model has it."""
+        loss = F.cross_entropy(pair, target)
+        if self.model != "auxiliary" or digits is None:
+            return loss
+        auxiliary = F.cross_entropy(digits[:, 0], classes[:, 0]) + F.cross_entropy(digits[:, 1], classes[:, 1])
+        return self.settings["alpha"] * auxiliary + self.settings["gamma"] * loss
+
+    @torch.no_grad()
+    def error(self, pairs: PairSet, digits: Digits) -> float:
+        """Share of pairs that are got wrong."""
+        self.net.eval()
+        images, target, _ = tensors(pairs, digits)
+        batches = zip(images.split(self.data.batch_size), target.split(self.data.batch_size), strict=True)
+        wrong = sum((self.net(x)[0].argmax(1) != y).sum().item() for x, y in batches)
+        return wrong / len(images)
+
+    def fit(self, max_epochs: int) -> Run:
+        """Train, validate after each epoch, test at the end: what a study does for each run."""
+        for _ in range(max_epochs):
+            self.epoch()
+            val_error = self.error(self.data.val_set, self.data.train_digits)
+        return Run(
+            seed=self.seed,
+            train_error=self.error(self.data.train_set, self.data.train_digits),
+            test_error=self.error(self.data.test_set, self.data.test_digits),
+            val_error=val_error,
+        )
+
+
+def tensors(pairs: PairSet, digits: Digits) -> tuple[Tensor, Tensor, Tensor]:
+    """Images (N, 2, 14, 14), target (N,) and classes (N, 2) of one replica's pairs."""
+    return digits.images[pairs.index[:, 0].long()], pairs.target[:, 0].long(), pairs.classes[:, 0].long()
+
+
+@cache
+def step_flops(model: str, pairs: int) -> int:
+    """Floating-point operations of the products and convolutions in a training step, forward and backward.
+
+    Args:
+        model: The model.
+        pairs: Pairs in the batch.
+    """
+    net = NETS[model]()
+    with FlopCounterMode(display=False) as counter:
+        net(torch.zeros(pairs, 2, 14, 14))[0].sum().backward()
+    return counter.get_total_flops()

@@ -70,9 +70,10 @@ class Choice:
             raise CommandError(
                 f"workers must be 1 where Lightning runs the processes or an accelerator, got {self.workers}"
             )
-        if not on_cpu and self.engine == "fused":
-            raise CommandError("engine must be torch on an accelerator (fused computes on a CPU), got fused")
-        engine = ("fused" if on_cpu else "torch") if self.engine == "auto" else self.engine
+        able = on_cpu and not str(trainer.precision).endswith("16-true")
+        if not able and self.engine == "fused":
+            raise CommandError("engine fused computes on a CPU and keeps weights in float32 or float64; take torch")
+        engine = ("fused" if able else "torch") if self.engine == "auto" else self.engine
         if engine == "fused" and self.layout == "contiguous":
             raise CommandError("layout must be channels_last with engine fused, got contiguous")
         layout = ("channels_last" if on_cpu else "contiguous") if self.layout == "auto" else self.layout

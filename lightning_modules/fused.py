@@ -37,16 +37,14 @@ class Block:
             x: (calls * N, R * F) or (calls * N, R * F, H, W).
             calls: Batches that are normalised apart, one after the other.
         """
-        dtype = x.dtype
         if self.conv is not None:
             x = self.conv._conv_forward(x, self.conv.weight, None)
-        if x.dtype not in (torch.float32, torch.float64):
-            x = x.float()
-        x = x.movedim(1, -1)  # (calls * N, [H, W,] R * F)
+        dtype = x.dtype  # half under autocast: so is then what comes out, and all between is float32
+        x = (x.float() if dtype == torch.float16 else x).movedim(1, -1)  # (calls * N, [H, W,] R * F)
         if self.conv is not None:
             x = MaxPool.apply(x, self.conv.bias)
-        x = Normalise.apply(x, self.norm.weight, self.norm.bias, self.norm, self.dropout, calls)
-        return x.movedim(-1, 1).to(dtype)
+        x = Normalise.apply(x, self.norm.weight, self.norm.bias, self.norm, self.dropout, calls, dtype)
+        return x.movedim(-1, 1)
 
 
 class Sequential(nn.Sequential):
@@ -78,8 +76,10 @@ class Sequential(nn.Sequential):
         on_cpu = x.device.type == "cpu"
         if x.dim() == 4 and (self.layout == "channels_last" or (self.layout == "auto" and on_cpu)):
             x = channels_last(x)
-        # A trace must see torch's operations.
-        fused = self.engine == "fused" or (self.engine == "auto" and on_cpu and not torch.jit.is_tracing())
+        # A trace must see torch's operations, and nobody wants sums of 1800 numbers kept in half precision.
+        whole = next(self.parameters()).dtype in (torch.float32, torch.float64)
+        able = on_cpu and whole and not torch.jit.is_tracing()
+        fused = self.engine == "fused" or (self.engine == "auto" and able)
         if not fused:
             return torch.cat([super(Sequential, self).forward(part) for part in x.chunk(calls)])
         for step in self.steps:
@@ -125,8 +125,9 @@ class MaxPool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, bias: Tensor) -> Tensor:
         """Pool; remember where the maxima were."""
-        ctx.shape = n, h, w, c = x.shape
-        out = x.new_empty(n, h // 2, w // 2, c)
+        ctx.shape, ctx.dtype = x.shape, x.dtype
+        n, h, w, c = x.shape
+        out = bias.new_empty(n, h // 2, w // 2, c)
         ctx.which = np.empty(out.shape, np.uint8)
         kernels.max_pool(array(x), array(bias), array(out), ctx.which)
         return out
@@ -136,7 +137,7 @@ class MaxPool(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         """Hand the slope to the maxima."""
         odd = ctx.shape[1] % 2 or ctx.shape[2] % 2
-        out = (grad.new_zeros if odd else grad.new_empty)(ctx.shape)
+        out = (grad.new_zeros if odd else grad.new_empty)(ctx.shape, dtype=ctx.dtype)
         d_bias = grad.new_empty(ctx.shape[-1])
         kernels.max_unpool(array(grad), ctx.which, array(out), array(d_bias))
         return out, d_bias
@@ -147,34 +148,45 @@ class Normalise(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, norm: Norm, dropout: Dropout, calls: int
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        norm: Norm,
+        dropout: Dropout,
+        calls: int,
+        dtype: torch.dtype,
     ) -> Tensor:
         """Normalise by the batch's statistics, and keep them, in training; by those kept in evaluation."""
-        out = x.new_empty(x.shape)
+        out = x.new_empty(x.shape, dtype=torch.float32 if dtype == torch.float16 else dtype)
         values = array(x).reshape(calls, -1, dropout.replicas, x.shape[-1] // dropout.replicas)
         mean, inverse = _statistics(values, norm)
         draw = dropout.next_draw(calls)
-        stream = (values.dtype.type(draw.gain), draw.keys, draw.call, draw.threshold)
+        stream = (mean.dtype.type(draw.gain), draw.keys, draw.call, draw.threshold)
         kernels.normalise(
             values, mean, inverse, array(weight), array(bias), *stream, array(out).reshape(values.shape)
         )
-        ctx.arguments = (values, mean, inverse, array(weight), *stream)
-        return out
+        ctx.arguments, ctx.dtype = (values, mean, inverse, array(weight), *stream), x.dtype
+        return out.to(dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Differentiate also through the batch's statistics."""
-        shape = ctx.arguments[0].shape
-        out, (d_weight, d_bias) = grad.new_empty(grad.shape), grad.new_empty(2, grad.shape[-1])
-        results = (array(out).reshape(shape), array(d_weight), array(d_bias))
-        kernels.normalise_backward(array(grad).reshape(shape), *ctx.arguments, *results)
-        return out, d_weight, d_bias, None, None, None
+        values, mean = ctx.arguments[:2]
+        grad = grad.float() if grad.dtype == torch.float16 else grad
+        out = grad.new_empty(grad.shape, dtype=ctx.dtype)
+        d_weight, d_bias = np.empty((2, mean.shape[-1]), mean.dtype)
+        kernels.normalise_backward(
+            array(grad).reshape(values.shape), *ctx.arguments, array(out).reshape(values.shape), d_weight, d_bias
+        )
+        return out, torch.from_numpy(d_weight), torch.from_numpy(d_bias), None, None, None, None
 
 
 def array(x: Tensor) -> NDArray[Any]:
-    """The memory of a tensor, contiguous."""
-    return x.detach().contiguous().numpy()
+    """The memory of a tensor, contiguous; the 16 bits of a bfloat16, which numpy has not, as an integer."""
+    x = x.detach().contiguous()
+    return (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
 
 
 def _statistics(x: NDArray[Any], norm: Norm) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -183,9 +195,9 @@ def _statistics(x: NDArray[Any], norm: Norm) -> tuple[NDArray[Any], NDArray[Any]
     calls, rows, *_ = x.shape
     running = array(norm.running_mean), array(norm.running_var)
     if not norm.training:
-        mean, inverse = running[0], 1 / np.sqrt(running[1] + x.dtype.type(norm.eps))
+        mean, inverse = running[0], 1 / np.sqrt(running[1] + running[1].dtype.type(norm.eps))
         return np.stack([mean] * calls), np.stack([inverse] * calls)
-    mean, inverse = np.empty((2, calls, norm.num_features), x.dtype)
+    mean, inverse = np.empty((2, calls, norm.num_features), running[0].dtype)
     kernels.statistics(x.reshape(calls, rows, -1), norm.eps, mean, inverse, *running, norm.momentum)
     norm.num_batches_tracked += calls
     return mean, inverse

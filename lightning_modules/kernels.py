@@ -12,12 +12,42 @@ backward pass, and a replica draws the same in whatever company.
 
 import numba
 import numpy as np
+from numba.extending import overload
 
 u32 = np.uint32
+bfloat16 = numba.types.uint16  # numba has no bfloat16: such arrays come as their 16 bits
 
 # contract: a * b + c in one rounding. Nothing else is loosened: infinities and NaNs stay what they are.
 compiled = numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy", cache=True)
 inlined = numba.njit(inline="always")
+
+
+def widen(value):
+    """A bfloat16 as float32, which it is the upper half of; any other number as it is."""
+
+
+def narrow(value, like):
+    """A number as what ``like`` is: for bfloat16 rounded to nearest, ties to even."""
+
+
+@overload(widen, inline="always")
+def _widen(value):
+    if value == bfloat16:
+        return lambda value: u32(u32(value) << u32(16)).view(np.float32)
+    return lambda value: value
+
+
+@overload(narrow, inline="always")
+def _narrow(value, like):
+    if like != bfloat16:
+        return lambda value, like: value
+
+    def upper_half(value, like):
+        bits = np.float32(value).view(u32)
+        rounded = u32(bits + u32(0x7FFF) + ((bits >> u32(16)) & u32(1)))
+        return np.uint16((rounded if value == value else u32(0x7FC00000)) >> u32(16))  # NaN stays NaN
+
+    return upper_half
 
 
 @inlined
@@ -60,9 +90,9 @@ def max_pool(x, bias, out, which):
         for i in range(out.shape[1]):
             for j in range(out.shape[2]):
                 for k in range(x.shape[3]):
-                    best, place = x[n, 2 * i, 2 * j, k], np.uint8(0)
+                    best, place = widen(x[n, 2 * i, 2 * j, k]), np.uint8(0)
                     for other in range(1, 4):
-                        value = x[n, 2 * i + other // 2, 2 * j + other % 2, k]
+                        value = widen(x[n, 2 * i + other // 2, 2 * j + other % 2, k])
                         if value > best or value != value:  # NaN wins, so that it is seen
                             best, place = value, np.uint8(other)
                     out[n, i, j, k] = best + bias[k]
@@ -79,6 +109,7 @@ def max_unpool(grad, which, out, d_bias):
         out: (N, H, W, C), written; a rim of odd width must be 0 already.
         d_bias: (C,), written.
     """
+    zero = grad.dtype.type(0)
     d_bias[:] = 0
     for n in range(grad.shape[0]):
         for i in range(grad.shape[1]):
@@ -87,8 +118,8 @@ def max_unpool(grad, which, out, d_bias):
                     d_bias[k] += grad[n, i, j, k]
                 for place in range(4):
                     for k in range(grad.shape[3]):
-                        slope = grad[n, i, j, k] if which[n, i, j, k] == place else 0
-                        out[n, 2 * i + place // 2, 2 * j + place % 2, k] = slope
+                        slope = grad[n, i, j, k] if which[n, i, j, k] == place else zero
+                        out[n, 2 * i + place // 2, 2 * j + place % 2, k] = narrow(slope, out[0, 0, 0, 0])
 
 
 @compiled
@@ -105,24 +136,24 @@ def statistics(x, eps, mean, inverse, running_mean, running_variance, momentum):
         momentum: Share of the new.
     """
     calls, rows, channels = x.shape
-    zero = x.dtype.type(0)
+    zero = mean.dtype.type(0)
     mean[:] = 0
     inverse[:] = 0
     for c in range(calls):
         for m in range(rows):
             for k in range(channels):
-                mean[c, k] += max(x[c, m, k], zero)
+                mean[c, k] += max(widen(x[c, m, k]), zero)
         for k in range(channels):
-            mean[c, k] /= x.dtype.type(rows)
+            mean[c, k] /= mean.dtype.type(rows)
         for m in range(rows):
             for k in range(channels):
-                distance = max(x[c, m, k], zero) - mean[c, k]
+                distance = max(widen(x[c, m, k]), zero) - mean[c, k]
                 inverse[c, k] += distance * distance
         for k in range(channels):
-            unbiased = inverse[c, k] / x.dtype.type(rows - 1)
+            unbiased = inverse[c, k] / mean.dtype.type(rows - 1)
             running_mean[k] += momentum * (mean[c, k] - running_mean[k])
             running_variance[k] += momentum * (unbiased - running_variance[k])
-            inverse[c, k] = 1 / np.sqrt(inverse[c, k] / x.dtype.type(rows) + eps)
+            inverse[c, k] = 1 / np.sqrt(inverse[c, k] / mean.dtype.type(rows) + eps)
 
 
 @compiled
@@ -142,7 +173,7 @@ def normalise(x, mean, inverse, weight, bias, gain, keys, call, threshold, out):
         out: (calls, M, R, F), written.
     """
     calls, rows, replicas, features = x.shape
-    zero = x.dtype.type(0)
+    zero = mean.dtype.type(0)
     scale = (inverse * weight * gain).reshape(calls, replicas, features)
     shift = (bias * gain).reshape(replicas, features) - mean.reshape(scale.shape) * scale
     for c in range(calls):
@@ -151,8 +182,9 @@ def normalise(x, mean, inverse, weight, bias, gain, keys, call, threshold, out):
                 low, high = call_key(keys, r, call + c)
                 start = u32(m * features)
                 for f in range(features):
-                    value = max(x[c, m, r, f], zero) * scale[c, r, f] + shift[c, r, f]
-                    out[c, m, r, f] = value if keep(u32(start + u32(f)), low, high, threshold) else zero
+                    value = max(widen(x[c, m, r, f]), zero) * scale[c, r, f] + shift[c, r, f]
+                    value = value if keep(u32(start + u32(f)), low, high, threshold) else zero
+                    out[c, m, r, f] = narrow(value, out[0, 0, 0, 0])
 
 
 @compiled
@@ -177,10 +209,10 @@ def normalise_backward(grad, x, mean, inverse, weight, gain, keys, call, thresho
         d_bias: (R * F,), written: the sum over calls.
     """
     calls, rows, replicas, features = x.shape
-    zero, count = x.dtype.type(0), x.dtype.type(rows)
+    zero, count = mean.dtype.type(0), mean.dtype.type(rows)
     mean, inverse = mean.reshape(calls, replicas, features), inverse.reshape(calls, replicas, features)
     weight = weight.reshape(replicas, features)
-    sums, products = np.zeros_like(mean), np.zeros_like(mean)
+    sums, products, slopes = np.zeros_like(mean), np.zeros_like(mean), np.empty(x.shape[1:], mean.dtype)
     for c in range(calls):
         for m in range(rows):
             for r in range(replicas):
@@ -188,17 +220,19 @@ def normalise_backward(grad, x, mean, inverse, weight, gain, keys, call, thresho
                 start = u32(m * features)
                 for f in range(features):
                     kept = keep(u32(start + u32(f)), low, high, threshold)
-                    slope = grad[c, m, r, f] * gain if kept else zero
-                    out[c, m, r, f] = slope
+                    slope = widen(grad[c, m, r, f]) * gain if kept else zero
+                    z = (max(widen(x[c, m, r, f]), zero) - mean[c, r, f]) * inverse[c, r, f]
+                    slopes[m, r, f] = slope
                     sums[c, r, f] += slope
-                    products[c, r, f] += slope * (max(x[c, m, r, f], zero) - mean[c, r, f]) * inverse[c, r, f]
+                    products[c, r, f] += slope * z
         for m in range(rows):
             for r in range(replicas):
                 for f in range(features):
-                    z = (x[c, m, r, f] - mean[c, r, f]) * inverse[c, r, f]
-                    slope = out[c, m, r, f] - (sums[c, r, f] + z * products[c, r, f]) / count
+                    value = widen(x[c, m, r, f])
+                    z = (value - mean[c, r, f]) * inverse[c, r, f]
+                    slope = slopes[m, r, f] - (sums[c, r, f] + z * products[c, r, f]) / count
                     slope *= weight[r, f] * inverse[c, r, f]
-                    out[c, m, r, f] = slope if x[c, m, r, f] > zero else zero
+                    out[c, m, r, f] = narrow(slope if value > zero else zero, out[0, 0, 0, 0])
     d_weight[:] = products.sum(0).reshape(-1)
     d_bias[:] = sums.sum(0).reshape(-1)
 

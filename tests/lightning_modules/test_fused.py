@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from datamodules import DigitPairs
-from lightning_modules.fused import Block, MaxPool, Normalise, Sequential, set_engine
+from lightning_modules import kernels
+from lightning_modules.fused import Block, MaxPool, Normalise, Sequential, array, set_engine
 from lightning_modules.layers import Dropout
 from lightning_modules.networks import Outputs, PaperCNN, PaperSiamese
 from lightning_modules.replicas import initialise, reseed
@@ -103,7 +104,7 @@ def test_the_gradient_of_a_block_is_that_of_finite_differences(p: float, calls: 
 
     def block(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         dropout.calls = 0  # the same masks each time
-        return Normalise.apply(x, weight, bias, norm, dropout, calls)
+        return Normalise.apply(x, weight, bias, norm, dropout, calls, x.dtype)
 
     inputs = [value.clone().requires_grad_() for value in (x, weight, bias)]
     assert torch.autograd.gradcheck(block, inputs)
@@ -123,12 +124,41 @@ def test_two_calls_are_two_batches_for_batch_normalisation() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_computed_in_float32_and_handed_on_in_half(dtype: torch.dtype) -> None:
+    """Rounded as torch rounds, once at the end, in both directions."""
     torch.manual_seed(0)
-    layers = Sequential(nn.ReLU(), nn.BatchNorm1d(4), Dropout(0.0, 1))
-    x = torch.randn(8, 4).to(dtype)
-    y = layers(x)
-    assert y.dtype == dtype
-    assert torch.equal(y, layers(x.float()).to(dtype))
+    half, full = (Sequential(nn.ReLU(), nn.BatchNorm1d(40), Dropout(0.0, 2)) for _ in range(2))
+    x = (torch.randn(64, 40) + torch.arange(40)).to(dtype)
+    ours, exact = x.clone().requires_grad_(), x.float().requires_grad_()
+    slope = torch.randn(64, 40).to(dtype)
+    half(ours).backward(slope)
+    full(exact).backward(slope.float())
+    assert ours.grad is not None and exact.grad is not None
+    assert ours.grad.dtype == dtype
+    assert torch.equal(half.eval()(x), full.eval()(x.float()).to(dtype))
+    assert torch.equal(ours.grad, exact.grad.to(dtype))
+
+
+def test_pooling_reads_and_writes_bfloat16() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(3, 4, 4, 20).bfloat16()
+    ours, exact = x.clone().requires_grad_(), x.float().requires_grad_()
+    slope = torch.randn(3, 2, 2, 20)
+    pooled = MaxPool.apply(ours, torch.zeros(20))
+    assert torch.equal(pooled, MaxPool.apply(exact, torch.zeros(20)))
+    pooled.backward(slope)
+    F.max_pool2d(exact.movedim(-1, 1), 2).movedim(1, -1).backward(slope)
+    assert ours.grad is not None and exact.grad is not None
+    assert torch.equal(ours.grad, exact.grad.bfloat16())
+
+
+def test_rounding_to_bfloat16_keeps_infinities_and_nans() -> None:
+    x = torch.tensor([torch.inf, -torch.inf, torch.nan, 3.4e38, 0.0, -0.0, 1e-40])
+    x = torch.cat([x, torch.tensor([0x7FFFFFFF], dtype=torch.int32).view(torch.float32)])  # NaN, all bits set
+    out = torch.empty(1, 2, 2, 8).bfloat16()
+    kernels.max_unpool(
+        array(x.view(1, 1, 1, 8)), np.zeros((1, 1, 1, 8), np.uint8), array(out), np.empty(8, np.float32)
+    )
+    torch.testing.assert_close(out[0, 0, 0], x.bfloat16(), equal_nan=True, rtol=0, atol=0)
 
 
 def test_autocast_reaches_the_convolutions_of_blocks() -> None:
@@ -149,7 +179,9 @@ def test_autocast_reaches_the_convolutions_of_blocks() -> None:
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.trace. is deprecated")
 def test_a_trace_holds_torchs_operations_and_computes_the_same() -> None:
-    trunk = PaperSiamese(len(SEEDS)).double().eval().trunk
+    network = PaperSiamese(len(SEEDS)).double().eval()
+    initialise(network, SEEDS)
+    trunk = network.trunk
     images = digits()[:, ::2]
     traced = torch.jit.trace(trunk, images)
     assert "max_pool2d" in str(traced.inlined_graph)
