@@ -6,7 +6,6 @@ that is what the paper shows. Weight sharing and auxiliary losses are one networ
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from lightning_modules.fused import Sequential
@@ -102,5 +101,7 @@ class PaperSiamese(nn.Module):
         """Compare the digits of pairs (N, 2R, 14, 14)."""
         images = pairs.unflatten(1, (self.replicas, 2)).movedim(2, 0).flatten(0, 1)  # (2N, R, 14, 14)
         digits = self.trunk(images, calls=2)  # (2N, R * 10): on first digits, then on second
-        digits = digits.unflatten(0, (2, -1)).unflatten(-1, (self.replicas, 10)).movedim(0, 2)  # (N, R, 2, 10)
+        digits = (
+            digits.unflatten(0, (2, -1)).unflatten(-1, (self.replicas, 10)).movedim(0, 2)
+        )  # (N, R, 2, 10)
         return Outputs(self.head(digits.flatten(1)).unflatten(1, (self.replicas, 2)), digits)

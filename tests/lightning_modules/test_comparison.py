@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from benchmarks.plain_loop import PlainNet, SiameseNet
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from benchmarks.plain_loop import PlainNet, SiameseNet
 from datamodules import DigitPairs
 from lightning_modules import AuxiliaryLoss, Comparison, PlainCNN, WeightSharing
 from lightning_modules.layers import Dropout

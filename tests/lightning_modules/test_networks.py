@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from benchmarks.plain_loop import PlainNet, SiameseNet
 from torch import nn
 
+from benchmarks.plain_loop import PlainNet, SiameseNet
 from datamodules import DigitPairs
 from lightning_modules.layers import Dropout
 from lightning_modules.networks import PaperCNN, PaperSiamese
