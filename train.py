@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from lightning_modules import cli
 from lightning_modules.options import Settings
+from lightning_modules.server import worker_context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,7 +76,7 @@ def train(
         precision: Lightning's: 32-true, bf16-mixed, 64-true, ...
         workers: Processes on CPU; one a core by default. Where Lightning distributes, and on GPU, it is 1.
         threads: Threads of each process; 1 by default.
-        replicas: Runs that one program trains together, at most; by default 8 on CPU, elsewhere all.
+        replicas: Runs that one program trains together, at most; by default 16 on CPU, elsewhere all.
         engine: How networks compute; `fused` does several layers in one pass over memory, on CPU only.
         layout: How images lie in memory; `fused` needs channels_last.
         log_dir: Folder of all studies, for TensorBoard.
@@ -100,6 +101,8 @@ def run(flags: Mapping[str, Any], settings: Mapping[str, Any], name: str | None,
         ValueError: A flag is out of range.
     """
     # Heavy imports wait until the flags are known to be right: --help answers at once.
+    if flags["accelerator"] in ("auto", "cpu") and flags["strategy"] == "auto" and flags["workers"] != 1:
+        worker_context()  # the workers' server imports while we do
     with cli.imports():
         from datamodules import DigitPairs
         from lightning_modules.execution import Choice

@@ -29,7 +29,7 @@ Trained = Sequence[tuple[Row, Sequence[Run]]]
 
 PAPER_LOSSES = {"head": "paper", "alpha": 1.0, "gamma": 1.0}
 SEPARATE = {"branches": "separate"}
-LATENT = {"head": "exact", "prior": 1.0, "consistency": 1.0, "two_views_from": 0.4, "augment": "bicubic"}
+LATENT = {"head": "exact", "prior": 1.0, "consistency": 1.0, "two_views_from": 0.2, "augment": "bicubic"}
 TABLES: Mapping[str, Sequence[Row]] = {
     "2x2, paper": (
         Row("neither", "cnn", "paper", SEPARATE),

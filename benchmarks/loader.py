@@ -6,8 +6,10 @@ Command line:
 Blocks of the variants alternate, after a warm-up; medians and quartiles over blocks.
 """
 
+import json
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from statistics import quantiles
 
 import torch
@@ -15,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader, TensorDataset
 
+from benchmarks.machine import machine
 from datamodules import DigitPairs
 from lightning_modules import cli
 
@@ -28,13 +31,20 @@ def microseconds_per_batch(loader: Iterable[object]) -> float:
     return (time.perf_counter() - start) / batches * 1e6
 
 
-def loader(blocks: int = 51, batch_size: int = 50, train_pairs: int = 1000, verbose: bool = False) -> None:
+def loader(
+    blocks: int = 51,
+    batch_size: int = 50,
+    train_pairs: int = 1000,
+    out: str | None = None,
+    verbose: bool = False,
+) -> None:
     """Measure what a batch costs.
 
     Args:
         blocks: Blocks of ten epochs to time of each variant, the first of them to warm up.
         batch_size: Pairs in a batch.
         train_pairs: Pairs in an epoch.
+        out: JSON file for every block's time and the machine.
         verbose: Whether to show tracebacks.
     """
     torch.set_num_threads(1)
@@ -60,6 +70,10 @@ def loader(blocks: int = 51, batch_size: int = 50, train_pairs: int = 1000, verb
         low, median, high = quantiles(values[1:])
         table.add_row(name, f"{median:.1f} ({low:.1f} .. {high:.1f})", f"{reference / median:.1f}")
     Console().print(table)
+    if out:
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
+        result = {"command": cli.command_line(), "machine": machine(("torch",)), "us_per_batch": times}
+        Path(out).write_text(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from lightning_modules.results import Run
 if TYPE_CHECKING:
     from datamodules import DigitPairs, Digits, PairSet
 
+
 def cnn(in_channels: int, outputs: int) -> nn.Sequential:
     """Figure 1.2."""
     return nn.Sequential(
@@ -55,6 +56,7 @@ class PlainNet(nn.Module):
         self.cnn = cnn(2, 2)
 
     def forward(self, pairs: Tensor) -> tuple[Tensor, None]:
+        """Logits of pairs (N, 2, 14, 14)."""
         return self.cnn(pairs), None
 
 
@@ -78,6 +80,7 @@ class SiameseNet(nn.Module):
         )
 
     def forward(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of pairs (N, 2, 14, 14), and of their digits."""
         first, second = self.trunk(pairs[:, 0:1]), self.trunk(pairs[:, 1:2])
         return self.head(torch.cat((first, second), 1)), torch.stack((first, second), 1)
 
@@ -105,7 +108,8 @@ class PlainRun:
         images, target, classes = self.train
         self.net.train()
         for batch in torch.randperm(len(images)).split(self.data.batch_size):
-            loss = self.loss(*self.net(images[batch]), target[batch], classes[batch])
+            pair, digits = self.net(images[batch])
+            loss = self.loss(pair, digits, target[batch], classes[batch])
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -115,7 +119,9 @@ class PlainRun:
         loss = F.cross_entropy(pair, target)
         if self.model != "auxiliary" or digits is None:
             return loss
-        auxiliary = F.cross_entropy(digits[:, 0], classes[:, 0]) + F.cross_entropy(digits[:, 1], classes[:, 1])
+        auxiliary = F.cross_entropy(digits[:, 0], classes[:, 0]) + F.cross_entropy(
+            digits[:, 1], classes[:, 1]
+        )
         return self.settings["alpha"] * auxiliary + self.settings["gamma"] * loss
 
     @torch.no_grad()

@@ -4,8 +4,8 @@ Command lines:
     python -m benchmarks.study                    about 8 minutes on two cores
     python -m benchmarks.study --runs 15 --turns 3 --out runs/study.json
 
-Both train every run, validate it after each epoch and test it at the end; ours has the Trainer, its metrics and
-the TensorBoard log in its time. First one core, one thread each, all contestants in turn; then the whole
+Both train every run, validate it after each epoch and test it at the end; ours has the Trainer, its metrics
+and the TensorBoard log in its time. First one core, one thread each, all contestants in turn; then the whole
 machine: ours by a process a core, the plain loop with the number of threads that serves it best.
 """
 
@@ -20,7 +20,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
 from loky import cpu_count
 from rich.console import Console
 from rich.table import Table
@@ -30,7 +29,7 @@ from benchmarks.plain_loop import PlainRun, step_flops
 from datamodules import DigitPairs
 from lightning_modules import cli
 from lightning_modules.execution import Choice
-from lightning_modules.protocol import Study, make_trainer, run_study
+from lightning_modules.protocol import Study, make_trainer, quiet, run_study
 from lightning_modules.recipes import MODULES, PAPER
 from lightning_modules.results import Run, percent, spread
 from lightning_modules.study_log import StudyLog
@@ -68,9 +67,7 @@ def plain_study(task: Task, thread_count: int) -> Timing:
     """The plain loop, one run after the other."""
     with threads(thread_count):
         start = time.perf_counter()
-        runs = [
-            PlainRun(task.model, task.data(seed), seed).fit(task.max_epochs) for seed in range(task.runs)
-        ]
+        runs = [PlainRun(task.model, task.data(seed), seed).fit(task.max_epochs) for seed in range(task.runs)]
         return _timing(start, runs)
 
 
@@ -190,6 +187,7 @@ def study(
         out: JSON file for the table, every turn and the machine.
         verbose: Whether to show tracebacks.
     """
+    quiet()
     table: list[dict[str, Any]] = []
     with threads(1):
         peak = matmul_peak()
@@ -200,9 +198,17 @@ def study(
             with console.status(f"{model}, {place}"):
                 table += rows(task, place, measure(task, turns), peak * cores)
     about = ", ".join(f"{name} {value}" for name, value in machine(PACKAGES).items())
-    show(table, f"{runs} runs of {max_epochs} epochs, {turns} turns, sgemm peak {peak:.0f} GFLOP/s a core\n{about}")
+    show(
+        table,
+        f"{runs} runs of {max_epochs} epochs, {turns} turns, sgemm peak {peak:.0f} GFLOP/s a core\n{about}",
+    )
     if out:
-        result = {"command": cli.command_line(), "machine": machine(PACKAGES), "peak_gflops": peak, "rows": table}
+        result = {
+            "command": cli.command_line(),
+            "machine": machine(PACKAGES),
+            "peak_gflops": peak,
+            "rows": table,
+        }
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         Path(out).write_text(json.dumps(result, indent=1))
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from lightning_modules.fused import Engine, Layout
 
-# Replicas of one program on a CPU core: fewer pay more for Python and for the Trainer, from about 15 on the
-# caches overflow (python -m benchmarks.step).
-REPLICAS_PER_CORE = 8
+# Replicas of one program on a CPU core: fewer pay more for Python and for the Trainer; from about 8 on the
+# step itself costs the same (python -m benchmarks.step).
+REPLICAS_PER_CORE = 16
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Execution:
 
     def __str__(self) -> str:
         return (
-            f"{self.workers} processes with {self.threads} threads each, at most {self.replicas} replicas in a"
-            f" program, engine {self.engine}, layout {self.layout}"
+            f"{self.workers} processes with {self.threads} threads each, at most {self.replicas} replicas in"
+            f" a program, engine {self.engine}, layout {self.layout}"
         )
 
 
@@ -61,7 +61,11 @@ class Choice:
         Raises:
             CommandError: A choice is out of range or does not go with another.
         """
-        for name, value in (("workers", self.workers), ("threads", self.threads), ("replicas", self.replicas)):
+        for name, value in (
+            ("workers", self.workers),
+            ("threads", self.threads),
+            ("replicas", self.replicas),
+        ):
             if value is not None and value < 1:
                 raise CommandError(f"{name} must be at least 1, got {value}")
         on_cpu = isinstance(trainer.accelerator, CPUAccelerator)
@@ -72,7 +76,9 @@ class Choice:
             )
         able = on_cpu and not str(trainer.precision).endswith("16-true")
         if not able and self.engine == "fused":
-            raise CommandError("engine fused computes on a CPU and keeps weights in float32 or float64; take torch")
+            raise CommandError(
+                "engine fused computes on a CPU and keeps weights in float32 or float64; take torch"
+            )
         engine = ("fused" if able else "torch") if self.engine == "auto" else self.engine
         if engine == "fused" and self.layout == "contiguous":
             raise CommandError("layout must be channels_last with engine fused, got contiguous")

@@ -6,7 +6,7 @@ and, on a CPU, computes all but the convolution by the loops of kernels.py, forw
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -16,6 +16,9 @@ from torch.autograd.function import once_differentiable
 
 from lightning_modules import kernels
 from lightning_modules.layers import Dropout, channels_last
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Engine = Literal["auto", "fused", "torch"]  # auto: fused on a CPU, torch's own operations elsewhere
 Layout = Literal["auto", "channels_last", "contiguous"]  # of images; auto: channels_last on a CPU
@@ -42,8 +45,8 @@ class Block:
         dtype = x.dtype  # half under autocast: so is then what comes out, and all between is float32
         x = (x.float() if dtype == torch.float16 else x).movedim(1, -1)  # (calls * N, [H, W,] R * F)
         if self.conv is not None:
-            x = MaxPool.apply(x, self.conv.bias)
-        x = Normalise.apply(x, self.norm.weight, self.norm.bias, self.norm, self.dropout, calls, dtype)
+            x = max_pool(x, self.conv.bias)
+        x = normalise(x, self.norm.weight, self.norm.bias, self.norm, self.dropout, calls, dtype)
         return x.movedim(-1, 1)
 
 
@@ -76,15 +79,16 @@ class Sequential(nn.Sequential):
         on_cpu = x.device.type == "cpu"
         if x.dim() == 4 and (self.layout == "channels_last" or (self.layout == "auto" and on_cpu)):
             x = channels_last(x)
-        # A trace must see torch's operations, and nobody wants sums of 1800 numbers kept in half precision.
+        if self.engine == "fused" or (self.engine == "auto" and on_cpu and self._suits_fused()):
+            for step in self.steps:
+                x = step(x, calls) if isinstance(step, Block) else step(x)
+            return x
+        return torch.cat([nn.Sequential.forward(self, part) for part in x.chunk(calls)])  # type: ignore[no-untyped-call]
+
+    def _suits_fused(self) -> bool:
+        """Not if all of it is in half precision; nor in a trace, which must see torch's operations."""
         whole = next(self.parameters()).dtype in (torch.float32, torch.float64)
-        able = on_cpu and whole and not torch.jit.is_tracing()
-        fused = self.engine == "fused" or (self.engine == "auto" and able)
-        if not fused:
-            return torch.cat([super(Sequential, self).forward(part) for part in x.chunk(calls)])
-        for step in self.steps:
-            x = step(x, calls) if isinstance(step, Block) else step(x)
-        return x
+        return whole and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
 
 
 def set_engine(network: nn.Module, engine: Engine, layout: Layout = "auto") -> None:
@@ -102,8 +106,6 @@ def set_engine(network: nn.Module, engine: Engine, layout: Layout = "auto") -> N
 
 def _blocks(layers: list[nn.Module]) -> list[nn.Module | Block]:
     match layers:
-        case []:
-            return []
         case [
             nn.Conv2d() as conv,
             nn.MaxPool2d(),
@@ -115,8 +117,7 @@ def _blocks(layers: list[nn.Module]) -> list[nn.Module | Block]:
             return [Block(conv, norm, dropout), *_blocks(rest)]
         case [nn.ReLU(), nn.BatchNorm1d() as norm, Dropout() as dropout, *rest]:
             return [Block(None, norm, dropout), *_blocks(rest)]
-        case [layer, *rest]:
-            return [layer, *_blocks(rest)]
+    return [layers[0], *_blocks(layers[1:])] if layers else []
 
 
 class MaxPool(torch.autograd.Function):
@@ -162,11 +163,12 @@ class Normalise(torch.autograd.Function):
         values = array(x).reshape(calls, -1, dropout.replicas, x.shape[-1] // dropout.replicas)
         mean, inverse = _statistics(values, norm)
         draw = dropout.next_draw(calls)
-        stream = (mean.dtype.type(draw.gain), draw.keys, draw.call, draw.threshold)
-        kernels.normalise(
-            values, mean, inverse, array(weight), array(bias), *stream, array(out).reshape(values.shape)
-        )
-        ctx.arguments, ctx.dtype = (values, mean, inverse, array(weight), *stream), x.dtype
+        gain = mean.dtype.type(draw.gain)
+        scale = inverse * (array(weight) * gain).reshape(mean.shape[1:])
+        shift = (array(bias) * gain).reshape(mean.shape[1:]) - mean * scale
+        stream = (draw.keys, draw.call, draw.threshold)
+        kernels.normalise(values, scale, shift, *stream, array(out).reshape(values.shape))
+        ctx.arguments, ctx.gain, ctx.dtype = (values, mean, inverse, scale, *stream), gain, x.dtype
         return out.to(dtype)
 
     @staticmethod
@@ -176,11 +178,17 @@ class Normalise(torch.autograd.Function):
         values, mean = ctx.arguments[:2]
         grad = grad.float() if grad.dtype == torch.float16 else grad
         out = grad.new_empty(grad.shape, dtype=ctx.dtype)
-        d_weight, d_bias = np.empty((2, mean.shape[-1]), mean.dtype)
-        kernels.normalise_backward(
-            array(grad).reshape(values.shape), *ctx.arguments, array(out).reshape(values.shape), d_weight, d_bias
-        )
-        return out, torch.from_numpy(d_weight), torch.from_numpy(d_bias), None, None, None, None
+        sums, products = np.zeros((2, *mean.shape), mean.dtype)
+        slope, result = (array(tensor).reshape(values.shape) for tensor in (grad, out))
+        arguments = (slope, *ctx.arguments, result, sums, products)
+        kernels.normalise_backward(*arguments)
+        d_weight, d_bias = (torch.from_numpy(ctx.gain * s.sum(0).ravel()) for s in (products, sums))
+        return out, d_weight, d_bias, None, None, None, None
+
+
+# torch.autograd.Function.apply has no annotations.
+max_pool = cast("Callable[..., Tensor]", MaxPool.apply)
+normalise = cast("Callable[..., Tensor]", Normalise.apply)
 
 
 def array(x: Tensor) -> NDArray[Any]:
@@ -190,14 +198,18 @@ def array(x: Tensor) -> NDArray[Any]:
 
 
 def _statistics(x: NDArray[Any], norm: Norm) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Mean of ReLU(x) and one over its deviation, (calls, R * F); in training the running ones are moved."""
-    assert norm.running_mean is not None and norm.running_var is not None
-    calls, rows, *_ = x.shape
+    """Mean of ReLU(x) and one over its deviation, (calls, R, F); in training the running ones are moved."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    assert norm.num_batches_tracked is not None
+    assert norm.momentum is not None
     running = array(norm.running_mean), array(norm.running_var)
+    shape = (len(x), *x.shape[2:])
     if not norm.training:
-        mean, inverse = running[0], 1 / np.sqrt(running[1] + running[1].dtype.type(norm.eps))
-        return np.stack([mean] * calls), np.stack([inverse] * calls)
-    mean, inverse = np.empty((2, calls, norm.num_features), running[0].dtype)
-    kernels.statistics(x.reshape(calls, rows, -1), norm.eps, mean, inverse, *running, norm.momentum)
-    norm.num_batches_tracked += calls
-    return mean, inverse
+        inverse = 1 / np.sqrt(running[1] + running[1].dtype.type(norm.eps))
+        return np.tile(running[0], len(x)).reshape(shape), np.tile(inverse, len(x)).reshape(shape)
+    mean, inverse = np.empty((2, len(x), norm.num_features), running[0].dtype)
+    flat = x.reshape(*x.shape[:2], -1)
+    kernels.statistics(flat, norm.eps, mean, inverse, *running, norm.momentum)
+    norm.num_batches_tracked += len(x)
+    return mean.reshape(shape), inverse.reshape(shape)

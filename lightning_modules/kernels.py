@@ -2,82 +2,21 @@
 
 Numba compiles these loops for the processor at hand, once; the machine code is kept on disk. Their innermost
 loops run over channels, which lie last in memory, so that each is a row of vector instructions. All arrays
-are C-contiguous; R replicas lie side by side in the channels, F each; ``calls`` are batches that are
-normalised apart, because a network with shared weights is called once for each digit of a pair.
-
-`keep` makes every random number of dropout from a key and its place alone (a counter-based generator, as in
-Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): no state, nothing to store for the
-backward pass, and a replica draws the same in whatever company.
+are C-contiguous; they are float32, float64 or bfloat16 (half.py), and all is computed in the first two. R
+replicas lie side by side in the channels, F each; ``calls`` are batches that are normalised apart, because a
+network with shared weights is called once for each digit of a pair.
 """
 
-import numba
+from typing import Any
+
 import numpy as np
-from numba.extending import overload
 
-u32 = np.uint32
-bfloat16 = numba.types.uint16  # numba has no bfloat16: such arrays come as their 16 bits
-
-# contract: a * b + c in one rounding. Nothing else is loosened: infinities and NaNs stay what they are.
-compiled = numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy", cache=True)
-inlined = numba.njit(inline="always")
-
-
-def widen(value):
-    """A bfloat16 as float32, which it is the upper half of; any other number as it is."""
-
-
-def narrow(value, like):
-    """A number as what ``like`` is: for bfloat16 rounded to nearest, ties to even."""
-
-
-@overload(widen, inline="always")
-def _widen(value):
-    if value == bfloat16:
-        return lambda value: u32(u32(value) << u32(16)).view(np.float32)
-    return lambda value: value
-
-
-@overload(narrow, inline="always")
-def _narrow(value, like):
-    if like != bfloat16:
-        return lambda value, like: value
-
-    def upper_half(value, like):
-        bits = np.float32(value).view(u32)
-        rounded = u32(bits + u32(0x7FFF) + ((bits >> u32(16)) & u32(1)))
-        return np.uint16((rounded if value == value else u32(0x7FC00000)) >> u32(16))  # NaN stays NaN
-
-    return upper_half
-
-
-@inlined
-def scramble(x):
-    """Spread every input bit over all 32 (``lowbias32``: https://nullprogram.com/blog/2018/07/31/)."""
-    x = u32(x ^ (x >> u32(16)))
-    x = u32(x * u32(0x7FEB352D))
-    x = u32(x ^ (x >> u32(15)))
-    x = u32(x * u32(0x846CA68B))
-    return u32(x ^ (x >> u32(16)))
-
-
-@inlined
-def keep(place, low, high, threshold):
-    """Whether dropout keeps the value at a place: a random 32-bit number is not below the threshold.
-
-    Two rounds, with another half of the key before each: no two keys give parts of one sequence.
-    """
-    return scramble(u32(scramble(u32(place ^ low)) ^ high)) >= threshold
-
-
-@inlined
-def call_key(keys, replica, call):
-    """The key of one call of a layer, (low, high)."""
-    low = scramble(u32(keys[replica, 0] + u32(call) * u32(0x9E3779B9)))
-    return low, scramble(u32(keys[replica, 1] ^ low))
+from lightning_modules.half import narrow, widen
+from lightning_modules.random_bits import Array, call_key, compiled, keep, u32
 
 
 @compiled
-def max_pool(x, bias, out, which):
+def max_pool(x: Array, bias: Array, out: Array, which: Array) -> None:
     """Maximum of each 2x2 window, plus a bias; a rim of odd width is left out, as torch does.
 
     Args:
@@ -100,7 +39,7 @@ def max_pool(x, bias, out, which):
 
 
 @compiled
-def max_unpool(grad, which, out, d_bias):
+def max_unpool(grad: Array, which: Array, out: Array, d_bias: Array) -> None:
     """The slope of `max_pool`: all of it goes to the place of the maximum.
 
     Args:
@@ -123,7 +62,15 @@ def max_unpool(grad, which, out, d_bias):
 
 
 @compiled
-def statistics(x, eps, mean, inverse, running_mean, running_variance, momentum):
+def statistics(
+    x: Array,
+    eps: float,
+    mean: Array,
+    inverse: Array,
+    running_mean: Array,
+    running_variance: Array,
+    momentum: float,
+) -> None:
     """Mean of ReLU(x) and one over its deviation, in every channel; and the running ones moved towards them.
 
     Args:
@@ -157,99 +104,83 @@ def statistics(x, eps, mean, inverse, running_mean, running_variance, momentum):
 
 
 @compiled
-def normalise(x, mean, inverse, weight, bias, gain, keys, call, threshold, out):
-    """Dropout(BatchNorm(ReLU(x))).
+def normalise(
+    x: Array, scale: Array, shift: Array, keys: Array, call: int, threshold: Any, out: Array
+) -> None:
+    """Dropout(ReLU(x) * scale + shift): what is left of batch normalisation and dropout when all is known.
 
     Args:
         x: (calls, M, R, F).
-        mean: (calls, R * F), of ReLU(x).
-        inverse: (calls, R * F), one over its standard deviation.
-        weight: (R * F,), of batch normalisation.
-        bias: (R * F,), likewise.
-        gain: What dropout multiplies kept values by.
+        scale: (calls, R, F).
+        shift: (calls, R, F).
         keys: (R, 2) uint32, of each replica's stream of dropout.
         call: Number of the first call.
         threshold: uint32, the share that is dropped times 2**32.
         out: (calls, M, R, F), written.
     """
-    calls, rows, replicas, features = x.shape
-    zero = mean.dtype.type(0)
-    scale = (inverse * weight * gain).reshape(calls, replicas, features)
-    shift = (bias * gain).reshape(replicas, features) - mean.reshape(scale.shape) * scale
-    for c in range(calls):
-        for m in range(rows):
-            for r in range(replicas):
+    zero = scale.dtype.type(0)
+    for c in range(x.shape[0]):
+        for m in range(x.shape[1]):
+            for r in range(x.shape[2]):
                 low, high = call_key(keys, r, call + c)
-                start = u32(m * features)
-                for f in range(features):
+                start = u32(m * x.shape[3])
+                for f in range(x.shape[3]):
                     value = max(widen(x[c, m, r, f]), zero) * scale[c, r, f] + shift[c, r, f]
                     value = value if keep(u32(start + u32(f)), low, high, threshold) else zero
                     out[c, m, r, f] = narrow(value, out[0, 0, 0, 0])
 
 
 @compiled
-def normalise_backward(grad, x, mean, inverse, weight, gain, keys, call, threshold, out, d_weight, d_bias):
-    """The slope of `normalise` where mean and inverse are the batch's own.
+def normalise_backward(
+    grad: Array,
+    x: Array,
+    mean: Array,
+    inverse: Array,
+    scale: Array,
+    keys: Array,
+    call: int,
+    threshold: Any,
+    out: Array,
+    sums: Array,
+    products: Array,
+) -> None:
+    """The slope of `normalise` where mean and deviation are the batch's own.
 
-    With y = ReLU(x), z = (y - mean) * inverse, u = z * weight + bias, and g the slope at u:
-    d_bias = sum g, d_weight = sum g z, and at y: weight * inverse * (g - (d_bias + z d_weight) / M).
+    With y = ReLU(x), z = (y - mean) * inverse, u = z * weight + bias, and g the slope at u: the slope at bias
+    is sum g, at weight sum g z, and at y weight * inverse * (g - (sum g + z sum g z) / M).
 
     Args:
         grad: (calls, M, R, F), the slope at the output.
-        x: As in `normalise`, and all up to `threshold`.
-        mean: See there.
-        inverse: See there.
-        weight: See there.
-        gain: See there.
-        keys: See there.
-        call: See there.
-        threshold: See there.
+        x: As in `normalise`.
+        mean: (calls, R, F), of ReLU(x).
+        inverse: (calls, R, F), one over its deviation.
+        scale: (calls, R, F), weight * inverse * gain, where gain is what dropout multiplies kept values by.
+        keys: As in `normalise`.
+        call: As in `normalise`.
+        threshold: As in `normalise`.
         out: (calls, M, R, F), written: the slope at x.
-        d_weight: (R * F,), written: the sum over calls.
-        d_bias: (R * F,), written: the sum over calls.
+        sums: (calls, R, F), zeros; written: sum g / gain.
+        products: (calls, R, F), zeros; written: sum g z / gain.
     """
-    calls, rows, replicas, features = x.shape
-    zero, count = mean.dtype.type(0), mean.dtype.type(rows)
-    mean, inverse = mean.reshape(calls, replicas, features), inverse.reshape(calls, replicas, features)
-    weight = weight.reshape(replicas, features)
-    sums, products, slopes = np.zeros_like(mean), np.zeros_like(mean), np.empty(x.shape[1:], mean.dtype)
-    for c in range(calls):
-        for m in range(rows):
-            for r in range(replicas):
+    zero, count = scale.dtype.type(0), scale.dtype.type(x.shape[1])
+    slopes = np.empty(x.shape[1:], scale.dtype)
+    for c in range(x.shape[0]):
+        for m in range(x.shape[1]):
+            for r in range(x.shape[2]):
                 low, high = call_key(keys, r, call + c)
-                start = u32(m * features)
-                for f in range(features):
+                start = u32(m * x.shape[3])
+                for f in range(x.shape[3]):
                     kept = keep(u32(start + u32(f)), low, high, threshold)
-                    slope = widen(grad[c, m, r, f]) * gain if kept else zero
+                    slope = widen(grad[c, m, r, f]) if kept else zero
                     z = (max(widen(x[c, m, r, f]), zero) - mean[c, r, f]) * inverse[c, r, f]
                     slopes[m, r, f] = slope
                     sums[c, r, f] += slope
                     products[c, r, f] += slope * z
-        for m in range(rows):
-            for r in range(replicas):
-                for f in range(features):
+        for m in range(x.shape[1]):
+            for r in range(x.shape[2]):
+                for f in range(x.shape[3]):
                     value = widen(x[c, m, r, f])
                     z = (value - mean[c, r, f]) * inverse[c, r, f]
                     slope = slopes[m, r, f] - (sums[c, r, f] + z * products[c, r, f]) / count
-                    slope *= weight[r, f] * inverse[c, r, f]
+                    slope *= scale[c, r, f]
                     out[c, m, r, f] = narrow(slope if value > zero else zero, out[0, 0, 0, 0])
-    d_weight[:] = products.sum(0).reshape(-1)
-    d_bias[:] = sums.sum(0).reshape(-1)
-
-
-@compiled
-def keep_mask(keys, call, threshold, gain, out):
-    """The mask by itself: what `normalise` multiplies by, 0 or the gain.
-
-    Args:
-        keys: (R, 2) uint32.
-        call: Number of the call.
-        threshold: uint32.
-        gain: What kept values are multiplied by.
-        out: (M, R, F), written.
-    """
-    for m in range(out.shape[0]):
-        for r in range(out.shape[1]):
-            low, high = call_key(keys, r, call)
-            for f in range(out.shape[2]):
-                out[m, r, f] = gain if keep(u32(m * out.shape[2] + f), low, high, threshold) else 0

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-from lightning_modules import kernels
+from lightning_modules.random_bits import keep_mask
 
 MEAN, DEVIATION = 33.3184, 71.4274  # of the embedded MNIST's training pixels
 
@@ -114,9 +114,9 @@ class Dropout(nn.Module):
     """Dropout (Srivastava et al. 2014) whose replicas draw their masks from random streams of their own.
 
     On the CPU replica r of R drops what it would drop if trained alone: a value is dropped where a random
-    32-bit integer, made of the stream's key and the value's place, lies below p * 2**32. The rate is p rounded
-    to 2**-32, and the kept values are scaled by exactly its complement. Other devices draw all masks in one
-    launch, from one stream that the first replica's seed starts: replicas are as independent, but draw
+    32-bit integer, made of the stream's key and the value's place, lies below p * 2**32. The rate is p
+    rounded to 2**-32, and the kept values are scaled by exactly its complement. Other devices draw all masks
+    in one launch, from one stream that the first replica's seed starts: replicas are as independent, but draw
     otherwise than each alone would.
     """
 
@@ -161,12 +161,12 @@ class Dropout(nn.Module):
         return x * (self._mask(x) if x.device.type == "cpu" else self._device_mask(x))
 
     def _mask(self, x: Tensor) -> Tensor:
-        # Channels last, as channels_last activations lie in memory: a place has the same number in all layouts.
+        # Channels last, as the fused engine counts: a place has the same number in all layouts.
         last = x.movedim(1, -1)
         shape = (last[..., 0].numel(), self.replicas, x.shape[1] // self.replicas)
         mask = np.empty(shape, np.float64 if x.dtype == torch.float64 else np.float32)
         draw = self.next_draw()
-        kernels.keep_mask(draw.keys, draw.call, draw.threshold, mask.dtype.type(draw.gain), mask)
+        keep_mask(draw.keys, draw.call, draw.threshold, mask.dtype.type(draw.gain), mask)
         return torch.from_numpy(mask).view(last.shape).movedim(-1, 1).to(x.dtype)
 
     def _device_mask(self, x: Tensor) -> Tensor:

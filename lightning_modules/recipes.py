@@ -67,7 +67,7 @@ MODERN = Recipe(
             "augment": "bicubic",
             "prior": 1.0,
             "consistency": 1.0,
-            "two_views_from": 0.4,
+            "two_views_from": 0.2,
             "reorder": True,
         },
         "auxiliary": {

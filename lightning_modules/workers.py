@@ -5,11 +5,8 @@ core is what scales. Results and reports come back through pipes; a worker that 
 workers end when the main process does.
 """
 
-import multiprocessing
-import os
 import pickle
 import signal
-import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +18,7 @@ from typing import Any, cast
 import torch
 
 from lightning_modules.cli import CommandError
+from lightning_modules.server import worker_context
 
 Job = Callable[[Callable[[Any], None]], Any]  # called with a function that reports to the main process
 
@@ -88,30 +86,12 @@ def run_jobs(jobs: Sequence[Job], workers: int, on_report: Callable[[int, Any], 
 
 
 def _start(job: Job) -> tuple[Connection, BaseProcess]:
-    context = _context()
+    context = worker_context()
     connection, child_end = context.Pipe()
     process = context.Process(target=_work, args=(job, child_end), daemon=True)
     process.start()
     child_end.close()  # else the end of the child would not end the pipe
     return connection, process
-
-
-def _context() -> Any:
-    """How workers start: from a server that has imported torch for all of them, where there is one."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    from multiprocessing import forkserver  # not everywhere
-
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["lightning_modules.protocol"])
-    if threading.current_thread() is threading.main_thread():
-        # The server and its workers inherit this: Ctrl-C is the main process's to handle, from the start.
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            forkserver.ensure_running()
-        finally:
-            signal.signal(signal.SIGINT, handler)
-    return context
 
 
 def _work(job: Job, connection: Connection) -> None:

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lightning_modules import kernels
 from lightning_modules.layers import Dropout, Linear, conv2d
+from lightning_modules.random_bits import keep_mask
 
 sizes = st.integers(1, 6)
 
@@ -79,7 +79,7 @@ def test_the_bits_of_dropouts_numbers_are_fair_and_unrelated() -> None:
     keys = np.random.default_rng(0).integers(2**32, size=(64, 2), dtype=np.uint32)
     masks = np.empty((8, 2000, 64, 16), np.float32)
     for call, mask in enumerate(masks):
-        kernels.keep_mask(keys, call, np.uint32(2**31), np.float32(1), mask)
+        keep_mask(keys, call, np.uint32(2**31), np.float32(1), mask)
     assert abs(masks.mean() - 0.5) < 5 * 0.5 / masks.size**0.5
     for axis in range(4):  # neighbours: calls, rows, replicas, features
         size = masks.shape[axis]
