@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lightning_modules.branches import make_network
 from lightning_modules.metrics import ReplicaMean
@@ -115,10 +116,14 @@ class Comparison(pl.LightningModule, ABC):
         """The probability that the first digit is at most the second, (N, R)."""
         return self(batch[0]).pair.softmax(-1)[..., 1]
 
+    def make_optimizer(self) -> Optimizer:
+        """The optimiser, each replica at its learning rate."""
+        decay = self.options.get("weight_decay") or 0.0
+        return make_optimizer(self.options.get("optimizer") or "sgd", self.network, self.lr, decay)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimiser, each replica at its learning rate, and its schedule by steps."""
-        name, decay = self.options.get("optimizer") or "sgd", self.options.get("weight_decay") or 0.0
-        optimizer = make_optimizer(name, self.network, self.lr, decay)
+        """The optimiser, and its schedule by steps."""
+        optimizer = self.make_optimizer()
         if self.options.get("schedule") != "warmup_linear":
             return optimizer
         schedule = with_warmup_linear(optimizer, int(self.trainer.estimated_stepping_batches))

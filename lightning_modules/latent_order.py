@@ -61,6 +61,30 @@ def best_order(weights: NDArray[np.float64]) -> list[int]:
     return order[::-1]
 
 
+def best_matching(weights: NDArray[np.float64]) -> list[int]:
+    """The one-to-one matching of rows to columns with the largest sum of weights.
+
+    Exact, by dynamic programming over the sets of columns that the first rows may have.
+
+    Args:
+        weights: (C, C); C is small.
+
+    Returns:
+        The column of each row.
+    """
+    best: dict[int, tuple[float, list[int]]] = {0: (0.0, [])}
+    for row in weights:
+        longer: dict[int, tuple[float, list[int]]] = {}
+        for taken, (value, columns) in best.items():
+            for column in range(len(weights)):
+                more, total = taken | 1 << column, value + float(row[column])
+                if more != taken and total > longer.get(more, (-np.inf, []))[0]:
+                    longer[more] = (total, [*columns, column])
+        best = longer
+    ((_, columns),) = best.values()
+    return columns
+
+
 def reorder(layer: Linear, optimizer: Optimizer, orders: Tensor) -> None:
     """Put the outputs of a layer into another order, and all that the optimiser remembers of them.
 

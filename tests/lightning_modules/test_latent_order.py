@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules import DigitPairs
-from lightning_modules.latent_order import best_order, evidence, reorder
+from lightning_modules.latent_order import best_matching, best_order, evidence, reorder
 from lightning_modules.layers import Linear
 
 
@@ -24,6 +24,16 @@ def test_no_order_of_all_agrees_better(count: int, seed: int) -> None:
     found = best_order(weights)
     assert sorted(found) == list(range(count))
     assert agreement(weights, found) == best
+
+
+@settings(deadline=None, max_examples=30)
+@given(count=st.integers(1, 6), seed=st.integers(0, 1000))
+def test_no_matching_of_all_weighs_more(count: int, seed: int) -> None:
+    weights = np.random.default_rng(seed).integers(0, 50, (count, count)).astype(float)
+    columns = best_matching(weights)
+    assert sorted(columns) == list(range(count))
+    best = max(weights[range(count), matching].sum() for matching in permutations(range(count)))
+    assert weights[range(count), columns].sum() == best
 
 
 def test_answers_of_real_pairs_undo_any_permutation_of_the_digits() -> None:
