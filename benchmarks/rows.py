@@ -32,6 +32,7 @@ class Row:
         max_epochs: int | None,
         choice: Choice,
         tick: Callable[[EpochFigures], None],
+        val_pairs: int = 500,
     ) -> list[Run]:
         """Train and test it.
 
@@ -40,16 +41,16 @@ class Row:
             max_epochs: Epochs; the recipe's for None.
             choice: How to compute.
             tick: Called with every epoch's figures.
+            val_pairs: Validation pairs of a run.
 
         Returns:
             The runs, with their errors over all pairs of test digits.
         """
         recipe = RECIPES[self.recipe]
         changes = {name: value for name, value in self.changes.items() if name != "batch_size"}
+        batch_size = self.changes.get("batch_size", recipe.batch_size)
         data = partial(
-            DigitPairs,
-            train_pairs=self.train_pairs,
-            batch_size=self.changes.get("batch_size", recipe.batch_size),
+            DigitPairs, train_pairs=self.train_pairs, val_pairs=val_pairs, batch_size=batch_size
         )
         (settings,) = resolve(recipe, [self.model], changes).values()
         trainer = {"max_epochs": max_epochs or recipe.max_epochs, "accelerator": "cpu"}
