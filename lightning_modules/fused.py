@@ -107,15 +107,20 @@ def set_engine(network: nn.Module, engine: Engine, layout: Layout = "auto") -> N
 def _blocks(layers: list[nn.Module]) -> list[nn.Module | Block]:
     match layers:
         case [
-            nn.Conv2d() as conv,
-            nn.MaxPool2d(),
+            nn.Conv2d(bias=Tensor()) as conv,
+            nn.MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False),
             nn.ReLU(),
-            nn.BatchNorm2d() as norm,
+            nn.BatchNorm2d(affine=True, track_running_stats=True, momentum=float()) as norm,
             Dropout() as dropout,
             *rest,
         ]:
             return [Block(conv, norm, dropout), *_blocks(rest)]
-        case [nn.ReLU(), nn.BatchNorm1d() as norm, Dropout() as dropout, *rest]:
+        case [
+            nn.ReLU(),
+            nn.BatchNorm1d(affine=True, track_running_stats=True, momentum=float()) as norm,
+            Dropout() as dropout,
+            *rest,
+        ]:
             return [Block(None, norm, dropout), *_blocks(rest)]
     return [layers[0], *_blocks(layers[1:])] if layers else []
 
@@ -168,13 +173,15 @@ class Normalise(torch.autograd.Function):
         shift = (array(bias) * gain).reshape(mean.shape[1:]) - mean * scale
         stream = (draw.keys, draw.call, draw.threshold)
         kernels.normalise(values, scale, shift, *stream, array(out).reshape(values.shape))
-        ctx.arguments, ctx.gain, ctx.dtype = (values, mean, inverse, scale, *stream), gain, x.dtype
+        count = mean.dtype.type(values.shape[1] if norm.training else np.inf)
+        ctx.arguments = (values, mean, inverse, scale, *stream, count)
+        ctx.gain, ctx.dtype = gain, x.dtype
         return out.to(dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Differentiate also through the batch's statistics."""
+        """Differentiate, also through the batch's statistics where they are its own."""
         values, mean = ctx.arguments[:2]
         grad = grad.float() if grad.dtype == torch.float16 else grad
         out = grad.new_empty(grad.shape, dtype=ctx.dtype)
@@ -211,5 +218,5 @@ def _statistics(x: NDArray[Any], norm: Norm) -> tuple[NDArray[Any], NDArray[Any]
     mean, inverse = np.empty((2, len(x), norm.num_features), running[0].dtype)
     flat = x.reshape(*x.shape[:2], -1)
     kernels.statistics(flat, norm.eps, mean, inverse, *running, norm.momentum)
-    norm.num_batches_tracked += len(x)
+    norm.num_batches_tracked.add_(len(x))
     return mean.reshape(shape), inverse.reshape(shape)

@@ -140,11 +140,12 @@ def normalise_backward(
     keys: Array,
     call: int,
     threshold: Any,
+    count: Any,
     out: Array,
     sums: Array,
     products: Array,
 ) -> None:
-    """The slope of `normalise` where mean and deviation are the batch's own.
+    """The slope of `normalise`, also through the batch's own mean and deviation.
 
     With y = ReLU(x), z = (y - mean) * inverse, u = z * weight + bias, and g the slope at u: the slope at bias
     is sum g, at weight sum g z, and at y weight * inverse * (g - (sum g + z sum g z) / M).
@@ -158,11 +159,12 @@ def normalise_backward(
         keys: As in `normalise`.
         call: As in `normalise`.
         threshold: As in `normalise`.
+        count: M; infinity where mean and deviation are constants, not the batch's own.
         out: (calls, M, R, F), written: the slope at x.
         sums: (calls, R, F), zeros; written: sum g / gain.
         products: (calls, R, F), zeros; written: sum g z / gain.
     """
-    zero, count = scale.dtype.type(0), scale.dtype.type(x.shape[1])
+    zero = scale.dtype.type(0)
     slopes = np.empty(x.shape[1:], scale.dtype)
     for c in range(x.shape[0]):
         for m in range(x.shape[1]):

@@ -103,9 +103,11 @@ def test_the_paper_networks_blocks_are_all_recognised() -> None:
 
 @pytest.mark.parametrize("p", [0.0, 0.3])
 @pytest.mark.parametrize("calls", [1, 2])
-def test_the_gradient_of_a_block_is_that_of_finite_differences(p: float, calls: int) -> None:
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_gradient_of_a_block_is_that_of_finite_differences(p: float, calls: int, frozen: bool) -> None:
+    """Also where the statistics are those kept in training, as in evaluation or of a frozen layer."""
     torch.manual_seed(0)
-    norm, dropout = nn.BatchNorm1d(6).double(), Dropout(p, 2)
+    norm, dropout = nn.BatchNorm1d(6).double().train(not frozen), Dropout(p, 2)
     x = torch.randn(calls * 5, 6, dtype=torch.float64)
     weight, bias = torch.randn(2, 6, dtype=torch.float64)
 
@@ -115,6 +117,21 @@ def test_the_gradient_of_a_block_is_that_of_finite_differences(p: float, calls: 
 
     inputs = [value.clone().requires_grad_() for value in (x, weight, bias)]
     assert torch.autograd.gradcheck(block, inputs)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [nn.Conv2d(1, 2, 3), nn.MaxPool2d(3), nn.ReLU(), nn.BatchNorm2d(2), Dropout(0.1, 1)],
+        [nn.Conv2d(1, 2, 3, bias=False), nn.MaxPool2d(2), nn.ReLU(), nn.BatchNorm2d(2), Dropout(0.1, 1)],
+        [nn.ReLU(), nn.BatchNorm1d(2, momentum=None), Dropout(0.1, 1)],
+        [nn.ReLU(), nn.BatchNorm1d(2, affine=False), Dropout(0.1, 1)],
+        [nn.ReLU(), nn.BatchNorm1d(2, track_running_stats=False), Dropout(0.1, 1)],
+        [nn.ReLU(), nn.BatchNorm1d(2)],
+    ],
+)
+def test_layers_that_mean_something_else_are_computed_one_by_one(layers: list[nn.Module]) -> None:
+    assert Sequential(*layers).steps == layers
 
 
 def test_two_calls_are_two_batches_for_batch_normalisation() -> None:
