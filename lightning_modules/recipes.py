@@ -109,7 +109,7 @@ def resolve(
             that have it.
 
     Returns:
-        Model to its settings.
+        Model to its settings, without those that have no effect beside the others.
 
     Raises:
         ValueError: An override has no effect on any of the models.
@@ -122,10 +122,14 @@ def resolve(
         }
         for model in models
     }
+    idle = {model: without_effect(settings) for model, settings in resolved.items()}
     for name in given:
-        if not any(name in KNOWN[model] - without_effect(resolved[model]) for model in models):
+        if not any(name in KNOWN[model] - idle[model] for model in models):
             raise ValueError(f"{name} has no effect on {', '.join(models)}; leave it out")
-    return resolved
+    return {
+        model: {name: value for name, value in settings.items() if name not in idle[model]}
+        for model, settings in resolved.items()
+    }
 
 
 def without_effect(settings: Mapping[str, Any]) -> set[str]:
@@ -145,7 +149,7 @@ def without_effect(settings: Mapping[str, Any]) -> set[str]:
     if settings.get("head") != "exact" or settings.get("branches") == "early":
         idle |= {"prior", "consistency", "reorder"}  # only this head's features are latent digits
     if settings.get("augment", "none") == "none":
-        idle |= {"elastic", "two_views_from"}
+        idle |= {"elastic", "two_views_from", "consistency"}
     if settings.get("two_views_from", 1.0) >= 1:
         idle |= {"consistency"}
     return idle

@@ -168,6 +168,13 @@ def test_a_setting_without_effect_is_refused(
         resolve(recipe, models, overrides)
 
 
+def test_settings_of_the_recipe_that_an_override_makes_idle_are_left_out() -> None:
+    (settings,) = resolve(MODERN, ["weight_sharing"], {"augment": "none"}).values()
+    assert settings.keys().isdisjoint({"elastic", "two_views_from", "consistency"})
+    (settings,) = resolve(MODERN, ["auxiliary"], {"trunk": "clean"}).values()
+    assert settings.keys().isdisjoint({"width", "pool"})
+
+
 def test_a_setting_with_effect_on_one_model_is_taken() -> None:
     resolved = resolve(MODERN, list(MODULES), {"branches": "early", "label_smoothing": 0.0, "restarts": 3})
     assert resolved["cnn"]["branches"] == "early"
