@@ -29,7 +29,7 @@ Trained = Sequence[tuple[Row, Sequence[Run]]]
 
 PAPER_LOSSES = {"head": "paper", "alpha": 1.0, "gamma": 1.0}
 SEPARATE = {"branches": "separate"}
-LATENT = {"head": "exact", "prior": 1.0, "consistency": 1.0, "two_views_from": 0.2, "augment": "bicubic"}
+PLAIN = {"head": "mlp", "turns": False, "augment": "bilinear", "two_views_from": 1.0}
 TABLES: Mapping[str, Sequence[Row]] = {
     "2x2, paper": (
         Row("neither", "cnn", "paper", SEPARATE),
@@ -78,15 +78,16 @@ TABLES: Mapping[str, Sequence[Row]] = {
     ),
     "cnn": (
         Row("recipe", "cnn"),
-        Row("early fusion", "cnn", changes={"branches": "early"}),
+        Row("no turns", "cnn", changes={"turns": False}),
+        Row("no reordering", "cnn", changes={"reorder": False}),
+        Row("no second view", "cnn", changes={"two_views_from": 1.0}),
+        Row("no uniform prior", "cnn", changes={"prior": 0.0}),
         Row("no warps", "cnn", changes={"augment": "none"}),
-        Row("bicubic warps", "cnn", changes={"augment": "bicubic"}),
-        Row("paper's CNN, clean", "cnn", changes={"trunk": "clean"}),
-        Row("batches of 50", "cnn", changes={"batch_size": 50}),
         Row("width 32", "cnn", changes={"width": 32}),
-        Row("ordinal head", "cnn", changes={"head": "ordinal"}),
-        Row("latent digits", "cnn", changes=LATENT),
-        Row("latent digits, best of 3", "cnn", changes=LATENT | {"restarts": 3}),
+        Row("no turns, MLP head", "cnn", changes=PLAIN),
+        Row("turns, MLP head", "cnn", changes=PLAIN | {"turns": True}),
+        Row("early fusion", "cnn", changes={"branches": "early"}),
+        Row("early fusion, paper's CNN, clean", "cnn", changes={"branches": "early", "trunk": "clean"}),
     ),
 }
 

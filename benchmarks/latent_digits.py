@@ -1,7 +1,8 @@
-"""The digits that weight sharing discovers from comparisons alone: its latent classes against true digits.
+"""The digits that nets discover from comparisons alone: latent classes against true digits.
 
-Command line:
-    python -m benchmarks.latent_digits                 15 runs of the modern recipe
+Command lines:
+    python -m benchmarks.latent_digits                 weight sharing, 15 runs of the modern recipe
+    python -m benchmarks.latent_digits --model cnn     separate trunks; the first one's latent digits
 
 Nets are trained without a digit label; the labels of the test digits are looked at afterwards, here, to say
 what the ten latent classes stand for.
@@ -11,7 +12,7 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from datamodules import DigitPairs, load_digits
-from lightning_modules import WeightSharing, cli
+from lightning_modules import Comparison, PlainCNN, WeightSharing, cli
 from lightning_modules.execution import Choice
 from lightning_modules.latent_order import best_matching
 from lightning_modules.progress import StudyProgress
@@ -34,6 +35,7 @@ Confusion = NDArray[np.int64]  # (10, 10), rows digits, columns latent classes
 
 
 def latent_digits(
+    model: Literal["weight_sharing", "cnn"] = "weight_sharing",
     runs: int = 15,
     seed: int = 0,
     max_epochs: int = MODERN.max_epochs,
@@ -42,9 +44,10 @@ def latent_digits(
     out: str = "runs/latent-digits",
     verbose: bool = False,
 ) -> None:
-    """Train weight sharing by the modern recipe and show its latent classes against the true digits.
+    """Train a net by the modern recipe and show its latent classes against the true digits.
 
     Args:
+        model: Which, of the two that are told no digit.
         runs: Runs.
         seed: Seed of the first run; the next ones count up.
         max_epochs: Epochs.
@@ -58,24 +61,25 @@ def latent_digits(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "checkpoint.ckpt"
-    (settings,) = resolve(MODERN, ["weight_sharing"], {}).values()
+    (settings,) = resolve(MODERN, [model], {}).values()
     data = partial(DigitPairs, train_pairs=train_pairs, batch_size=MODERN.batch_size)
     trainer = {"max_epochs": max_epochs, "accelerator": "cpu"}
     seeds, choice = range(seed, seed + runs), Choice(workers=workers)
-    study = make_study("weight_sharing", settings, seeds, data, trainer, choice, checkpoint=checkpoint)
-    with StudyProgress(Console(), ["weight_sharing"], runs * max_epochs) as progress:
-        fit = run_study(study, lambda first, figures: progress.add("weight_sharing", figures))
-    confusions = confusions_of(WeightSharing.load_from_checkpoint(checkpoint, weights_only=True).eval())
+    study = make_study(model, settings, seeds, data, trainer, choice, checkpoint=checkpoint)
+    with StudyProgress(Console(), [model], runs * max_epochs) as progress:
+        fit = run_study(study, lambda first, figures: progress.add(model, figures))
+    module = {"weight_sharing": WeightSharing, "cnn": PlainCNN}[model]
+    confusions = confusions_of(module.load_from_checkpoint(checkpoint, weights_only=True).eval())
     rows = [
         {"seed": run.seed, "test_error": run.test_error, **findings(confusion)}
         for run, confusion in zip(fit.runs, confusions, strict=True)
     ]
     (folder / "confusion.json").write_text(json.dumps(rows, indent=1) + "\n")
     confusion_figure(confusions, rows).savefig(folder / "confusion.png", dpi=110)
-    Console().print(summary(rows))
+    Console().print(summary(model, rows))
 
 
-def confusions_of(module: WeightSharing) -> list[Confusion]:
+def confusions_of(module: Comparison) -> list[Confusion]:
     """How often each true digit was read as each latent class, over all test digits.
 
     Args:
@@ -144,13 +148,14 @@ def confusion_figure(confusions: Sequence[Confusion], rows: Sequence[dict[str, A
     return figure
 
 
-def summary(rows: Sequence[dict[str, Any]]) -> Table:
+def summary(model: str, rows: Sequence[dict[str, Any]]) -> Table:
     """Errors over runs, and how many found all digits in order.
 
     Args:
+        model: Which net.
         rows: Findings of all runs.
     """
-    table = Table(title=f"weight sharing, modern recipe, error in %, mean ± std, n = {len(rows)}")
+    table = Table(title=f"{model}, modern recipe, error in %, mean ± std, n = {len(rows)}")
     for column in ("test pairs", "digits misread", "the same, best matching", "runs with all ten in order"):
         table.add_column(column)
     names = ("test_error", "digit_error", "matched_digit_error")

@@ -45,37 +45,28 @@ BASE: Settings = {
     "weight_decay": 0.01,
     "schedule": "warmup_linear",
     "trunk": "modern",
+    "head": "exact",
+    "augment": "bicubic",
     "elastic": 0.4,
+}
+# What the two share that are told no digit, and find them.
+LATENT: Settings = {
+    "pool": "flatten",
+    "prior": 1.0,
+    "consistency": 1.0,
+    "two_views_from": 0.2,
+    "reorder": True,
 }
 MODERN = Recipe(
     max_epochs=25,
     batch_size=25,
     settings={
-        "cnn": {
-            **BASE,
-            "branches": "separate",
-            "width": 24,
-            "pool": "flatten",
-            "head": "mlp",
-            "augment": "bilinear",
-        },
-        "weight_sharing": {
-            **BASE,
-            "width": 32,
-            "pool": "flatten",
-            "head": "exact",
-            "augment": "bicubic",
-            "prior": 1.0,
-            "consistency": 1.0,
-            "two_views_from": 0.2,
-            "reorder": True,
-        },
+        "cnn": {**BASE, **LATENT, "branches": "separate", "turns": True, "width": 24},
+        "weight_sharing": {**BASE, **LATENT, "width": 32},
         "auxiliary": {
             **BASE,
             "width": 32,
             "pool": "average",
-            "head": "exact",
-            "augment": "bicubic",
             "alpha": 0.5,
             "gamma": 0.0,
             "label_smoothing": 0.1,

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,8 +61,9 @@ def test_growth_has_every_net_at_every_size_and_a_floor(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_latent_digits_are_compared_with_the_true_ones(tmp_path: Path) -> None:
-    latent_digits(runs=2, max_epochs=1, workers=1, out=str(tmp_path))
+@pytest.mark.parametrize("model", ["weight_sharing", "cnn"])
+def test_latent_digits_are_compared_with_the_true_ones(model: Any, tmp_path: Path) -> None:
+    latent_digits(model, runs=2, max_epochs=1, workers=1, out=str(tmp_path))
     for row in json.loads((tmp_path / "confusion.json").read_text()):
         assert np.sum(row["confusion"]) == 10_000
         assert row["matched_digit_error"] <= row["digit_error"]
