@@ -12,41 +12,36 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from lightning_modules import cli
+from lightning_modules.options import Settings
 from lightning_modules.server import worker_context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 # Flags that are arguments of DigitPairs, of Choice, and of pl.Trainer.
-DATA = ("train_pairs", "val_pairs", "test_pairs", "batch_size", "data_dir")
+DATA = ("train_pairs", "val_pairs", "test_pairs", "data_dir")
 EXECUTION = ("workers", "threads", "replicas", "engine", "layout")
 TRAINER = ("max_epochs", "accelerator", "devices", "strategy", "num_nodes", "precision")
 
-# With these flags the paper's figures are about the same thing, and stand beside ours.
-AS_IN_PAPER = {"recipe": "paper", "train_pairs": 1000, "test_pairs": 1000, "data_dir": None} | dict.fromkeys(
-    ("max_epochs", "batch_size", "lr", "alpha", "gamma")
-)
+# With these flags, and no setting of the recipe changed, the paper's figures are about the same task.
+AS_IN_PAPER = {"train_pairs": 1000, "test_pairs": 1000, "data_dir": None}
 
 Model = Literal["cnn", "weight_sharing", "auxiliary", "all"]
 
 
 def train(
     model: Model = "all",
-    recipe: Literal["paper"] = "paper",
+    recipe: Literal["paper", "modern"] = "paper",
     runs: int = 15,
     seed: int = 0,
-    max_epochs: int | None = None,
-    batch_size: int | None = None,
-    lr: float | None = None,
-    alpha: float | None = None,
-    gamma: float | None = None,
     train_pairs: int = 1000,
     val_pairs: int = 500,
     test_pairs: int = 1000,
     data_dir: str | None = None,
+    all_pairs: bool = False,
     accelerator: str = "auto",
     devices: int | str = 1,
     strategy: str = "auto",
@@ -60,23 +55,20 @@ def train(
     log_dir: str = "runs",
     name: str | None = None,
     verbose: bool = False,
+    **settings: Unpack[Settings],
 ) -> None:
     """Train networks that tell which of two digits is larger, and test each run once.
 
     Args:
         model: Which network, or all three.
-        recipe: Named settings; `paper` is the paper's.
+        recipe: Named settings; `paper` is the paper's, `modern` goes as low as we know how.
         runs: Runs of each network, each with pairs, initialisation, order and dropout of its own.
         seed: Seed of the first run; the next ones count up.
-        max_epochs: Epochs; the recipe's by default (paper: 25).
-        batch_size: Pairs in a step of one process; the recipe's by default (paper: 50).
-        lr: Learning rate; the recipe's by default (paper: 0.05, 0.1, 0.1).
-        alpha: Weight of each digit loss in `auxiliary`; the recipe's by default (paper: 1).
-        gamma: Weight of the comparison's loss in `auxiliary`; the recipe's by default (paper: 1).
         train_pairs: Training pairs of a run.
         val_pairs: Validation pairs of a run, of train digits that its training pairs do not use; may be 0.
         test_pairs: Test pairs of a run.
         data_dir: Folder of IDX files of MNIST or a relative; the embedded MNIST by default.
+        all_pairs: Whether to test each run on all pairs of test digits too, without their sampling noise.
         accelerator: Lightning's: auto, cpu, gpu, ...
         devices: Lightning's: a number, a list such as 0,1, or auto.
         strategy: Lightning's: auto, ddp, ...
@@ -90,16 +82,18 @@ def train(
         log_dir: Folder of all studies, for TensorBoard.
         name: Folder of this study in it, which must not exist; a unique one by default.
         verbose: Whether to show how it computes, what libraries say, and tracebacks.
+        **settings: Settings of the recipe that are to be otherwise.
     """
-    flags = {key: value for key, value in locals().items() if key not in ("name", "verbose")}
-    run(flags, name, verbose)
+    flags = {key: value for key, value in locals().items() if key not in ("name", "verbose", "settings")}
+    run(flags, {setting: settings.get(setting) for setting in Settings.__annotations__}, name, verbose)
 
 
-def run(flags: Mapping[str, Any], name: str | None, verbose: bool) -> None:
+def run(flags: Mapping[str, Any], settings: Mapping[str, Any], name: str | None, verbose: bool) -> None:
     """Make flags an experiment, and run it.
 
     Args:
-        flags: The arguments of `train`, but for the other two.
+        flags: The arguments of `train`, but for the other three.
+        settings: Its own, None where the recipe's is to be kept.
         name: Its own.
         verbose: Its own.
 
@@ -117,25 +111,28 @@ def run(flags: Mapping[str, Any], name: str | None, verbose: bool) -> None:
         from lightning_modules.results import PAPER_FIGURES
 
     recipe = RECIPES[flags["recipe"]]
-    config = dict(flags)
+    config: dict[str, Any] = {**flags, **settings}
     for setting, value in (("max_epochs", recipe.max_epochs), ("batch_size", recipe.batch_size)):
-        config[setting] = value if flags[setting] is None else flags[setting]
+        config[setting] = value if settings[setting] is None else settings[setting]
     for setting in ("runs", "max_epochs"):
         if config[setting] < 1:
             raise ValueError(f"{setting} must be at least 1, got {config[setting]}")
     models = list(MODULES) if flags["model"] == "all" else [flags["model"]]
-    as_in_paper = all(flags[setting] == value for setting, value in AS_IN_PAPER.items())
+    overrides = {name: value for name, value in settings.items() if name not in ("max_epochs", "batch_size")}
+    as_in_paper = all(flags[flag] == value for flag, value in AS_IN_PAPER.items())
+    as_in_paper &= all(value is None for value in settings.values())
     Experiment(
-        models=resolve(recipe, models, {weight: flags[weight] for weight in ("lr", "alpha", "gamma")}),
+        models=resolve(recipe, models, overrides),
         recipe=flags["recipe"],
         seeds=list(range(flags["seed"], flags["seed"] + flags["runs"])),
-        data=partial(DigitPairs, **{argument: config[argument] for argument in DATA}),
+        data=partial(DigitPairs, **{argument: config[argument] for argument in (*DATA, "batch_size")}),
         trainer={argument: config[argument] for argument in TRAINER},
         choice=Choice(**{argument: flags[argument] for argument in EXECUTION}),
         log_dir=Path(flags["log_dir"]),
         name=name,
         config=config,
         paper=PAPER_FIGURES if as_in_paper else {},
+        all_pairs=flags["all_pairs"],
         verbose=verbose,
     ).run()
 

@@ -72,7 +72,7 @@ def bare(model: str, engine: Engine, replicas: int, precision: torch.dtype = tor
     seeds = list(range(replicas))
     module, loader = MODULES[model](seed=seeds, **PAPER.settings[model]), _data(seeds).train_dataloader()
     set_engine(module.network, engine)
-    optimizer = module.configure_optimizers()
+    optimizer = module.make_optimizer()
     half = precision == torch.bfloat16
 
     def turn() -> None:

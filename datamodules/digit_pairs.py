@@ -1,11 +1,13 @@
 """The LightningDataModule of digit pairs, for any number of replicas."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import pytorch_lightning as pl
 import torch
 
-from datamodules.loader import PairLoader
+from datamodules.augment import Augmentation, Interpolation
+from datamodules.loader import Batch, PairLoader
 from datamodules.mnist import load_digits
 from datamodules.pairs import PairSet, draw_splits
 
@@ -16,6 +18,8 @@ class DigitPairs(pl.LightningDataModule):
     Batches are ``(images, target, classes)`` with R replicas along the second dimension: images
     (B, 2R, 14, 14) float32 in 0..255, target (B, R) int64, 1 where the first digit is at most the second,
     classes (B, R, 2) int64. R = 1 gives the course's shapes but for target's and classes' second dimension.
+    In training, and only there, digits may be warped at random, late in it twice: images are then
+    (2 * B, 2R, 14, 14), one view of all pairs after the other.
     """
 
     def __init__(
@@ -26,6 +30,10 @@ class DigitPairs(pl.LightningDataModule):
         batch_size: int = 50,
         seed: int | Sequence[int] = 0,
         data_dir: str | None = None,
+        augment: Literal["none"] | Interpolation = "none",
+        elastic: float = 0.4,
+        two_views_from: float = 1.0,
+        stream_seed: Sequence[int] | None = None,
     ) -> None:
         """Check the arguments; nothing is read before `setup`.
 
@@ -36,6 +44,10 @@ class DigitPairs(pl.LightningDataModule):
             batch_size: Pairs of a replica in a step of one process.
             seed: One seed a replica (a single number: one replica).
             data_dir: Folder of IDX files (see `load_digits`); the embedded MNIST by default.
+            augment: Interpolation of randomly warped training digits, or no warps.
+            elastic: Deviation of the warps' elastic part, in pixels.
+            two_views_from: Share of the epochs after which a pair comes in two views; 1 is never.
+            stream_seed: One seed a replica for order and warps, where not the one of its pairs.
 
         Raises:
             ValueError: An argument is out of range.
@@ -49,6 +61,8 @@ class DigitPairs(pl.LightningDataModule):
             ("batch_size", batch_size, 2),
             ("the number of seeds", len(self.seeds), 1),
             ("seed", min(self.seeds, default=0), 0),
+            ("elastic", elastic, 0),
+            ("two_views_from", two_views_from, 0),
         ):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
@@ -56,6 +70,13 @@ class DigitPairs(pl.LightningDataModule):
             raise ValueError(
                 f"seed must be below 2**32, all that torch's generators see, got {max(self.seeds)}"
             )
+        if augment not in ("none", "bilinear", "bicubic"):
+            raise ValueError(f"augment must be none, bilinear or bicubic, got {augment}")
+        if two_views_from < 1 and augment == "none":
+            raise ValueError("two_views_from below 1 needs warps, but augment is none")
+        self.stream_seeds = self.seeds if stream_seed is None else list(stream_seed)
+        self.augmentation = None if augment == "none" else Augmentation(augment, elastic)
+        self.two_views_from = two_views_from
         seed = self.seeds  # for hparams, as plain numbers
         # Not into the logger: its seeds may lawfully differ from the module's, which Lightning refuses.
         self.save_hyperparameters(logger=False)
@@ -88,7 +109,7 @@ class DigitPairs(pl.LightningDataModule):
         Raises:
             ValueError: The last batch would leave a process a single pair, which BatchNorm cannot train on.
         """
-        loader = self._loader("train", self.seeds)
+        loader = self._loader("train", self.stream_seeds)
         if min(loader.sizes) < 2:
             raise ValueError(
                 f"train_pairs = {len(self.train_set)} in steps of batch_size = {self.batch_size} leave a last"
@@ -107,6 +128,23 @@ class DigitPairs(pl.LightningDataModule):
     def predict_dataloader(self) -> PairLoader:
         """Test pairs, to be shown with their predictions."""
         return self._loader("test")
+
+    def all_test_dataloader(self) -> PairLoader:
+        """A pairing of all test digits, the same for all replicas; an odd one is left out."""
+        count = len(self.test_digits) // 2
+        pairs = torch.arange(2 * count).view(count, 2)
+        pair_set = PairSet.of([pairs] * len(self.seeds), self.test_digits)
+        return PairLoader(self.test_digits, pair_set, self.batch_size)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Warp the digits of training pairs, where they are trained on."""
+        trainer = self.trainer
+        if self.augmentation is None or trainer is None or not trainer.training:
+            return batch
+        images, target, classes = batch
+        late = trainer.current_epoch >= self.two_views_from * (trainer.max_epochs or 0)
+        step, rank = trainer.global_step, trainer.global_rank
+        return self.augmentation(images, self.stream_seeds, step, rank, 1 + late), target, classes
 
     def _loader(self, split: str, shuffle_seeds: list[int] | None = None) -> PairLoader:
         digits = self.test_digits if split == "test" else self.train_digits

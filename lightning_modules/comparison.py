@@ -1,7 +1,7 @@
 """What all comparisons share: a LightningModule that trains R replicas at once.
 
-A batch is ``(images, target, classes)``: images (N, 2R, 14, 14) in 0..255, target (N, R), 1 where the first
-digit is at most the second, classes (N, R, 2), the digits.
+A batch is ``(images, target, classes)``: images (V * N, 2R, 14, 14) in 0..255, of V views of N pairs, one
+after the other; target (N, R), 1 where the first digit is at most the second; classes (N, R, 2), the digits.
 """
 
 from abc import ABC, abstractmethod
@@ -10,12 +10,16 @@ from typing import Self, cast
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
+from torch.optim import Optimizer
 
+from lightning_modules.branches import make_network
 from lightning_modules.metrics import ReplicaMean
 from lightning_modules.networks import Outputs
-from lightning_modules.replicas import export_replica, initialise, reseed, with_replica_lr
+from lightning_modules.optimisation import make_optimizer, with_warmup_linear
+from lightning_modules.options import Branches, Options
+from lightning_modules.replicas import export_replica, initialise, reseed
 
 Batch = tuple[Tensor, Tensor, Tensor]
 PerReplica = float | Sequence[float]  # one number for all replicas, or one each
@@ -31,22 +35,23 @@ class Comparison(pl.LightningModule, ABC):
 
     has_digit_heads = False
 
-    def __init__(self, network: nn.Module, seeds: list[int], lr: PerReplica) -> None:
-        """Initialise each replica from its seed.
+    def __init__(self, seeds: list[int], lr: PerReplica, branches: Branches, options: Options) -> None:
+        """Build the network, each replica initialised from its seed.
 
         Args:
-            network: R replicas.
             seeds: R seeds.
             lr: Learning rate.
+            branches: How the two digits enter.
+            options: What is not the paper's.
 
         Raises:
             ValueError: An argument is out of range.
         """
         super().__init__()
-        self.network = network
-        self.seeds = seeds
+        self.network = make_network(len(seeds), branches, self.has_digit_heads, options)
+        self.seeds, self.options = seeds, options
         self.lr = per_replica("lr", lr, len(seeds), positive=True)
-        initialise(network, seeds)
+        initialise(self.network, seeds)
         names = ["loss", "error"] + ["digit_error"] * self.has_digit_heads
         self.metrics = nn.ModuleDict(
             {
@@ -57,16 +62,36 @@ class Comparison(pl.LightningModule, ABC):
         )
 
     @abstractmethod
-    def loss(self, outputs: Outputs, target: Tensor, classes: Tensor) -> Tensor:
+    def loss(self, outputs: Outputs, target: Tensor, classes: Tensor | None) -> Tensor:
         """What to minimise.
 
         Args:
-            outputs: The network's answer to N pairs.
+            outputs: The network's answer to V * N pairs.
             target: (N, R), 1 where first <= second.
-            classes: (N, R, 2), the digits.
+            classes: (N, R, 2), the digits; None for a model without digit heads, so that none can reach it.
 
         Returns:
             (N, R), the loss of each pair.
+        """
+
+    def regulariser(self, outputs: Outputs, views: int) -> Tensor:
+        """What to minimise beside the loss in training, whatever the labels.
+
+        Args:
+            outputs: The network's answer to V * N pairs.
+            views: Their number of views V.
+
+        Returns:
+            (R,).
+        """
+        return outputs.pair.new_zeros(len(self.seeds))
+
+    def observe(self, outputs: Outputs, target: Tensor) -> None:
+        """Called with each training step's answers; most models have no use for them.
+
+        Args:
+            outputs: The network's answer to V * N pairs.
+            target: (N, R), 1 where first <= second.
         """
 
     def forward(self, pairs: Tensor) -> Outputs:
@@ -75,8 +100,9 @@ class Comparison(pl.LightningModule, ABC):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The sum of the replicas' mean losses: each one's gradient is what it would be alone."""
-        losses, _ = self._step("train", batch)
-        return losses.mean(0).sum()
+        losses, outputs = self._step("train", batch)
+        self.observe(outputs, batch[1])
+        return (losses.mean(0) + self.regulariser(outputs, len(batch[0]) // len(batch[1]))).sum()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count the errors of validation pairs."""
@@ -84,15 +110,28 @@ class Comparison(pl.LightningModule, ABC):
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Count the errors of test pairs; return their logits (N, R, 2), for callbacks to look at."""
-        return self._step("test", batch)[1]
+        return self._step("test", batch)[1].pair
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The probability that the first digit is at most the second, (N, R)."""
         return self(batch[0]).pair.softmax(-1)[..., 1]
 
-    def configure_optimizers(self) -> Optimizer:
-        """SGD, each replica at its learning rate."""
-        return with_replica_lr(SGD, self.parameters(), self.lr, fused=True)
+    def make_optimizer(self) -> Optimizer:
+        """The optimiser, each replica at its learning rate."""
+        decay = self.options.get("weight_decay") or 0.0
+        return make_optimizer(self.options.get("optimizer") or "sgd", self.network, self.lr, decay)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimiser, and its schedule by steps."""
+        optimizer = self.make_optimizer()
+        if self.options.get("schedule") != "warmup_linear":
+            return optimizer
+        schedule = with_warmup_linear(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def progress(self) -> float:
+        """Share of training that is done."""
+        return self.trainer.global_step / self.trainer.estimated_stepping_batches
 
     def figures(self, stage: str) -> dict[str, Tensor]:
         """Loss and errors of the stage's last epoch for every replica; nothing if it had no pairs.
@@ -156,17 +195,19 @@ class Comparison(pl.LightningModule, ABC):
         """Log the means over replicas."""
         self._log("test")
 
-    def _step(self, stage: str, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _step(self, stage: str, batch: Batch) -> tuple[Tensor, Outputs]:
         images, target, classes = batch
         outputs: Outputs = self(images)
-        losses = self.loss(outputs, target, classes)  # (N, R)
-        values = {"loss": losses.detach(), "error": outputs.pair.argmax(-1) != target}
+        losses = self.loss(outputs, target, classes if self.has_digit_heads else None)  # (N, R)
+        wrong = outputs.pair.argmax(-1).unflatten(0, (-1, len(target))) != target  # (V, N, R)
+        values = {"loss": losses.detach(), "error": wrong.flatten(0, 1)}
         if self.has_digit_heads and outputs.digits is not None:
-            values["digit_error"] = (outputs.digits.argmax(-1) != classes).float().mean(-1)
+            misread = outputs.digits.argmax(-1).unflatten(0, (-1, len(target))) != classes  # (V, N, R, 2)
+            values["digit_error"] = misread.float().mean(-1).flatten(0, 1)
         metrics = self._metrics(stage)
         for name, value in values.items():
             metrics[f"{stage}/{name}"].update(value)
-        return losses, outputs.pair
+        return losses, outputs
 
     def _metrics(self, stage: str) -> dict[str, ReplicaMean]:
         metrics = cast("dict[str, ReplicaMean]", dict(self.metrics.items()))

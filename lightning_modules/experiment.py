@@ -4,8 +4,9 @@
 <log_dir>/<name>/<model>/            TensorBoard events, config.yaml, checkpoint.ckpt
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +20,30 @@ from lightning_modules.cli import CommandError, command_line
 from lightning_modules.execution import Choice
 from lightning_modules.figures import mistakes_figure, results_figure
 from lightning_modules.folder import choose_folder, make_folder
+from lightning_modules.options import Settings
 from lightning_modules.progress import StudyProgress
 from lightning_modules.protocol import Fit, Study, make_trainer, quiet, run_study
-from lightning_modules.recipes import MODULES
+from lightning_modules.recipes import MODULES, parts
 from lightning_modules.results import ModelRuns, PaperFigure, results_table, write_results
 from lightning_modules.study_log import EpochFigures, StudyLog
+from lightning_modules.teams import Team
 
 
 @dataclass
 class Experiment:
     """Which models to train, how, and where to put what comes out."""
 
-    models: Mapping[str, Mapping[str, float]]  # model to arguments of its module, alike for all runs
+    models: Mapping[str, Mapping[str, Any]]  # model to its settings, alike for all runs
     recipe: str
     seeds: list[int]
-    data: Callable[..., pl.LightningDataModule]  # called with seeds
+    data: Callable[..., pl.LightningDataModule]  # called with seeds and the model's settings of data
     trainer: Mapping[str, Any]  # arguments of pl.Trainer, max_epochs among them
     choice: Choice
     log_dir: Path
     name: str | None  # None: a unique one
     config: Mapping[str, Any]  # the settings as a person gave them
     paper: Mapping[str, PaperFigure]  # model to figures to show beside ours; none where they do not compare
+    all_pairs: bool = False
     verbose: bool = False
     finished: list[ModelRuns] = field(default_factory=list, init=False)
     main_process: bool = field(default=True, init=False)  # the only one that writes and speaks
@@ -55,16 +59,17 @@ class Experiment:
         if not self.verbose:
             quiet()
         trainer = self._check()
-        self.execution = self.choice.on(trainer, len(self.seeds))
+        execution = self.choice.on(trainer, len(self.seeds))
         self.folder = choose_folder(self.log_dir, self.name)
         if self.main_process:
             make_folder(self.folder)
         self.console = Console(quiet=not self.main_process)
         if self.verbose:
-            self.console.print(str(self.execution))
+            self.console.print(str(execution))
         epochs = self.trainer["max_epochs"] * len(self.seeds)
+        trainings = [model for model, settings in self.models.items() for _ in range(team_of(settings).size)]
         try:
-            with StudyProgress(self.console, list(self.models), epochs) as progress:
+            with StudyProgress(self.console, trainings, epochs) as progress:
                 for model, settings in self.models.items():
                     self._run_model(model, settings, progress)
         finally:
@@ -82,56 +87,63 @@ class Experiment:
                 f"strategy must start programs of their own, as ddp does, not fork this one;"
                 f" got {self.trainer['strategy']}"
             )
+        if self.all_pairs and trainer.world_size > 1:
+            raise CommandError("all_pairs are tested by one process, but there are several")
         for model, settings in self.models.items():
-            MODULES[model](seed=self.seeds[0], **settings)
-        data = self.data(seed=self.seeds)
+            replica, common, data_settings = parts(settings)
+            MODULES[model](seed=self.seeds[0], **replica, **common)
+            team_of(settings)
+            data = self.data(seed=self.seeds, **data_settings)
         data.trainer = trainer
         data.setup("fit")
         data.train_dataloader()
         self.main_process = trainer.is_global_zero
         return trainer
 
-    def _run_model(self, model: str, settings: Mapping[str, float], progress: StudyProgress) -> None:
-        folder = self.folder / model
-        study = Study(
-            module=MODULES[model],
-            settings=[{"seed": seed, **settings} for seed in self.seeds],
-            data=self.data,
-            trainer=self.trainer,
-            execution=self.execution,
-            checkpoint=folder / "checkpoint.ckpt",
+    def _run_model(self, model: str, settings: Mapping[str, Any], progress: StudyProgress) -> None:
+        study = make_study(
+            model,
+            settings,
+            self.seeds,
+            self.data,
+            self.trainer,
+            self.choice,
+            all_pairs=self.all_pairs,
+            checkpoint=self.folder / model / "checkpoint.ckpt",
             verbose=self.verbose,
         )
         if not self.main_process:
             run_study(study, lambda first, figures: None)
             return
+        folder = self.folder / model
         folder.mkdir()
-        log = StudyLog(folder, len(self.seeds))
+        log = StudyLog(folder, len(self.seeds) * study.team.size)
         config = dict(self.config) | {"model": model}
-        config |= {name: settings.get(name) for name in ("lr", "alpha", "gamma")}
+        config |= {name: settings.get(name, config.get(name)) for name in Settings.__annotations__}
         (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
 
         def on_epoch(first: int, figures: EpochFigures) -> None:
-            log.add(first, figures)
+            log.add(first * study.team.size, figures)
             progress.add(model, figures)
 
         fit = run_study(study, on_epoch)
         self.finished.append(ModelRuns(model, self.recipe, fit.runs))
         write_results(self.folder / "results.json", self.finished, command_line(), self.config)
-        self._log_results(log, fit, settings)
+        self._log_results(log, fit, settings, study.team)
         if fit.unsaved:
             raise CommandError(
                 f"{study.checkpoint} could not be written: {fit.unsaved}; the results are kept"
             )
 
-    def _log_results(self, log: StudyLog, fit: Fit, settings: Mapping[str, float]) -> None:
+    def _log_results(self, log: StudyLog, fit: Fit, settings: Mapping[str, Any], team: Team) -> None:
         results = self.finished[-1]
         summary = results.summary()
         val_errors = [run.val_error for run in fit.runs if run.val_error is not None]
         hparams = {"model": results.model, "recipe": self.recipe, "runs": len(fit.runs)}
         hparams |= {name: settings.get(name, 0.0) for name in ("lr", "alpha", "gamma")}
         hparams |= {name: self.config[name] for name in ("max_epochs", "batch_size", "train_pairs")}
-        tested = {"test/error": [run.test_error for run in fit.runs]}
+        # A run's error stands for each of its members: the log has as many curves as there are trainings.
+        tested = {"test/error": [run.test_error for run in fit.runs for _ in range(team.size)]}
         log.add(0, EpochFigures(self.trainer["max_epochs"], log.step, tested))
         metrics = {"hp/test_error": summary["test_error_mean"]}
         metrics["hp/val_error"] = sum(val_errors) / len(val_errors) if val_errors else float("nan")
@@ -143,3 +155,48 @@ class Experiment:
         results_figure(errors, self.paper, command_line()).savefig(self.folder / "results.png", dpi=130)
         self.console.print(f"{self.folder}: results.json, results.png, and a run folder a model")
         self.console.print(f"tensorboard --logdir {self.log_dir}")
+
+
+def team_of(settings: Mapping[str, Any]) -> Team:
+    """How many trainings a run has, by a model's settings."""
+    return Team(settings.get("ensemble", 1), settings.get("restarts", 1))
+
+
+def make_study(
+    model: str,
+    settings: Mapping[str, Any],
+    seeds: Sequence[int],
+    data: Callable[..., pl.LightningDataModule],
+    trainer: Mapping[str, Any],
+    choice: Choice,
+    **more: Any,
+) -> Study:
+    """A study of one model.
+
+    Args:
+        model: The model.
+        settings: All its settings, as `resolve` gives them.
+        seeds: Of the runs.
+        data: Called with seeds and the model's settings of data.
+        trainer: Arguments of pl.Trainer.
+        choice: How to compute.
+        **more: Other arguments of `Study`.
+
+    Returns:
+        The study.
+
+    Raises:
+        CommandError: A choice is refused.
+        ValueError: A setting is.
+    """
+    replica, common, data_settings = parts(settings)
+    team = team_of(settings)
+    return Study(
+        module=partial(MODULES[model], **common),
+        settings=[{"seed": seed, **replica} for seed in seeds],
+        data=partial(data, **data_settings),
+        trainer=trainer,
+        execution=choice.on(make_trainer(trainer), len(seeds) * team.size),
+        team=team,
+        **more,
+    )

@@ -1,8 +1,9 @@
 """A Sequential that runs pooling, ReLU, batch normalisation and dropout as one step where that is faster.
 
 The layers stay what they are, one by one, with their names, parameters and meaning; `Sequential` only
-recognises the runs ``Conv2d, MaxPool2d(2), ReLU, BatchNorm2d, Dropout`` and ``ReLU, BatchNorm1d, Dropout``
-and, on a CPU, computes all but the convolution by the loops of kernels.py, forward and backward.
+recognises the runs ``Conv2d, MaxPool2d(2), ReLU, BatchNorm2d, Dropout`` and ``ReLU, BatchNorm1d, Dropout``,
+and a ``MaxPool2d(2)`` elsewhere, and, on a CPU, computes all but the convolution by the loops of kernels.py,
+forward and backward.
 """
 
 from dataclasses import dataclass
@@ -50,6 +51,23 @@ class Block:
         return x.movedim(-1, 1)
 
 
+@dataclass(frozen=True)
+class Pool:
+    """A 2x2 pooling by itself."""
+
+    def __call__(self, x: Tensor, calls: int) -> Tensor:
+        """Compute it.
+
+        Args:
+            x: (calls * N, R * F, H, W).
+            calls: Of no account here.
+        """
+        dtype = x.dtype
+        x = (x.float() if dtype == torch.float16 else x).movedim(1, -1)  # (calls * N, H, W, R * F)
+        nothing = torch.zeros(x.shape[-1], dtype=torch.float64 if dtype == torch.float64 else torch.float32)
+        return max_pool(x, nothing).movedim(-1, 1).to(dtype)
+
+
 class Sequential(nn.Sequential):
     """torch's, but for how it computes."""
 
@@ -81,7 +99,7 @@ class Sequential(nn.Sequential):
             x = channels_last(x)
         if self.engine == "fused" or (self.engine == "auto" and on_cpu and self._suits_fused()):
             for step in self.steps:
-                x = step(x, calls) if isinstance(step, Block) else step(x)
+                x = step(x, calls) if isinstance(step, Block | Pool) else step(x)
             return x
         return torch.cat([nn.Sequential.forward(self, part) for part in x.chunk(calls)])  # type: ignore[no-untyped-call]
 
@@ -104,7 +122,7 @@ def set_engine(network: nn.Module, engine: Engine, layout: Layout = "auto") -> N
             module.engine, module.layout = engine, layout
 
 
-def _blocks(layers: list[nn.Module]) -> list[nn.Module | Block]:
+def _blocks(layers: list[nn.Module]) -> list[nn.Module | Block | Pool]:
     match layers:
         case [
             nn.Conv2d(bias=Tensor()) as conv,
@@ -122,6 +140,8 @@ def _blocks(layers: list[nn.Module]) -> list[nn.Module | Block]:
             *rest,
         ]:
             return [Block(None, norm, dropout), *_blocks(rest)]
+        case [nn.MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False), *rest]:
+            return [Pool(), *_blocks(rest)]
     return [layers[0], *_blocks(layers[1:])] if layers else []
 
 

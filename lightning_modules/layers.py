@@ -17,6 +17,8 @@ from torch import Generator, Tensor, nn
 
 from lightning_modules.random_bits import keep_mask
 
+MEAN, DEVIATION = 33.3184, 71.4274  # of the embedded MNIST's training pixels
+
 
 def channels_last(images: Tensor) -> Tensor:
     """Lay the channels of (N, C, H, W) last in memory, as pooling and convolution on a CPU like it best.
@@ -27,7 +29,14 @@ def channels_last(images: Tensor) -> Tensor:
     return images.movedim(1, -1).clone(memory_format=torch.contiguous_format).movedim(-1, 1)
 
 
-def conv2d(in_channels: int, out_channels: int, kernel_size: int, replicas: int) -> nn.Conv2d:
+def conv2d(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    replicas: int,
+    padding: int = 0,
+    bias: bool = True,
+) -> nn.Conv2d:
     """A convolution for each replica.
 
     Args:
@@ -35,33 +44,53 @@ def conv2d(in_channels: int, out_channels: int, kernel_size: int, replicas: int)
         out_channels: Output channels of one replica.
         kernel_size: Side of the kernel.
         replicas: Number of replicas R.
+        padding: Zeros around the image.
+        bias: Whether to add a bias.
 
     Returns:
         A layer from (N, R * in_channels, H, W) to (N, R * out_channels, H', W').
     """
-    return nn.Conv2d(replicas * in_channels, replicas * out_channels, kernel_size, groups=replicas)
+    return nn.Conv2d(
+        replicas * in_channels,
+        replicas * out_channels,
+        kernel_size,
+        padding=padding,
+        groups=replicas,
+        bias=bias,
+    )
+
+
+class Standardise(nn.Module):
+    """Pixels 0..255 to mean 0 and deviation 1 over the embedded MNIST's training digits."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Move and scale (N, R * C, H, W)."""
+        return (images - MEAN) / DEVIATION
 
 
 class Linear(nn.Module):
     """A linear layer for each replica, from (N, R * in_features) to (N, R * out_features)."""
 
-    def __init__(self, in_features: int, out_features: int, replicas: int) -> None:
+    def __init__(self, in_features: int, out_features: int, replicas: int, bias: bool = True) -> None:
         """Leave the parameters empty: `initialise` (replicas.py) fills them, each replica from its seed.
 
         Args:
             in_features: Input features of one replica.
             out_features: Output features of one replica.
             replicas: Number of replicas R.
+            bias: Whether to add a bias.
         """
         super().__init__()
         self.in_features, self.out_features, self.replicas = in_features, out_features, replicas
         self.weight = nn.Parameter(torch.empty(replicas * out_features, in_features))
-        self.bias = nn.Parameter(torch.empty(replicas * out_features))
+        self.bias = nn.Parameter(torch.empty(replicas * out_features)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiply every replica's features by its own matrix."""
         x = x.unflatten(1, (self.replicas, self.in_features)).transpose(0, 1)  # (R, N, in)
         weight = self.weight.view(self.replicas, self.out_features, self.in_features)
+        if self.bias is None:
+            return torch.bmm(x, weight.transpose(1, 2)).transpose(0, 1).flatten(1)  # (N, R * out)
         # A product, because its gradient is one: a sum over rows would round by a replica's place among R.
         bias = x.new_ones(self.replicas, x.shape[1], 1) @ self.bias.view(self.replicas, 1, self.out_features)
         return torch.baddbmm(bias, x, weight.transpose(1, 2)).transpose(0, 1).flatten(1)  # (N, R * out)

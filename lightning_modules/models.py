@@ -1,60 +1,82 @@
-"""The three models of the paper, each a network and a loss.
+"""The three models, each a network and a loss; without options they are the paper's.
 
 pl.Trainer(max_epochs=25).fit(WeightSharing(), DigitPairs())
 """
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lightning_modules.comparison import Comparison, PerReplica, as_list, per_replica
-from lightning_modules.networks import Outputs, PaperCNN, PaperSiamese
+from lightning_modules.losses import cross_entropy
+from lightning_modules.networks import Outputs
+from lightning_modules.options import Options
+from lightning_modules.unlabelled import Unlabelled
 
 
-class PlainCNN(Comparison):
-    """Both digits as two channels of one CNN (paper, section 1.2.1)."""
+class PlainCNN(Unlabelled):
+    """A network whose two digits share nothing (paper, section 1.2.1)."""
 
-    def __init__(self, seed: int | Sequence[int] = 0, lr: PerReplica = 0.05) -> None:
+    def __init__(
+        self,
+        seed: int | Sequence[int] = 0,
+        lr: PerReplica = 0.05,
+        prior: float = 0.0,
+        consistency: float = 0.0,
+        two_views_from: float = 1.0,
+        **options: Unpack[Options],
+    ) -> None:
         """Build one network a seed.
 
         Args:
             seed: R seeds (a single number: one replica).
             lr: Learning rate.
+            prior: See `Unlabelled`.
+            consistency: See there.
+            two_views_from: See there.
+            **options: What is not the paper's.
 
         Raises:
             ValueError: An argument is out of range.
         """
         seed = as_list(seed)  # as hyperparameters are kept
-        super().__init__(PaperCNN(len(seed)), seed, lr)
+        branches = options.get("branches") or "early"
+        super().__init__(seed, lr, branches, options, prior, consistency, two_views_from, reorder=False)
         self.save_hyperparameters()
 
-    def loss(self, outputs: Outputs, target: Tensor, classes: Tensor) -> Tensor:
-        """Cross entropy of the comparison."""
-        return cross_entropy(outputs.pair, target)
 
+class WeightSharing(Unlabelled):
+    """One CNN for both digits (paper, section 1.2.2)."""
 
-class WeightSharing(Comparison):
-    """One CNN for both digits, trained by the comparison alone (paper, section 1.2.2)."""
-
-    def __init__(self, seed: int | Sequence[int] = 0, lr: PerReplica = 0.1) -> None:
+    def __init__(
+        self,
+        seed: int | Sequence[int] = 0,
+        lr: PerReplica = 0.1,
+        prior: float = 0.0,
+        consistency: float = 0.0,
+        two_views_from: float = 1.0,
+        reorder: bool = False,
+        **options: Unpack[Options],
+    ) -> None:
         """Build one network a seed.
 
         Args:
             seed: R seeds (a single number: one replica).
             lr: Learning rate.
+            prior: See `Unlabelled`.
+            consistency: See there.
+            two_views_from: See there.
+            reorder: See there.
+            **options: What is not the paper's.
 
         Raises:
             ValueError: An argument is out of range.
         """
         seed = as_list(seed)  # as hyperparameters are kept
-        super().__init__(PaperSiamese(len(seed)), seed, lr)
+        super().__init__(seed, lr, "shared", options, prior, consistency, two_views_from, reorder)
         self.save_hyperparameters()
-
-    def loss(self, outputs: Outputs, target: Tensor, classes: Tensor) -> Tensor:
-        """Cross entropy of the comparison."""
-        return cross_entropy(outputs.pair, target)
 
 
 class AuxiliaryLoss(Comparison):
@@ -70,6 +92,8 @@ class AuxiliaryLoss(Comparison):
         lr: PerReplica = 0.1,
         alpha: PerReplica = 1.0,
         gamma: PerReplica = 1.0,
+        label_smoothing: float = 0.0,
+        **options: Unpack[Options],
     ) -> None:
         """Build one network a seed.
 
@@ -78,24 +102,25 @@ class AuxiliaryLoss(Comparison):
             lr: Learning rate.
             alpha: Weight of each of the two digit losses.
             gamma: Weight of the comparison's loss.
+            label_smoothing: Share of a digit label that is spread over all ten digits.
+            **options: What is not the paper's.
 
         Raises:
             ValueError: An argument is out of range.
         """
         seed = as_list(seed)  # as hyperparameters are kept
-        super().__init__(PaperSiamese(len(seed)), seed, lr)
+        super().__init__(seed, lr, options.get("branches") or "shared", options)
         for name, weight in (("alpha", alpha), ("gamma", gamma)):
             weights = torch.tensor(per_replica(name, weight, len(seed)))
             self.register_buffer(name, weights, persistent=False)
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing must lie in [0, 1), got {label_smoothing}")
+        self.label_smoothing = label_smoothing
         self.save_hyperparameters()
 
-    def loss(self, outputs: Outputs, target: Tensor, classes: Tensor) -> Tensor:
+    def loss(self, outputs: Outputs, target: Tensor, classes: Tensor | None) -> Tensor:
         """``alpha * aux1 + alpha * aux2 + gamma * main``, cross entropies all."""
         assert outputs.digits is not None
-        auxiliary = cross_entropy(outputs.digits, classes).sum(-1)
+        assert classes is not None
+        auxiliary = cross_entropy(outputs.digits, classes, self.label_smoothing).sum(-1)
         return self.alpha * auxiliary + self.gamma * cross_entropy(outputs.pair, target)
-
-
-def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross entropy of logits (N, ..., C) against targets (N, ...), element by element."""
-    return F.cross_entropy(logits.flatten(0, -2), target.flatten(), reduction="none").view(target.shape)

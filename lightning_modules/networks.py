@@ -19,13 +19,14 @@ class Outputs(NamedTuple):
     digits: Tensor | None = None  # (N, R, 2, 10) the trunk's ten outputs for each of the two digits
 
 
-def paper_cnn(in_channels: int, out_features: int, replicas: int) -> Sequential:
+def paper_cnn(in_channels: int, out_features: int, replicas: int, clean: bool = False) -> Sequential:
     """The CNN of figure 1.2.
 
     Args:
         in_channels: Image channels of one replica: 2 for pairs, 1 for single digits.
         out_features: Outputs of one replica: 2 for pairs, 10 for single digits.
         replicas: Number of replicas R.
+        clean: Whether to leave out what follows the last linear layer.
 
     Returns:
         A network from (N, R * in_channels, 14, 14) to (N, R * out_features).
@@ -48,9 +49,31 @@ def paper_cnn(in_channels: int, out_features: int, replicas: int) -> Sequential:
         nn.BatchNorm1d(r * 200),
         Dropout(0.3, r),
         Linear(200, out_features, r),
+        *([] if clean else [nn.ReLU(), nn.BatchNorm1d(r * out_features), Dropout(0.3, r)]),
+    )
+
+
+def paper_head(replicas: int) -> Sequential:
+    """The MLP of figure 1.4, which compares the ten outputs for each of two digits.
+
+    Args:
+        replicas: Number of replicas R.
+
+    Returns:
+        A network from (N, R * 20) to (N, R * 2).
+    """
+    r = replicas
+    return Sequential(
+        Linear(20, 100, r),
         nn.ReLU(),
-        nn.BatchNorm1d(r * out_features),
-        Dropout(0.3, r),
+        nn.BatchNorm1d(r * 100),
+        Dropout(0.2, r),
+        Linear(100, 20, r),
+        nn.ReLU(),
+        nn.BatchNorm1d(r * 20),
+        Dropout(0.2, r),
+        Linear(20, 2, r),
+        nn.ReLU(),
     )
 
 
@@ -82,20 +105,9 @@ class PaperSiamese(nn.Module):
             replicas: Number of replicas R.
         """
         super().__init__()
-        self.replicas = r = replicas
-        self.trunk = paper_cnn(1, 10, r)
-        self.head = Sequential(
-            Linear(20, 100, r),
-            nn.ReLU(),
-            nn.BatchNorm1d(r * 100),
-            Dropout(0.2, r),
-            Linear(100, 20, r),
-            nn.ReLU(),
-            nn.BatchNorm1d(r * 20),
-            Dropout(0.2, r),
-            Linear(20, 2, r),
-            nn.ReLU(),
-        )
+        self.replicas = replicas
+        self.trunk = paper_cnn(1, 10, replicas)
+        self.head = paper_head(replicas)
 
     def forward(self, pairs: Tensor) -> Outputs:
         """Compare the digits of pairs (N, 2R, 14, 14)."""

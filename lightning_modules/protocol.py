@@ -9,11 +9,13 @@ from functools import partial
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
-from typing import Any
+from statistics import mean
+from typing import Any, Protocol, cast
 
 import pytorch_lightning as pl
 from torch import Tensor
 
+from lightning_modules.all_pairs import AllPairsTest
 from lightning_modules.callbacks import CollectMistakes, Mistake, ReportEpochs
 from lightning_modules.checkpoints import join_checkpoints
 from lightning_modules.comparison import Comparison
@@ -21,29 +23,40 @@ from lightning_modules.execution import Execution
 from lightning_modules.fused import set_engine
 from lightning_modules.results import Run
 from lightning_modules.study_log import EpochFigures
+from lightning_modules.teams import ALONE, Team, TeamTest, members
 from lightning_modules.workers import run_jobs, threads
 
 
 @dataclass(frozen=True)
 class Study:
-    """R trainings of one model, as a worker process needs them."""
+    """R runs of one model, as a worker process needs them."""
 
     module: Callable[..., Comparison]
-    settings: Sequence[Mapping[str, float]]  # a replica's arguments of `module`, its seed among them
-    data: Callable[..., pl.LightningDataModule]  # called with the replicas' seeds
+    settings: Sequence[Mapping[str, float]]  # a run's arguments of `module`, its seed among them
+    data: Callable[..., pl.LightningDataModule]  # called with seeds (and, for teams, stream seeds)
     trainer: Mapping[str, Any]  # arguments of pl.Trainer
     execution: Execution
+    team: Team = ALONE  # each run is trained so often
+    all_pairs: bool = False  # whether to test on all pairs of test digits too
     checkpoint: Path | None = None  # file to write
     verbose: bool = False
 
     def columns(self) -> dict[str, list[float]]:
         """The settings of all replicas, by name."""
-        return {name: [setting[name] for setting in self.settings] for name in self.settings[0]}
+        replicas = members(self.settings, self.team)
+        return {name: [setting[name] for setting in replicas] for name in replicas[0]}
+
+    def make_data(self) -> pl.LightningDataModule:
+        """The pairs of all replicas: those of a run are the same for all its members."""
+        pairs = [int(setting["seed"]) for setting in self.settings for _ in range(self.team.size)]
+        if self.team.size == 1:
+            return self.data(seed=pairs)
+        return self.data(seed=pairs, stream_seed=self.columns()["seed"])
 
     def chunks(self) -> list["Study"]:
-        """Divide the replicas evenly into programs, as many for each worker process."""
+        """Divide the runs evenly into programs, as many for each worker process."""
         total, workers = len(self.settings), self.execution.workers
-        count = min(total, workers * ceil(total / (workers * self.execution.replicas)))
+        count = min(total, workers * ceil(total * self.team.size / (workers * self.execution.replicas)))
         if count == 1:
             return [self]
         bounds = [total * i // count for i in range(count + 1)]
@@ -121,32 +134,63 @@ def fit(study: Study, report: Callable[[EpochFigures], None]) -> Fit:
     """
     if not study.verbose:
         quiet()
-    columns = study.columns()
-    module = study.module(**columns)
+    module = study.module(**study.columns())
     set_engine(module.network, study.execution.engine, study.execution.layout)
-    data = study.data(seed=columns["seed"])
+    data = study.make_data()
     mistakes = CollectMistakes()
     trainer = make_trainer(study.trainer, [ReportEpochs(report), mistakes])
     gc.freeze()  # what is there by now stays: the collector need not walk through it again at every turn
     with threads(study.execution.threads):
         trainer.fit(module, data)
-        val = _as_lists(module.figures("val"))
-        train = _test(trainer, module, data.train_dataloader())
-        test = _test(trainer, module, data.test_dataloader())
-    runs = [
-        Run(
-            seed=int(setting["seed"]),
-            train_error=train["test/error"][k],
-            test_error=test["test/error"][k],
-            val_error=val["val/error"][k] if val else None,
-            test_digit_error=test["test/digit_error"][k] if module.has_digit_heads else None,
-        )
-        for k, setting in enumerate(study.settings)
-    ]
+        runs = _measure(trainer, module, data, study)
     unsaved = None
     if study.checkpoint:  # last: a full disk must not cost the figures
         unsaved = _failure(partial(trainer.save_checkpoint, study.checkpoint, weights_only=True))
     return Fit(runs, mistakes.mistakes, unsaved)
+
+
+def _measure(
+    trainer: pl.Trainer, module: Comparison, data: pl.LightningDataModule, study: Study
+) -> list[Run]:
+    """The figures of all runs, test pairs last."""
+    seeds, team = [int(setting["seed"]) for setting in study.settings], study.team
+    val, alone = _as_lists(module.figures("val")).get("val/error"), list[float]()
+    tested: Comparison | TeamTest = module
+    chosen = team.choose(module.figures("train")["train/loss"])
+    if team.size > 1:
+        tested = TeamTest(module, chosen)
+        if val:
+            val = _test(trainer, tested, data.val_dataloader())["test/error"]
+        errors = _test(trainer, module, data.test_dataloader())["test/error"]
+        alone = [mean(errors[i : i + team.size]) for i in range(0, len(errors), team.size)]
+    train = _test(trainer, tested, data.train_dataloader())["test/error"]
+    every = _test_all_pairs(trainer, AllPairsTest(module, chosen), data) if study.all_pairs else []
+    test = _test(trainer, tested, data.test_dataloader())
+    digits = test.get("test/digit_error")
+    return [
+        Run(
+            seed=seed,
+            train_error=train[k],
+            test_error=test["test/error"][k],
+            val_error=val[k] if val else None,
+            test_digit_error=digits[k] if digits else None,
+            member_test_error=alone[k] if alone else None,
+            all_test_error=every[k] if every else None,
+        )
+        for k, seed in enumerate(seeds)
+    ]
+
+
+class HasAllPairs(Protocol):
+    """A data module that can pair all its test digits."""
+
+    def all_test_dataloader(self) -> Any:
+        """A pairing of all test digits, the same for all replicas."""
+
+
+def _test_all_pairs(trainer: pl.Trainer, tested: AllPairsTest, data: pl.LightningDataModule) -> list[float]:
+    trainer.test(tested, cast("HasAllPairs", data).all_test_dataloader(), verbose=False)
+    return [round(error, 7) for error in tested.errors().tolist()]
 
 
 def make_trainer(arguments: Mapping[str, Any], callbacks: list[pl.Callback] | None = None) -> pl.Trainer:
@@ -189,7 +233,7 @@ def _failure(write: Callable[[], None]) -> str | None:
     return None
 
 
-def _test(trainer: pl.Trainer, module: Comparison, loader: Any) -> dict[str, list[float]]:
+def _test(trainer: pl.Trainer, module: Comparison | TeamTest, loader: Any) -> dict[str, list[float]]:
     trainer.test(module, loader, verbose=False)
     return _as_lists(module.figures("test"))
 

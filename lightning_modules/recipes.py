@@ -2,9 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 from lightning_modules.comparison import Comparison
 from lightning_modules.models import AuxiliaryLoss, PlainCNN, WeightSharing
+from lightning_modules.options import Options, Settings
+
+Value = float | int | str
 
 MODULES: Mapping[str, Callable[..., Comparison]] = {
     "cnn": PlainCNN,
@@ -19,7 +23,7 @@ class Recipe:
 
     max_epochs: int
     batch_size: int  # pairs
-    settings: Mapping[str, Mapping[str, float]]  # model to arguments of its module
+    settings: Mapping[str, Mapping[str, Any]]  # model to `Settings` of it
 
 
 # Section 1.2.4. The learning rates, alpha and gamma are the choice of the paper's grid search (500 training,
@@ -34,10 +38,68 @@ PAPER = Recipe(
     },
 )
 
+# What the three modern models share; docs/recipes.md says where it comes from and what each part is worth.
+BASE: Settings = {
+    "lr": 0.01,
+    "optimizer": "adamw",
+    "weight_decay": 0.01,
+    "schedule": "warmup_linear",
+    "trunk": "modern",
+    "elastic": 0.4,
+}
+MODERN = Recipe(
+    max_epochs=25,
+    batch_size=25,
+    settings={
+        "cnn": {
+            **BASE,
+            "branches": "separate",
+            "width": 24,
+            "pool": "flatten",
+            "head": "mlp",
+            "augment": "bilinear",
+        },
+        "weight_sharing": {
+            **BASE,
+            "width": 32,
+            "pool": "flatten",
+            "head": "exact",
+            "augment": "bicubic",
+            "prior": 1.0,
+            "consistency": 1.0,
+            "two_views_from": 0.2,
+            "reorder": True,
+        },
+        "auxiliary": {
+            **BASE,
+            "width": 32,
+            "pool": "average",
+            "head": "exact",
+            "augment": "bicubic",
+            "alpha": 0.5,
+            "gamma": 0.0,
+            "label_smoothing": 0.1,
+        },
+    },
+)
+RECIPES: Mapping[str, Recipe] = {"paper": PAPER, "modern": MODERN}
+
+# Settings by whom they go to; the rest are the module's, the same for all replicas.
+PER_REPLICA = ("lr", "alpha", "gamma")
+DATA = ("batch_size", "augment", "elastic", "two_views_from")
+
+_COMMON = {"lr", "augment", "elastic", "ensemble", *Options.__annotations__}
+_LATENT = {"prior", "consistency", "two_views_from", "restarts"}
+KNOWN: Mapping[str, set[str]] = {
+    "cnn": _COMMON | _LATENT,
+    "weight_sharing": (_COMMON | _LATENT | {"reorder"}) - {"branches"},
+    "auxiliary": _COMMON | {"alpha", "gamma", "label_smoothing"},
+}
+
 
 def resolve(
-    recipe: Recipe, models: Sequence[str], overrides: Mapping[str, float | None]
-) -> dict[str, dict[str, float]]:
+    recipe: Recipe, models: Sequence[str], overrides: Mapping[str, Value | None]
+) -> dict[str, dict[str, Any]]:
     """The settings of each model: the recipe's, but for what is overridden.
 
     Args:
@@ -47,19 +109,64 @@ def resolve(
             that have it.
 
     Returns:
-        Model to the arguments of its module.
+        Model to its settings, without those that have no effect beside the others.
 
     Raises:
         ValueError: An override has no effect on any of the models.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
+    resolved = {
+        model: {
+            **recipe.settings[model],
+            **{name: value for name, value in given.items() if name in KNOWN[model]},
+        }
+        for model in models
+    }
+    idle = {model: without_effect(settings) for model, settings in resolved.items()}
     for name in given:
-        if not any(name in recipe.settings[model] for model in models):
+        if not any(name in KNOWN[model] - idle[model] for model in models):
             raise ValueError(f"{name} has no effect on {', '.join(models)}; leave it out")
     return {
-        model: {name: given.get(name, value) for name, value in recipe.settings[model].items()}
-        for model in models
+        model: {name: value for name, value in settings.items() if name not in idle[model]}
+        for model, settings in resolved.items()
     }
 
 
-RECIPES: Mapping[str, Recipe] = {"paper": PAPER}
+def without_effect(settings: Mapping[str, Any]) -> set[str]:
+    """Settings that have no effect beside the others.
+
+    Args:
+        settings: Of a model.
+
+    Returns:
+        Their names, whether given or not.
+    """
+    idle = set[str]()
+    if settings.get("trunk", "paper") != "modern":
+        idle |= {"width", "pool"}
+    if settings.get("branches") == "early":
+        idle |= {"head"}
+    if settings.get("head") != "exact" or settings.get("branches") == "early":
+        idle |= {"prior", "consistency", "reorder"}  # only this head's features are latent digits
+    if settings.get("augment", "none") == "none":
+        idle |= {"elastic", "two_views_from", "consistency"}
+    if settings.get("two_views_from", 1.0) >= 1:
+        idle |= {"consistency"}
+    return idle
+
+
+def parts(settings: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, Any], dict[str, Any]]:
+    """Divide settings by whom they go to.
+
+    Args:
+        settings: Of a model.
+
+    Returns:
+        Arguments of the module that each replica may have its own of; those that all have in common;
+        arguments of the data module.
+    """
+    replica = {name: settings[name] for name in PER_REPLICA if name in settings}
+    data = {name: settings[name] for name in DATA if name in settings}
+    elsewhere = {*PER_REPLICA, *DATA, "ensemble", "restarts"} - {"two_views_from"}  # of data and module
+    common = {name: value for name, value in settings.items() if name not in elsewhere}
+    return cast("dict[str, float]", replica), common, data

@@ -46,7 +46,8 @@ def initialise(network: nn.Module, seeds: Sequence[int]) -> None:
         if isinstance(layer, nn.Conv2d | Linear):
             bound = 1 / math.sqrt(layer.weight[0].numel())
             for parameter in (layer.weight, layer.bias):
-                assert parameter is not None
+                if parameter is None:
+                    continue
                 for block, generator in zip(parameter.detach().chunk(len(seeds)), generators, strict=True):
                     block.uniform_(-bound, bound, generator=generator)
 
@@ -62,11 +63,16 @@ def reseed(network: nn.Module, seeds: Sequence[int], epoch: int, rank: int = 0) 
     """
     layers = [layer for layer in network.modules() if isinstance(layer, Dropout)]
     for number, layer in enumerate(layers):
-        layer.seed([stream(seed, f"dropout {number} {epoch} {rank}") for seed in seeds])
+        branches = layer.replicas // len(seeds)  # several where a replica has more than one trunk
+        names = [f"dropout {number} {epoch} {rank}" + f" {k}" * (k > 0) for k in range(branches)]
+        layer.seed([stream(seed, name) for seed in seeds for name in names])
 
 
 def with_replica_lr(
-    optimizer: type[Optimizer], parameters: Iterable[Tensor], lr: Sequence[float], **options: Any
+    optimizer: type[Optimizer],
+    parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
+    lr: Sequence[float],
+    **options: Any,
 ) -> Optimizer:
     """Make a torch optimiser train each replica at a learning rate of its own.
 
@@ -77,7 +83,7 @@ def with_replica_lr(
 
     Args:
         optimizer: The optimiser's class.
-        parameters: Parameters of R replicas.
+        parameters: Parameters of R replicas, or groups of them, as torch's optimisers take them.
         lr: R learning rates, all positive.
         **options: Other arguments of the optimiser.
 
@@ -92,18 +98,18 @@ def with_replica_lr(
         raise ValueError(
             f"{optimizer.__name__} does not train replicas apart; choose another, or one replica"
         )
-    parameters = list(parameters)
     instance = optimizer(parameters, **options, lr=max(lr))  # type: ignore[call-arg]
     if len(set(lr)) == 1:
         return instance
-    factor = parameters[0].new_tensor([rate / max(lr) for rate in lr]).unsqueeze(1)  # (R, 1)
+    moved = [p for group in instance.param_groups for p in group["params"]]
+    factor = moved[0].new_tensor([rate / max(lr) for rate in lr]).unsqueeze(1)  # (R, 1)
     before: list[Tensor] = []
 
     def remember(*_: Any) -> None:
-        before[:] = [p.detach().clone().view(len(lr), -1) for p in parameters]
+        before[:] = [p.detach().clone().view(len(lr), -1) for p in moved]
 
     def scale(*_: Any) -> None:
-        for old, parameter in zip(before, parameters, strict=True):
+        for old, parameter in zip(before, moved, strict=True):
             new = parameter.detach().view(len(lr), -1)
             new.copy_(old.lerp(new, factor))
 

@@ -29,6 +29,8 @@ class Run:
     test_error: float
     val_error: float | None = None  # None without validation data
     test_digit_error: float | None = None  # None without digit heads
+    member_test_error: float | None = None  # mean of single trainings; None where a run is one training
+    all_test_error: float | None = None  # over all pairs of test digits; None where not asked for
 
 
 @dataclass(frozen=True)

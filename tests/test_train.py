@@ -95,6 +95,18 @@ def test_figures_do_not_depend_on_how_replicas_are_spread_over_processes(tmp_pat
     assert errors(run(tmp_path, "two", *flags, "--workers", "2")) == errors(one)
 
 
+def test_a_modern_run_is_repeated_by_its_config_file(tmp_path: Path) -> None:
+    flags = ["--recipe", "modern", "--model", "weight_sharing", "--runs", "2", "--width", "4"]
+    first = run(tmp_path, "first", *flags, "--max_epochs", "3", "--workers", "1", "--all_pairs", "true")
+    config = tmp_path / "first" / "weight_sharing" / "config.yaml"
+    settings = yaml.safe_load(config.read_text())
+    assert (settings["trunk"], settings["width"], settings["label_smoothing"]) == ("modern", 4, None)
+    train.main(["--config", str(config), "--name", "second"])
+    second = json.loads((tmp_path / "second" / "results.json").read_text())
+    assert errors(second) == errors(first)
+    assert all(0 <= row["all_test_error"] <= 1 for row in errors(first))
+
+
 def test_without_validation_pairs_there_is_no_validation_error(tmp_path: Path) -> None:
     results = run(tmp_path, "no-val", "--model", "cnn", "--runs", "1", "--val_pairs", "0")
     assert "val_error" not in errors(results)[0]
@@ -126,6 +138,21 @@ def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
         (["--lr", "nan"], "--lr: expected float, got nan"),
         (["--alpha", "-1"], "alpha must be at least 0 and finite, got -1.0"),
         (["--model", "cnn", "--gamma", "1"], "gamma has no effect on cnn"),
+        (["--width", "8"], "width has no effect on cnn, weight_sharing, auxiliary"),
+        (
+            ["--recipe", "modern", "--model", "cnn", "--label_smoothing", "0.1"],
+            "label_smoothing has no effect on cnn",
+        ),
+        (["--recipe", "modern", "--trunk", "tree"], "--trunk"),
+        (["--recipe", "modern", "--augment", "cubist"], "--augment"),
+        (["--recipe", "modern", "--model", "cnn", "--head", "argmax"], "head argmax has no gradient"),
+        (["--recipe", "modern", "--elastic", "-1"], "elastic must be at least 0, got -1.0"),
+        (["--ensemble", "0"], "ensemble must be at least 1, got 0"),
+        (
+            ["--recipe", "modern", "--model", "auxiliary", "--restarts", "2"],
+            "restarts has no effect on auxiliary",
+        ),
+        (["--all_pairs", "true", "--devices", "2"], "all_pairs are tested by one process"),
         (["--train_pairs", "0"], "train_pairs must be at least 2, got 0"),
         (["--val_pairs", "-3"], "val_pairs must be at least 0, got -3"),
         (["--test_pairs", "0"], "test_pairs must be at least 1, got 0"),

@@ -28,7 +28,7 @@ class NoWaiting(TorchDispatchMode):
 
 def an_epoch(module: Comparison, data: DigitPairs) -> None:
     """Train on every pair once, as the Trainer does."""
-    optimizer = module.configure_optimizers()
+    optimizer = module.make_optimizer()
     for number, batch in enumerate(data.train_dataloader()):
         loss = module.training_step(batch, number)
         optimizer.zero_grad()

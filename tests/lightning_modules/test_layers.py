@@ -23,6 +23,7 @@ def test_linear_is_torchs_linear_for_every_replica(
         nn.init.normal_(parameter)
     x = torch.randn(batch, replicas * inputs, dtype=torch.float64)
     y = ours(x).unflatten(1, (replicas, outputs))
+    assert ours.bias is not None
     for r in range(replicas):
         block = slice(r * outputs, (r + 1) * outputs)
         theirs = nn.functional.linear(

@@ -1,0 +1,186 @@
+"""What each ingredient of the modern recipes is worth, and the 2x2 of weight sharing and auxiliary losses.
+
+Command lines:
+    python -m benchmarks.ablation                             all tables, 10 runs a row
+    python -m benchmarks.ablation --table auxiliary --runs 5
+    python -m benchmarks.ablation --runs 2 --max_epochs 1     a smoke run
+
+Every row is trained over the same seeds and pairs; a difference is from the table's first row, paired by run,
+with its 95 % interval (t). Errors are over all pairs of test digits.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.rows import Row, write_runs
+from benchmarks.significance import half_width, paired
+from lightning_modules import cli
+from lightning_modules.execution import Choice
+from lightning_modules.progress import progress_bar
+from lightning_modules.protocol import quiet
+from lightning_modules.results import Run, percent, spread
+
+Trained = Sequence[tuple[Row, Sequence[Run]]]
+
+PAPER_LOSSES = {"head": "paper", "alpha": 1.0, "gamma": 1.0}
+SEPARATE = {"branches": "separate"}
+LATENT = {"head": "exact", "prior": 1.0, "consistency": 1.0, "two_views_from": 0.2, "augment": "bicubic"}
+TABLES: Mapping[str, Sequence[Row]] = {
+    "2x2, paper": (
+        Row("neither", "cnn", "paper", SEPARATE),
+        Row("sharing", "weight_sharing", "paper"),
+        Row("auxiliary losses", "auxiliary", "paper", SEPARATE),
+        Row("both", "auxiliary", "paper"),
+    ),
+    "2x2, modern": (
+        Row("neither", "cnn"),
+        Row("sharing", "weight_sharing"),
+        Row("auxiliary losses", "auxiliary", changes=SEPARATE),
+        Row("both", "auxiliary"),
+    ),
+    "auxiliary": (
+        Row("recipe", "auxiliary"),
+        Row("no warps", "auxiliary", changes={"augment": "none"}),
+        Row("no elastic warps", "auxiliary", changes={"elastic": 0.0}),
+        Row("bilinear warps", "auxiliary", changes={"augment": "bilinear"}),
+        Row("paper's CNN, clean", "auxiliary", changes={"trunk": "clean"}),
+        Row("flattened map", "auxiliary", changes={"pool": "flatten"}),
+        Row("width 48", "auxiliary", changes={"width": 48}),
+        Row("no label smoothing", "auxiliary", changes={"label_smoothing": 0.0}),
+        Row("comparison's loss too", "auxiliary", changes={"gamma": 1.0}),
+        Row("paper's head and losses", "auxiliary", changes=PAPER_LOSSES),
+        Row("difference head", "auxiliary", changes={"head": "subtract", "gamma": 1.0}),
+        Row("argmax head", "auxiliary", changes={"head": "argmax"}),
+        Row("batches of 50", "auxiliary", changes={"batch_size": 50}),
+        Row("lr 0.003", "auxiliary", changes={"lr": 0.003}),
+        Row("constant lr 0.003", "auxiliary", changes={"lr": 0.003, "schedule": "constant"}),
+        Row("no weight decay", "auxiliary", changes={"weight_decay": 0.0}),
+        Row("SGD, lr 0.1", "auxiliary", changes={"optimizer": "sgd", "lr": 0.1, "weight_decay": 0.0}),
+        Row("ensemble of 3", "auxiliary", changes={"ensemble": 3}),
+    ),
+    "weight sharing": (
+        Row("recipe", "weight_sharing"),
+        Row("no reordering", "weight_sharing", changes={"reorder": False}),
+        Row("no reordering, best of 3", "weight_sharing", changes={"reorder": False, "restarts": 3}),
+        Row("best of 3", "weight_sharing", changes={"restarts": 3}),
+        Row("ensemble of 3", "weight_sharing", changes={"ensemble": 3}),
+        Row("no second view", "weight_sharing", changes={"two_views_from": 1.0}),
+        Row("second view, no consistency", "weight_sharing", changes={"consistency": 0.0}),
+        Row("no uniform prior", "weight_sharing", changes={"prior": 0.0}),
+        Row("no warps", "weight_sharing", changes={"augment": "none"}),
+        Row("bilinear warps", "weight_sharing", changes={"augment": "bilinear"}),
+        Row("averaged map", "weight_sharing", changes={"pool": "average"}),
+    ),
+    "cnn": (
+        Row("recipe", "cnn"),
+        Row("early fusion", "cnn", changes={"branches": "early"}),
+        Row("no warps", "cnn", changes={"augment": "none"}),
+        Row("bicubic warps", "cnn", changes={"augment": "bicubic"}),
+        Row("paper's CNN, clean", "cnn", changes={"trunk": "clean"}),
+        Row("batches of 50", "cnn", changes={"batch_size": 50}),
+        Row("width 32", "cnn", changes={"width": 32}),
+        Row("ordinal head", "cnn", changes={"head": "ordinal"}),
+        Row("latent digits", "cnn", changes=LATENT),
+        Row("latent digits, best of 3", "cnn", changes=LATENT | {"restarts": 3}),
+    ),
+}
+
+
+def ablation(
+    table: Literal["all", "2x2, paper", "2x2, modern", "auxiliary", "weight sharing", "cnn"] = "all",
+    runs: int = 10,
+    seed: int = 0,
+    max_epochs: int | None = None,
+    workers: int | None = None,
+    out: str = "runs/ablation",
+    verbose: bool = False,
+) -> None:
+    """Train the rows of one or all tables.
+
+    Args:
+        table: Which table.
+        runs: Runs of each row.
+        seed: Seed of the first run; the next ones count up.
+        max_epochs: Epochs; the recipes' by default.
+        workers: Processes; one a core by default.
+        out: Folder for a CSV file and a plot of each table.
+        verbose: Whether to show what libraries say, and tracebacks.
+    """
+    if not verbose:
+        quiet()
+    folder, seeds, choice = Path(out), range(seed, seed + runs), Choice(workers=workers)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in TABLES if table == "all" else [table]:
+        trained: list[tuple[Row, Sequence[Run]]] = []
+        with progress_bar() as progress:
+            task = progress.add_task(name, total=len(TABLES[name]))
+            for row in TABLES[name]:
+                progress.update(task, description=f"{name}: {row.name}")
+                trained.append((row, row.train(seeds, max_epochs, choice, lambda figures: None)))
+                progress.advance(task)
+                write_runs(folder / f"{slug(name)}.csv", trained)
+        Console().print(ablation_table(name, trained))
+        ablation_figure(name, trained).savefig(folder / f"{slug(name)}.png", dpi=130)
+
+
+def slug(name: str) -> str:
+    """A table's name for files."""
+    return name.replace(", ", "-").replace(" ", "-")
+
+
+def errors(runs: Sequence[Run]) -> list[float]:
+    """Errors over all pairs of test digits, in percent."""
+    return [100 * (run.all_test_error if run.all_test_error is not None else run.test_error) for run in runs]
+
+
+def ablation_table(name: str, trained: Trained) -> Table:
+    """Errors, and differences from the first row.
+
+    Args:
+        name: The table's name.
+        trained: Rows with their runs.
+    """
+    reference = errors(trained[0][1])
+    table = Table(title=f"{name}: error in %, n = {len(reference)}")
+    for column in ("", "own test pairs", "all pairs", f"less {trained[0][0].name} (95 %)", ""):
+        table.add_column(column)
+    for row, runs in trained:
+        difference, width = paired(errors(runs), reference)
+        own = percent(*spread([run.test_error for run in runs]))
+        every = percent(*spread([error / 100 for error in errors(runs)]))
+        is_first = row is trained[0][0]
+        verdict = "" if is_first else "noise" if abs(difference) <= width else "differs"
+        table.add_row(row.name, own, every, "" if is_first else f"{difference:+.2f} ± {width:.2f}", verdict)
+    return table
+
+
+def ablation_figure(name: str, trained: Trained) -> Figure:
+    """Every run's error, and the mean with its 95 % interval, a row each.
+
+    Args:
+        name: The table's name.
+        trained: Rows with their runs.
+    """
+    figure = Figure(figsize=(7, 1.2 + 0.35 * len(trained)), layout="constrained")
+    axis = figure.subplots()
+    for y, (_, runs) in enumerate(trained):
+        values = errors(runs)
+        axis.plot(values, [y] * len(values), "o", color="C0", alpha=0.3, ms=4)
+        width = half_width(values) if len(values) > 1 else 0.0
+        axis.errorbar(sum(values) / len(values), y, xerr=width, fmt="|", color="C1", capsize=4, ms=14)
+    axis.axvline(sum(errors(trained[0][1])) / len(trained[0][1]), color="0.7", zorder=0)
+    axis.set_yticks(range(len(trained)), [row.name for row, _ in trained])
+    axis.invert_yaxis()
+    axis.set_xlabel("error over all pairs of test digits, %: runs, mean and its 95 % interval")
+    axis.set_title(f"{name}, n = {len(trained[0][1])}", fontsize=9)
+    axis.grid(axis="x", alpha=0.3)
+    return figure
+
+
+if __name__ == "__main__":
+    cli.run(ablation, "python -m benchmarks.ablation")

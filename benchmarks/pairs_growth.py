@@ -1,0 +1,150 @@
+"""How the error falls with the number of training pairs, for three nets and both recipes.
+
+Command lines:
+    python -m benchmarks.pairs_growth                              100 to 30,000 pairs, 5 runs each
+    python -m benchmarks.pairs_growth --quick true --runs 2        a smoke run: two sizes, one epoch
+
+Up to 30,000 pairs of different digits fit into MNIST's 60,000; validation pairs are left out for that. The
+recipes keep their number of epochs. The floor is a digit classifier by the auxiliary recipe, trained on all
+60,000 labelled digits (30,000 pairs, fewer epochs): its error over all pairs of test digits.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.rows import Row, write_runs
+from lightning_modules import cli
+from lightning_modules.execution import Choice
+from lightning_modules.progress import progress_bar
+from lightning_modules.protocol import quiet
+from lightning_modules.recipes import MODULES, RECIPES
+from lightning_modules.results import Run, percent, spread
+
+PAIRS = (100, 300, 1000, 3000, 10_000, 30_000)
+FLOOR = Row("floor", "auxiliary", train_pairs=30_000)
+FLOOR_EPOCHS = 8
+
+Errors = Mapping[tuple[str, str], Mapping[int, Sequence[float]]]  # (recipe, model) to pairs to errors
+
+
+def pairs_growth(
+    runs: int = 5,
+    seed: int = 0,
+    max_epochs: int | None = None,
+    quick: bool = False,
+    workers: int | None = None,
+    out: str = "runs/pairs-growth",
+    verbose: bool = False,
+) -> None:
+    """Train all nets at all sizes; write a CSV file and a plot.
+
+    Args:
+        runs: Runs of each.
+        seed: Seed of the first run; the next ones count up.
+        max_epochs: Epochs; the recipes' by default.
+        quick: Two small sizes and one epoch, to see that it runs.
+        workers: Processes; one a core by default.
+        out: Folder for pairs-growth.csv and pairs-growth.png.
+        verbose: Whether to show what libraries say, and tracebacks.
+    """
+    if not verbose:
+        quiet()
+    folder, choice = Path(out), Choice(workers=workers)
+    folder.mkdir(parents=True, exist_ok=True)
+    sizes, epochs = (PAIRS[:2], 1) if quick else (PAIRS, max_epochs)
+    rows = [
+        Row(f"{recipe}, {model}", model, recipe, train_pairs=pairs)
+        for pairs in sizes
+        for recipe in RECIPES
+        for model in MODULES
+    ]
+    rows.append(Row("floor", "auxiliary", train_pairs=sizes[-1]) if quick else FLOOR)
+    trained: list[tuple[Row, Sequence[Run]]] = []
+    with progress_bar() as progress:
+        task = progress.add_task("starting", total=sum(row.train_pairs for row in rows))
+        for row in rows:
+            progress.update(task, description=f"{row.name}, {row.train_pairs} pairs")
+            length = (1 if quick else FLOOR_EPOCHS) if row.name == "floor" else epochs
+            seeds = range(seed, seed + (1 if row.name == "floor" else runs))
+            trained.append((row, row.train(seeds, length, choice, lambda figures: None, val_pairs=0)))
+            progress.advance(task, row.train_pairs)
+            write_runs(folder / "pairs-growth.csv", trained)
+    errors, floor = collect(trained)
+    growth_figure(errors, floor, runs).savefig(folder / "pairs-growth.png", dpi=130)
+    Console().print(growth_table(errors, floor, runs))
+
+
+def collect(trained: Sequence[tuple[Row, Sequence[Run]]]) -> tuple[Errors, float]:
+    """Sort the errors over all pairs of test digits by net and size.
+
+    Args:
+        trained: Rows with their runs, the floor's among them.
+
+    Returns:
+        The errors, and the floor.
+    """
+    errors: dict[tuple[str, str], dict[int, list[float]]] = {}
+    floor = 0.0
+    for row, runs in trained:
+        values = [run.all_test_error or 0.0 for run in runs]
+        if row.name == "floor":
+            floor = values[0]
+        else:
+            errors.setdefault((row.recipe, row.model), {})[row.train_pairs] = values
+    return errors, floor
+
+
+def growth_table(errors: Errors, floor: float, runs: int) -> Table:
+    """Mean and deviation of every net at every size.
+
+    Args:
+        errors: As `collect` gives them.
+        floor: Likewise.
+        runs: Runs of each.
+    """
+    table = Table(
+        title=f"error over all pairs of test digits in %, mean ± std, n = {runs}",
+        caption=f"floor, a digit classifier trained on all digits: {100 * floor:.2f} %",
+    )
+    sizes = sorted({size for by_size in errors.values() for size in by_size})
+    for column in ("training pairs", *map(str, sizes)):
+        table.add_column(column)
+    for (recipe, model), by_size in errors.items():
+        table.add_row(f"{recipe}, {model}", *(percent(*spread(by_size[size])) for size in sizes))
+    return table
+
+
+def growth_figure(errors: Errors, floor: float, runs: int) -> Figure:
+    """Mean and band of one standard deviation, both axes logarithmic.
+
+    Args:
+        errors: As `collect` gives them.
+        floor: Likewise.
+        runs: Runs of each.
+    """
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axis = figure.subplots()
+    for (recipe, model), by_size in errors.items():
+        sizes, values = list(by_size), 100 * np.array(list(by_size.values()))  # (sizes, runs)
+        average, deviation = values.mean(1), values.std(1, ddof=1 if runs > 1 else 0)
+        colour, style = f"C{list(MODULES).index(model)}", "-" if recipe == "modern" else "--"
+        axis.plot(sizes, average, style, marker="o", ms=3, color=colour, label=f"{model}, {recipe}")
+        low = np.maximum(average - deviation, average / 3)  # a band that reaches 0 has no place on a log axis
+        axis.fill_between(sizes, low, average + deviation, color=colour, alpha=0.15, lw=0)
+    axis.axhline(100 * floor, color="0.5", ls=":", label="digits read after 60,000 labels")
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.set_xlabel("training pairs")
+    axis.set_ylabel(f"error over all pairs of test digits, %, mean ± std, n = {runs}")
+    axis.grid(which="both", alpha=0.2)
+    axis.legend(fontsize=8)
+    return figure
+
+
+if __name__ == "__main__":
+    cli.run(pairs_growth, "python -m benchmarks.pairs_growth")

@@ -1,0 +1,102 @@
+"""How two digits enter a network: as channels of one image, with a trunk each, or with one trunk for both."""
+
+from torch import Tensor, nn
+
+from lightning_modules.fused import Sequential
+from lightning_modules.heads import HEADS
+from lightning_modules.networks import Outputs, PaperCNN, PaperSiamese
+from lightning_modules.options import Branches, NetworkOptions
+from lightning_modules.trunks import make_trunk
+
+
+class EarlyFusion(nn.Module):
+    """One trunk whose input has two channels: nothing says that they are two digits."""
+
+    def __init__(self, trunk: Sequential, replicas: int) -> None:
+        """Keep the parts.
+
+        Args:
+            trunk: From (N, 2R, 14, 14) to (N, 2R).
+            replicas: Number of replicas R.
+        """
+        super().__init__()
+        self.trunk, self.replicas = trunk, replicas
+
+    def forward(self, pairs: Tensor) -> Outputs:
+        """Compare the digits of pairs (N, 2R, 14, 14)."""
+        return Outputs(self.trunk(pairs).unflatten(1, (self.replicas, 2)))
+
+
+class SeparateTrunks(nn.Module):
+    """A trunk for first digits, another for second ones: 2R trunks, in the order of the images."""
+
+    def __init__(self, trunk: Sequential, head: nn.Module, replicas: int) -> None:
+        """Keep the parts.
+
+        Args:
+            trunk: From (N, 2R, 14, 14) to (N, 2R * F).
+            head: From (N, R, 2, F) to (N, R, 2).
+            replicas: Number of replicas R.
+        """
+        super().__init__()
+        self.trunk, self.head, self.replicas = trunk, head, replicas
+
+    def forward(self, pairs: Tensor) -> Outputs:
+        """Compare the digits of pairs (N, 2R, 14, 14)."""
+        digits = self.trunk(pairs).unflatten(1, (self.replicas, 2, -1))  # (N, R, 2, F)
+        return Outputs(self.head(digits), digits)
+
+
+class SharedTrunk(nn.Module):
+    """One trunk for both digits, which sees them as 2N images."""
+
+    def __init__(self, trunk: Sequential, head: nn.Module, replicas: int) -> None:
+        """Keep the parts.
+
+        Args:
+            trunk: From (2N, R, 14, 14) to (2N, R * F).
+            head: From (N, R, 2, F) to (N, R, 2).
+            replicas: Number of replicas R.
+        """
+        super().__init__()
+        self.trunk, self.head, self.replicas = trunk, head, replicas
+
+    def forward(self, pairs: Tensor) -> Outputs:
+        """Compare the digits of pairs (N, 2R, 14, 14)."""
+        images = pairs.unflatten(1, (self.replicas, 2)).movedim(2, 0).flatten(0, 1)  # (2N, R, 14, 14)
+        digits = self.trunk(images).unflatten(0, (2, -1)).unflatten(-1, (self.replicas, -1))  # (2, N, R, F)
+        digits = digits.movedim(0, 2)  # (N, R, 2, F)
+        return Outputs(self.head(digits), digits)
+
+
+def make_network(replicas: int, branches: Branches, labelled: bool, options: NetworkOptions) -> nn.Module:
+    """Build a network; with no options it is the paper's.
+
+    Args:
+        replicas: Number of replicas R.
+        branches: How digits enter.
+        labelled: Whether the trunk is told the digits, and so must have ten outputs.
+        options: What is not the paper's.
+
+    Returns:
+        From (N, 2R, 14, 14) to `Outputs`.
+
+    Raises:
+        ValueError: The parts do not go together.
+    """
+    trunk, name = options.get("trunk") or "paper", options.get("head") or "paper"
+    width, pool = options.get("width") or 32, options.get("pool") or "flatten"
+    if trunk == "paper" and branches == "early":
+        return PaperCNN(replicas)
+    if trunk == name == "paper" and branches == "shared":
+        return PaperSiamese(replicas)
+    if branches == "early":
+        return EarlyFusion(make_trunk(trunk, 2, 2, replicas, width, pool), replicas)
+    head, features = HEADS[name]
+    if labelled and features != 10:
+        raise ValueError(f"head must take ten outputs a digit where they are told the digits, got {name}")
+    if not labelled and name == "argmax":
+        raise ValueError("head argmax has no gradient; without digit losses nothing would be learnt")
+    separate = branches == "separate"
+    body = make_trunk(trunk, 1, features, replicas * (2 if separate else 1), width, pool)
+    return (SeparateTrunks if separate else SharedTrunk)(body, head(replicas), replicas)

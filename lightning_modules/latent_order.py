@@ -1,0 +1,102 @@
+"""The order of latent digits: found by comparisons, mended by them.
+
+A net that learns digits from comparisons alone finds all ten, but may take two neighbours for each other, 6
+for 7 say. That costs only the pairs (6, 7) and (7, 6), 2 % of all, and gradients cannot undo it: on the way
+both digits would be blurred. So once an epoch the training pairs' own answers are asked in which order the
+latent digits stand, and the last layer's rows are put into it.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lightning_modules.layers import Linear
+
+
+def evidence(digits: Tensor, target: Tensor) -> Tensor:
+    """How often one latent digit stood before another, by the answers.
+
+    Args:
+        digits: (V * N, R, 2, C), logits of V views of N pairs.
+        target: (N, R), 1 where first <= second.
+
+    Returns:
+        (R, C, C), at (i, j) the sum over pairs of P(lower is i) P(higher is j).
+    """
+    first, second = digits.softmax(-1).unbind(-2)  # (V * N, R, C)
+    at_most = target.repeat(len(digits) // len(target), 1).bool().unsqueeze(-1)
+    lower, higher = torch.where(at_most, first, second), torch.where(at_most, second, first)
+    return lower.permute(1, 2, 0) @ higher.transpose(0, 1)
+
+
+def best_order(weights: NDArray[np.float64]) -> list[int]:
+    """The order of C things that agrees best with weights on which stands before which.
+
+    Exact, by dynamic programming over all sets of things that may stand first (Held & Karp 1962): the best
+    order of a set ends in some member, before which stands the best order of the rest.
+
+    Args:
+        weights: (C, C), at (i, j) what it is worth that i stands before j; C is small.
+
+    Returns:
+        The things, first to last, with the largest sum of weights.
+    """
+    count = len(weights)
+    # worth[s, j]: of j behind all members of set s, whose bits say which they are
+    worth = np.zeros((1 << count, count))
+    for i in range(count):
+        worth[1 << i : 2 << i] = worth[: 1 << i] + weights[i]
+    best, last = np.zeros(1 << count), np.zeros(1 << count, int)
+    for members in range(1, 1 << count):
+        ends = [j for j in range(count) if members >> j & 1]
+        values = [best[members ^ 1 << j] + worth[members ^ 1 << j, j] for j in ends]
+        place = int(np.argmax(values))
+        best[members], last[members] = values[place], ends[place]
+    order, members = list[int](), (1 << count) - 1
+    while members:
+        order.append(int(last[members]))
+        members ^= 1 << order[-1]
+    return order[::-1]
+
+
+def best_matching(weights: NDArray[np.float64]) -> list[int]:
+    """The one-to-one matching of rows to columns with the largest sum of weights.
+
+    Exact, by dynamic programming over the sets of columns that the first rows may have.
+
+    Args:
+        weights: (C, C); C is small.
+
+    Returns:
+        The column of each row.
+    """
+    best: dict[int, tuple[float, list[int]]] = {0: (0.0, [])}
+    for row in weights:
+        longer: dict[int, tuple[float, list[int]]] = {}
+        for taken, (value, columns) in best.items():
+            for column in range(len(weights)):
+                more, total = taken | 1 << column, value + float(row[column])
+                if more != taken and total > longer.get(more, (-np.inf, []))[0]:
+                    longer[more] = (total, [*columns, column])
+        best = longer
+    ((_, columns),) = best.values()
+    return columns
+
+
+def reorder(layer: Linear, optimizer: Optimizer, orders: Tensor) -> None:
+    """Put the outputs of a layer into another order, and all that the optimiser remembers of them.
+
+    Args:
+        layer: R layers with C outputs each.
+        optimizer: Of its parameters.
+        orders: (R, C), which output is to stand at each place.
+    """
+    replicas, count = orders.shape
+    rows = (orders + count * torch.arange(replicas, device=orders.device).unsqueeze(1)).flatten()
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            for value in (parameter, *optimizer.state[parameter].values()):
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    value.copy_(value[rows])

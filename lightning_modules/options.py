@@ -1,0 +1,79 @@
+"""The settings of a recipe: their names, types and meaning, light enough for a command's help."""
+
+from typing import Literal, TypedDict
+
+Trunk = Literal["paper", "clean", "modern"]
+Pool = Literal["flatten", "average"]
+Head = Literal["paper", "mlp", "exact", "ordinal", "subtract", "argmax"]
+Branches = Literal["early", "separate", "shared"]
+OptimizerName = Literal["sgd", "adamw"]
+Schedule = Literal["constant", "warmup_linear"]
+Augment = Literal["none", "bilinear", "bicubic"]
+
+
+class NetworkOptions(TypedDict, total=False):
+    """How a network is built; what is left out is the paper's.
+
+    Attributes:
+        trunk: `paper` is figure 1.2, `clean` the same without what follows its last layer, `modern` deeper.
+        width: Channels of the modern trunk's first convolution.
+        pool: How the modern trunk's last 3x3 maps become features.
+        head: What compares two digits: `paper` is figure 1.4, `exact` adds up P(a) P(b) over a <= b.
+        branches: How digits enter: `early` as two channels, `separate` with a trunk each, `shared` with one.
+    """
+
+    trunk: Trunk | None
+    width: int | None
+    pool: Pool | None
+    head: Head | None
+    branches: Branches | None
+
+
+class Options(NetworkOptions, total=False):
+    """How a network is built and moved.
+
+    Attributes:
+        optimizer: Which optimiser.
+        weight_decay: Weight decay of matrices; biases and normalisation have none.
+        schedule: `warmup_linear` raises the rate from a tenth over 20 % of the steps, then lowers it to 0.
+    """
+
+    optimizer: OptimizerName | None
+    weight_decay: float | None
+    schedule: Schedule | None
+
+
+class Settings(Options, total=False):
+    """All that a recipe sets, and a flag or a file may set otherwise.
+
+    Attributes:
+        max_epochs: Epochs (paper: 25).
+        batch_size: Pairs in a step of one process (paper: 50).
+        lr: Learning rate (paper: 0.05, 0.1, 0.1).
+        alpha: Weight of each digit loss in `auxiliary` (paper: 1).
+        gamma: Weight of the comparison's loss in `auxiliary` (paper: 1).
+        label_smoothing: Share of a digit label that is spread over all ten digits.
+        prior: Weight of the loss by which a batch's latent digits are all equally frequent.
+        consistency: Final weight of the loss by which two views of a digit have one latent digit.
+        augment: Interpolation of randomly warped training digits, or no warps.
+        elastic: Deviation of the warps' elastic part, in pixels.
+        two_views_from: Share of training after which a pair comes in two views; 1 is never.
+        reorder: Whether comparisons mend the order of the latent digits once an epoch.
+        ensemble: Trainings whose probabilities are averaged for one run.
+        restarts: Trainings of which the one with the best training likelihood stands for one run.
+    """
+
+    max_epochs: int | None
+    batch_size: int | None
+    lr: float | None
+    alpha: float | None
+    gamma: float | None
+    label_smoothing: float | None
+    prior: float | None
+    consistency: float | None
+    augment: Augment | None
+    elastic: float | None
+    two_views_from: float | None
+    reorder: bool | None
+    ensemble: int | None
+    restarts: int | None

@@ -1,0 +1,68 @@
+"""Trunks: CNNs from an image to features, for R replicas at once."""
+
+from torch import nn
+
+from lightning_modules.fused import Sequential
+from lightning_modules.layers import Linear, Standardise, conv2d
+from lightning_modules.networks import paper_cnn
+from lightning_modules.options import Pool, Trunk
+
+
+def modern_trunk(
+    in_channels: int, out_features: int, replicas: int, width: int = 32, pool: Pool = "flatten"
+) -> Sequential:
+    """Four 3x3 convolutions, normalised after pooling, to a 3x3 map.
+
+    The map has 4 * width channels. `average` forgets where in it something is, `flatten` does not.
+
+    Args:
+        in_channels: Image channels of one replica.
+        out_features: Outputs of one replica.
+        replicas: Number of replicas R.
+        width: Channels of one replica after the first convolution.
+        pool: How the map becomes features.
+
+    Returns:
+        A network from (N, R * in_channels, 14, 14), raw pixels, to (N, R * out_features).
+    """
+    r, w = replicas, width
+    return Sequential(
+        Standardise(),
+        *_stage(in_channels, w, r, halve=True),  # (N, R * w, 7, 7)
+        *_stage(w, 2 * w, r, halve=True),  # (N, R * 2w, 3, 3)
+        *_stage(2 * w, 2 * w, r, halve=False),
+        *_stage(2 * w, 4 * w, r, halve=False),  # (N, R * 4w, 3, 3)
+        *([nn.AdaptiveAvgPool2d(1)] if pool == "average" else []),
+        nn.Flatten(),
+        Linear(4 * w * (1 if pool == "average" else 9), out_features, r),
+    )
+
+
+def _stage(in_channels: int, out_channels: int, replicas: int, halve: bool) -> list[nn.Module]:
+    return [
+        conv2d(in_channels, out_channels, 3, replicas, padding=1, bias=False),
+        *([nn.MaxPool2d(2)] if halve else []),
+        nn.BatchNorm2d(replicas * out_channels),
+        nn.ReLU(),
+    ]
+
+
+def make_trunk(
+    name: Trunk, in_channels: int, out_features: int, replicas: int, width: int, pool: Pool
+) -> Sequential:
+    """Build a trunk by name.
+
+    Args:
+        name: Which.
+        in_channels: Image channels of one replica.
+        out_features: Outputs of one replica.
+        replicas: Number of replicas R.
+        width: Of the modern trunk.
+        pool: Of the modern trunk.
+
+    Returns:
+        A network from (N, R * in_channels, 14, 14), raw pixels, to (N, R * out_features).
+    """
+    if name == "modern":
+        return modern_trunk(in_channels, out_features, replicas, width, pool)
+    return paper_cnn(in_channels, out_features, replicas, clean=name == "clean")

@@ -1,0 +1,87 @@
+"""Ensembles and restarts: several trainings stand for one run, chosen and averaged as they say."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import train
+from datamodules import DigitPairs
+from lightning_modules import AuxiliaryLoss, WeightSharing
+from lightning_modules.teams import Team, average
+
+TINY = ["--accelerator", "cpu", "--recipe", "modern", "--width", "4", "--max_epochs", "3"]
+TINY += ["--train_pairs", "100", "--val_pairs", "30", "--test_pairs", "40", "--workers", "1"]
+
+small = st.integers(1, 4)
+
+
+def run(log_dir: Path, name: str, *args: str) -> list[dict[str, Any]]:
+    train.main([*TINY, "--log_dir", str(log_dir), "--name", name, *args])
+    return json.loads((log_dir / name / "results.json").read_text())["rows"]
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    runs=st.integers(1, 4), ensemble=st.integers(1, 3), restarts=st.integers(1, 3), seed=st.integers(0, 99)
+)
+def test_the_best_restart_of_each_member_is_chosen_within_its_run(
+    runs: int, ensemble: int, restarts: int, seed: int
+) -> None:
+    losses = torch.rand(runs, ensemble, restarts, generator=torch.Generator().manual_seed(seed))
+    chosen = Team(ensemble, restarts).choose(losses.flatten())
+    assert chosen.shape == (runs, ensemble)
+    assert torch.equal(losses.flatten()[chosen], losses.amin(-1))
+    assert torch.equal(
+        chosen // (ensemble * restarts), torch.arange(runs).unsqueeze(1).expand(runs, ensemble)
+    )
+
+
+def test_the_first_member_is_the_run_itself_and_all_members_differ() -> None:
+    seeds = [seed for run in range(50) for seed in Team(3, 2).seeds(run)]
+    assert seeds[::6] == list(range(50))
+    assert len(set(seeds)) == 300
+
+
+@pytest.mark.parametrize("name", ["ensemble", "restarts"])
+def test_a_team_of_nobody_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        Team(**{name: 0})
+
+
+def test_digit_posteriors_are_averaged_where_digits_are_told_and_the_comparisons_elsewhere() -> None:
+    data = DigitPairs(seed=[5, 5, 8, 8], test_pairs=20)
+    data.setup()
+    images = next(iter(data.test_dataloader()))[0]
+    chosen = torch.tensor([[0, 1], [2, 3]])
+    told = AuxiliaryLoss(seed=[1, 2, 3, 4], head="exact").eval()
+    outputs = told(images)
+    assert outputs.digits is not None
+    posteriors = outputs.digits.softmax(-1).unflatten(1, (2, 2)).mean(2)
+    ours = average(outputs, chosen, told)
+    assert ours.digits is not None
+    torch.testing.assert_close(ours.digits.softmax(-1), posteriors)
+    torch.testing.assert_close(ours.pair, told.network.head(posteriors.log()))  # type: ignore[operator]
+    untold = WeightSharing(seed=[1, 2, 3, 4]).eval()
+    outputs = untold(images)
+    expected = outputs.pair.softmax(-1).unflatten(1, (2, 2)).mean(2)
+    torch.testing.assert_close(average(outputs, chosen, untold).pair.softmax(-1), expected)
+
+
+def test_a_run_of_an_ensemble_has_its_pairs_and_reports_members_beside_it(tmp_path: Path) -> None:
+    flags = ["--model", "auxiliary", "--runs", "2"]
+    alone, team = run(tmp_path, "alone", *flags), run(tmp_path, "team", *flags, "--ensemble", "2")
+    assert [row["seed"] for row in team] == [row["seed"] for row in alone] == [0, 1]
+    for row in team:
+        assert {"test_error", "member_test_error", "test_digit_error", "val_error"} <= row.keys()
+    assert "member_test_error" not in alone[0]
+
+
+def test_a_team_does_not_depend_on_how_runs_are_spread_over_programs(tmp_path: Path) -> None:
+    flags = ["--model", "weight_sharing", "--runs", "3", "--restarts", "2", "--precision", "64-true"]
+    one = run(tmp_path, "one", *flags, "--replicas", "6")
+    assert run(tmp_path, "three", *flags, "--replicas", "2") == one
