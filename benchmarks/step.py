@@ -155,7 +155,9 @@ def show(rows: list[dict[str, Any]], title: str) -> None:
     Console(width=130).print(table)
 
 
-def step(turns: int = 15, replicas: str = "1,2,4,6,8", out: str | None = None, verbose: bool = False) -> None:
+def step(
+    turns: int = 15, replicas: str = "1,2,4,8,16", out: str | None = None, verbose: bool = False
+) -> None:
     """Time a training step of two networks (auxiliary's is weight_sharing's, with two more cross entropies).
 
     Args:
@@ -187,7 +189,8 @@ def step(turns: int = 15, replicas: str = "1,2,4,6,8", out: str | None = None, v
     Console().print(f"the Trainer costs {cost:.0f} us a replica-step at R = {max(counts)}")
     if out:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
-        result = {"command": cli.command_line(), "machine": machine(PACKAGES), "rows": rows}
+        result: dict[str, Any] = {"command": cli.command_line(), "machine": machine(PACKAGES), "rows": rows}
+        result["trainer_us_per_replica_step"] = cost
         Path(out).write_text(json.dumps(result, indent=1))
 
 

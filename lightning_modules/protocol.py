@@ -3,7 +3,8 @@
 import gc
 import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -139,8 +140,7 @@ def fit(study: Study, report: Callable[[EpochFigures], None]) -> Fit:
     data = study.make_data()
     mistakes = CollectMistakes()
     trainer = make_trainer(study.trainer, [ReportEpochs(report), mistakes])
-    gc.freeze()  # what is there by now stays: the collector need not walk through it again at every turn
-    with threads(study.execution.threads):
+    with threads(study.execution.threads), quick_collections():
         trainer.fit(module, data)
         runs = _measure(trainer, module, data, study)
     unsaved = None
@@ -216,6 +216,17 @@ def make_trainer(arguments: Mapping[str, Any], callbacks: list[pl.Callback] | No
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
+
+
+@contextmanager
+def quick_collections() -> Iterator[None]:
+    """In this block the garbage collector does not walk through what was there before, torch for the most."""
+    gc.collect()  # else what nobody needs would stay too
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def quiet() -> None:
