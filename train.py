@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 # Flags that are arguments of DigitPairs, of Choice, and of pl.Trainer.
-DATA = ("train_pairs", "val_pairs", "test_pairs", "data_dir")
+DATA = ("train_pairs", "val_pairs", "test_pairs", "batch_size", "data_dir")
 EXECUTION = ("workers", "threads", "replicas", "engine", "layout")
 TRAINER = ("max_epochs", "accelerator", "devices", "strategy", "num_nodes", "precision")
 
@@ -119,22 +119,26 @@ def run(flags: Mapping[str, Any], settings: Mapping[str, Any], name: str | None,
             raise ValueError(f"{setting} must be at least 1, got {config[setting]}")
     models = list(MODULES) if flags["model"] == "all" else [flags["model"]]
     overrides = {name: value for name, value in settings.items() if name not in ("max_epochs", "batch_size")}
-    as_in_paper = all(flags[flag] == value for flag, value in AS_IN_PAPER.items())
-    as_in_paper &= all(value is None for value in settings.values())
     Experiment(
         models=resolve(recipe, models, overrides),
         recipe=flags["recipe"],
         seeds=list(range(flags["seed"], flags["seed"] + flags["runs"])),
-        data=partial(DigitPairs, **{argument: config[argument] for argument in (*DATA, "batch_size")}),
+        data=partial(DigitPairs, **{argument: config[argument] for argument in DATA}),
         trainer={argument: config[argument] for argument in TRAINER},
         choice=Choice(**{argument: flags[argument] for argument in EXECUTION}),
         log_dir=Path(flags["log_dir"]),
         name=name,
         config=config,
-        paper=PAPER_FIGURES if as_in_paper else {},
+        paper=PAPER_FIGURES if as_in_paper(flags, settings) else {},
         all_pairs=flags["all_pairs"],
         verbose=verbose,
     ).run()
+
+
+def as_in_paper(flags: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Whether the paper's figures are about the same task, by the flags and settings of `run`."""
+    same = all(flags[flag] == value for flag, value in AS_IN_PAPER.items())
+    return same and all(value is None for value in settings.values())
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -23,12 +23,12 @@ from rich.table import Table
 from datamodules import DigitPairs, load_digits
 from lightning_modules import WeightSharing, cli
 from lightning_modules.execution import Choice
-from lightning_modules.experiment import make_study
 from lightning_modules.latent_order import best_matching
 from lightning_modules.progress import StudyProgress
 from lightning_modules.protocol import quiet, run_study
 from lightning_modules.recipes import MODERN, resolve
 from lightning_modules.results import percent, spread
+from lightning_modules.studies import make_study
 
 Confusion = NDArray[np.int64]  # (10, 10), rows digits, columns latent classes
 

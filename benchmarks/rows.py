@@ -9,10 +9,10 @@ from typing import Any
 
 from datamodules import DigitPairs
 from lightning_modules.execution import Choice
-from lightning_modules.experiment import make_study
 from lightning_modules.protocol import run_study
 from lightning_modules.recipes import RECIPES, resolve
 from lightning_modules.results import Run
+from lightning_modules.studies import make_study
 from lightning_modules.study_log import EpochFigures
 
 

@@ -5,7 +5,6 @@ after the other; target (N, R), 1 where the first digit is at most the second; c
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Self, cast
 
 import pytorch_lightning as pl
@@ -19,10 +18,10 @@ from lightning_modules.metrics import ReplicaMean
 from lightning_modules.networks import Outputs
 from lightning_modules.optimisation import make_optimizer, with_warmup_linear
 from lightning_modules.options import Branches, Options
+from lightning_modules.per_replica import PerReplica, per_replica
 from lightning_modules.replicas import export_replica, initialise, reseed
 
 Batch = tuple[Tensor, Tensor, Tensor]
-PerReplica = float | Sequence[float]  # one number for all replicas, or one each
 
 
 class Comparison(pl.LightningModule, ABC):
@@ -219,33 +218,3 @@ class Comparison(pl.LightningModule, ABC):
 
     def _log(self, stage: str) -> None:
         self.log_dict({tag: value.mean() for tag, value in self.figures(stage).items()})
-
-
-def as_list(seed: int | Sequence[int]) -> list[int]:
-    """The seeds of R replicas, one for a single number."""
-    return [seed] if isinstance(seed, int) else list(seed)
-
-
-def per_replica(name: str, value: PerReplica, replicas: int, positive: bool = False) -> list[float]:
-    """Spread a setting over R replicas.
-
-    Args:
-        name: What to call it in an error.
-        value: One number for all, or R numbers.
-        replicas: Number of replicas R.
-        positive: Whether 0 is out of range.
-
-    Returns:
-        R numbers.
-
-    Raises:
-        ValueError: There are not R of them, or one is out of range.
-    """
-    values = [float(value)] * replicas if isinstance(value, int | float) else [float(v) for v in value]
-    if len(values) != replicas:
-        raise ValueError(f"{name} must be one number or one for each of {replicas} seeds, got {len(values)}")
-    for number in values:
-        if not (number > 0 if positive else number >= 0) or number == float("inf"):
-            rule = "above 0" if positive else "at least 0"
-            raise ValueError(f"{name} must be {rule} and finite, got {number}")
-    return values

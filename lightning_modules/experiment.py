@@ -4,9 +4,8 @@
 <log_dir>/<name>/<model>/            TensorBoard events, config.yaml, checkpoint.ckpt
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,10 @@ from lightning_modules.figures import mistakes_figure, results_figure
 from lightning_modules.folder import choose_folder, make_folder
 from lightning_modules.options import Settings
 from lightning_modules.progress import StudyProgress
-from lightning_modules.protocol import Fit, Study, make_trainer, quiet, run_study
+from lightning_modules.protocol import Fit, make_trainer, quiet, run_study
 from lightning_modules.recipes import MODULES, parts
 from lightning_modules.results import ModelRuns, PaperFigure, results_table, write_results
+from lightning_modules.studies import make_study, team_of
 from lightning_modules.study_log import EpochFigures, StudyLog
 from lightning_modules.teams import Team
 
@@ -155,48 +155,3 @@ class Experiment:
         results_figure(errors, self.paper, command_line()).savefig(self.folder / "results.png", dpi=130)
         self.console.print(f"{self.folder}: results.json, results.png, and a run folder a model")
         self.console.print(f"tensorboard --logdir {self.log_dir}")
-
-
-def team_of(settings: Mapping[str, Any]) -> Team:
-    """How many trainings a run has, by a model's settings."""
-    return Team(settings.get("ensemble", 1), settings.get("restarts", 1))
-
-
-def make_study(
-    model: str,
-    settings: Mapping[str, Any],
-    seeds: Sequence[int],
-    data: Callable[..., pl.LightningDataModule],
-    trainer: Mapping[str, Any],
-    choice: Choice,
-    **more: Any,
-) -> Study:
-    """A study of one model.
-
-    Args:
-        model: The model.
-        settings: All its settings, as `resolve` gives them.
-        seeds: Of the runs.
-        data: Called with seeds and the model's settings of data.
-        trainer: Arguments of pl.Trainer.
-        choice: How to compute.
-        **more: Other arguments of `Study`.
-
-    Returns:
-        The study.
-
-    Raises:
-        CommandError: A choice is refused.
-        ValueError: A setting is.
-    """
-    replica, common, data_settings = parts(settings)
-    team = team_of(settings)
-    return Study(
-        module=partial(MODULES[model], **common),
-        settings=[{"seed": seed, **replica} for seed in seeds],
-        data=partial(data, **data_settings),
-        trainer=trainer,
-        execution=choice.on(make_trainer(trainer), len(seeds) * team.size),
-        team=team,
-        **more,
-    )

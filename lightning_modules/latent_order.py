@@ -16,19 +16,71 @@ from lightning_modules.layers import Linear
 
 
 def evidence(digits: Tensor, target: Tensor) -> Tensor:
-    """How often one latent digit stood before another, by the answers.
+    """How often two latent digits met, by the answer.
 
     Args:
         digits: (V * N, R, 2, C), logits of V views of N pairs.
         target: (N, R), 1 where first <= second.
 
     Returns:
-        (R, C, C), at (i, j) the sum over pairs of P(lower is i) P(higher is j).
+        (R, 2, C, C), at (answer, i, j) the sum over pairs with this answer of P(first is i) P(second is j).
     """
-    first, second = digits.softmax(-1).unbind(-2)  # (V * N, R, C)
-    at_most = target.repeat(len(digits) // len(target), 1).bool().unsqueeze(-1)
-    lower, higher = torch.where(at_most, first, second), torch.where(at_most, second, first)
-    return lower.permute(1, 2, 0) @ higher.transpose(0, 1)
+    first, second = digits.softmax(-1).permute(2, 1, 0, 3)  # (R, V * N, C)
+    at_most = target.repeat(len(digits) // len(target), 1).T.unsqueeze(-1).to(digits.dtype)  # (R, V * N, 1)
+    answers = [(first * share).transpose(1, 2) @ second for share in (1 - at_most, at_most)]
+    return torch.stack(answers, 1)
+
+
+def shared_order(met: NDArray[np.float64]) -> list[int]:
+    """The order in which one trunk's latent digits stand.
+
+    Args:
+        met: (2, C, C), of one replica, as `evidence` gives it.
+
+    Returns:
+        Which latent digit stands at each place.
+    """
+    greater, at_most = met
+    return best_order(at_most + greater.T)
+
+
+def separate_orders(met: NDArray[np.float64]) -> list[list[int]]:
+    """The orders in which two trunks' latent digits stand, each beside the other's.
+
+    Given the second trunk's order, what a place is worth to a latent digit of the first depends on no other:
+    the best places are a matching. So the two are matched in turn until neither moves, from the order at hand
+    and from the one by how often a latent digit came with "first <= second"; the better end is taken.
+
+    Args:
+        met: (2, C, C), of one replica, as `evidence` gives it.
+
+    Returns:
+        Which latent digit of the first trunk stands at each place, and which of the second.
+    """
+    often = met[1].sum(0) / met.sum((0, 1)).clip(1e-9)  # of the second trunk's: larger digits come more often
+    ends = [_match_in_turn(met, start) for start in (list(range(len(often))), np.argsort(often).tolist())]
+    return max(ends, key=lambda orders: _agreement(met, *orders))
+
+
+def _match_in_turn(met: NDArray[np.float64], second: list[int]) -> list[list[int]]:
+    greater, at_most = met
+    orders, agreement = [list[int](), second], -np.inf
+    while True:
+        # `at_most` counts where the second stands no earlier than the first, `greater` where it does
+        later = at_most[:, second][:, ::-1].cumsum(1)[:, ::-1]  # (C, place of the first)
+        earlier = greater[:, second].cumsum(1) - greater[:, second]
+        first = best_matching((later + earlier).T)
+        earlier = at_most[first].cumsum(0)  # (place of the second, C)
+        later = greater[first][::-1].cumsum(0)[::-1] - greater[first]
+        second = best_matching(earlier + later)
+        if _agreement(met, first, second) <= agreement:
+            return orders
+        orders, agreement = [first, second], _agreement(met, first, second)
+
+
+def _agreement(met: NDArray[np.float64], first: list[int], second: list[int]) -> float:
+    greater, at_most = met[:, first][:, :, second]
+    return float(np.triu(at_most).sum() + np.tril(greater, -1).sum())
 
 
 def best_order(weights: NDArray[np.float64]) -> list[int]:

@@ -9,10 +9,11 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from lightning_modules.comparison import Comparison, PerReplica, as_list, per_replica
+from lightning_modules.comparison import Comparison
 from lightning_modules.losses import cross_entropy
 from lightning_modules.networks import Outputs
 from lightning_modules.options import Options
+from lightning_modules.per_replica import PerReplica, as_list, per_replica
 from lightning_modules.unlabelled import Unlabelled
 
 
@@ -26,6 +27,7 @@ class PlainCNN(Unlabelled):
         prior: float = 0.0,
         consistency: float = 0.0,
         two_views_from: float = 1.0,
+        reorder: bool = False,
         **options: Unpack[Options],
     ) -> None:
         """Build one network a seed.
@@ -36,6 +38,7 @@ class PlainCNN(Unlabelled):
             prior: See `Unlabelled`.
             consistency: See there.
             two_views_from: See there.
+            reorder: See there.
             **options: What is not the paper's.
 
         Raises:
@@ -43,7 +46,7 @@ class PlainCNN(Unlabelled):
         """
         seed = as_list(seed)  # as hyperparameters are kept
         branches = options.get("branches") or "early"
-        super().__init__(seed, lr, branches, options, prior, consistency, two_views_from, reorder=False)
+        super().__init__(seed, lr, branches, options, prior, consistency, two_views_from, reorder)
         self.save_hyperparameters()
 
 

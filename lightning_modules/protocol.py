@@ -3,28 +3,25 @@
 import gc
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
-from statistics import mean
-from typing import Any, Protocol, cast
+from typing import Any
 
 import pytorch_lightning as pl
-from torch import Tensor
 
-from lightning_modules.all_pairs import AllPairsTest
 from lightning_modules.callbacks import CollectMistakes, Mistake, ReportEpochs
 from lightning_modules.checkpoints import join_checkpoints
 from lightning_modules.comparison import Comparison
 from lightning_modules.execution import Execution
 from lightning_modules.fused import set_engine
+from lightning_modules.measuring import measure
 from lightning_modules.results import Run
 from lightning_modules.study_log import EpochFigures
-from lightning_modules.teams import ALONE, Team, TeamTest, members
+from lightning_modules.teams import ALONE, Team, members
 from lightning_modules.workers import run_jobs, threads
 
 
@@ -135,62 +132,20 @@ def fit(study: Study, report: Callable[[EpochFigures], None]) -> Fit:
     """
     if not study.verbose:
         quiet()
+    spare_collector()  # before anything of this study is made: that is to be forgotten after it
+    seeds = [int(setting["seed"]) for setting in study.settings]
     module = study.module(**study.columns())
     set_engine(module.network, study.execution.engine, study.execution.layout)
     data = study.make_data()
     mistakes = CollectMistakes()
     trainer = make_trainer(study.trainer, [ReportEpochs(report), mistakes])
-    with threads(study.execution.threads), quick_collections():
+    with threads(study.execution.threads):
         trainer.fit(module, data)
-        runs = _measure(trainer, module, data, study)
+        runs = measure(trainer, module, data, seeds, study.team, study.all_pairs)
     unsaved = None
     if study.checkpoint:  # last: a full disk must not cost the figures
         unsaved = _failure(partial(trainer.save_checkpoint, study.checkpoint, weights_only=True))
     return Fit(runs, mistakes.mistakes, unsaved)
-
-
-def _measure(
-    trainer: pl.Trainer, module: Comparison, data: pl.LightningDataModule, study: Study
-) -> list[Run]:
-    """The figures of all runs, test pairs last."""
-    seeds, team = [int(setting["seed"]) for setting in study.settings], study.team
-    val, alone = _as_lists(module.figures("val")).get("val/error"), list[float]()
-    tested: Comparison | TeamTest = module
-    chosen = team.choose(module.figures("train")["train/loss"])
-    if team.size > 1:
-        tested = TeamTest(module, chosen)
-        if val:
-            val = _test(trainer, tested, data.val_dataloader())["test/error"]
-        errors = _test(trainer, module, data.test_dataloader())["test/error"]
-        alone = [mean(errors[i : i + team.size]) for i in range(0, len(errors), team.size)]
-    train = _test(trainer, tested, data.train_dataloader())["test/error"]
-    every = _test_all_pairs(trainer, AllPairsTest(module, chosen), data) if study.all_pairs else []
-    test = _test(trainer, tested, data.test_dataloader())
-    digits = test.get("test/digit_error")
-    return [
-        Run(
-            seed=seed,
-            train_error=train[k],
-            test_error=test["test/error"][k],
-            val_error=val[k] if val else None,
-            test_digit_error=digits[k] if digits else None,
-            member_test_error=alone[k] if alone else None,
-            all_test_error=every[k] if every else None,
-        )
-        for k, seed in enumerate(seeds)
-    ]
-
-
-class HasAllPairs(Protocol):
-    """A data module that can pair all its test digits."""
-
-    def all_test_dataloader(self) -> Any:
-        """A pairing of all test digits, the same for all replicas."""
-
-
-def _test_all_pairs(trainer: pl.Trainer, tested: AllPairsTest, data: pl.LightningDataModule) -> list[float]:
-    trainer.test(tested, cast("HasAllPairs", data).all_test_dataloader(), verbose=False)
-    return [round(error, 7) for error in tested.errors().tolist()]
 
 
 def make_trainer(arguments: Mapping[str, Any], callbacks: list[pl.Callback] | None = None) -> pl.Trainer:
@@ -218,15 +173,10 @@ def make_trainer(arguments: Mapping[str, Any], callbacks: list[pl.Callback] | No
     )
 
 
-@contextmanager
-def quick_collections() -> Iterator[None]:
-    """In this block the garbage collector does not walk through what was there before, torch for the most."""
-    gc.collect()  # else what nobody needs would stay too
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
+def spare_collector() -> None:
+    """Tell the garbage collector, once, that what is there stays: torch for the most, which it need not walk."""
+    if not gc.get_freeze_count():
+        gc.freeze()
 
 
 def quiet() -> None:
@@ -242,13 +192,3 @@ def _failure(write: Callable[[], None]) -> str | None:
     except (OSError, RuntimeError) as error:  # torch.save raises the latter where a disk is full
         return str(error)
     return None
-
-
-def _test(trainer: pl.Trainer, module: Comparison | TeamTest, loader: Any) -> dict[str, list[float]]:
-    trainer.test(module, loader, verbose=False)
-    return _as_lists(module.figures("test"))
-
-
-def _as_lists(figures: Mapping[str, Tensor]) -> dict[str, list[float]]:
-    # float32 holds seven digits: 0.432, not 0.4320000112056732
-    return {tag: [round(number, 7) for number in value.tolist()] for tag, value in figures.items()}

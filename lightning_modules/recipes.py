@@ -89,10 +89,10 @@ PER_REPLICA = ("lr", "alpha", "gamma")
 DATA = ("batch_size", "augment", "elastic", "two_views_from")
 
 _COMMON = {"lr", "augment", "elastic", "ensemble", *Options.__annotations__}
-_LATENT = {"prior", "consistency", "two_views_from", "restarts"}
+_LATENT = {"prior", "consistency", "two_views_from", "reorder", "restarts"}
 KNOWN: Mapping[str, set[str]] = {
     "cnn": _COMMON | _LATENT,
-    "weight_sharing": (_COMMON | _LATENT | {"reorder"}) - {"branches"},
+    "weight_sharing": (_COMMON | _LATENT) - {"branches"},
     "auxiliary": _COMMON | {"alpha", "gamma", "label_smoothing"},
 }
 

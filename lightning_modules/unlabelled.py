@@ -3,13 +3,14 @@
 import torch
 from torch import Tensor
 
-from lightning_modules.comparison import Comparison, PerReplica
+from lightning_modules.comparison import Comparison
 from lightning_modules.fused import Sequential
-from lightning_modules.latent_order import best_order, evidence, reorder
+from lightning_modules.latent_order import evidence, reorder, separate_orders, shared_order
 from lightning_modules.layers import Linear
 from lightning_modules.losses import cross_entropy, disagreement, unevenness
 from lightning_modules.networks import Outputs
 from lightning_modules.options import Branches, Options
+from lightning_modules.per_replica import PerReplica
 
 RAMP = 0.2  # share of training over which the weight of consistency rises
 
@@ -53,11 +54,10 @@ class Unlabelled(Comparison):
                 raise ValueError(f"{name} must be at least 0 and finite, got {weight}")
         if (prior or consistency or reorder) and options.get("head") != "exact":
             raise ValueError("prior, consistency and reorder are of latent digits, which only head exact has")
-        if reorder and branches != "shared":
-            raise ValueError(f"reorder needs one trunk for both digits, got branches {branches}")
         self.prior, self.consistency, self.two_views_from = prior, consistency, two_views_from
         self.reorder = reorder
-        self.evidence: Tensor | None = None  # (R, 10, 10), of this epoch so far
+        self.find_orders = shared_order if branches == "shared" else separate_orders
+        self.evidence: Tensor | None = None  # (R, 2, 10, 10), of this epoch so far
 
     def loss(self, outputs: Outputs, target: Tensor, classes: Tensor | None) -> Tensor:
         """Cross entropy of the comparison."""
@@ -89,10 +89,10 @@ class Unlabelled(Comparison):
             return
         total = self.trainer.strategy.reduce(self.evidence, reduce_op="sum")
         assert isinstance(total, Tensor)
-        orders = torch.tensor([best_order(weights.double().cpu().numpy()) for weights in total])
+        orders = torch.tensor([self.find_orders(met.double().cpu().numpy()) for met in total])
         trunk = self.network.trunk
         assert isinstance(trunk, Sequential)
         layer = trunk[-1]
         assert isinstance(layer, Linear)
-        reorder(layer, self.trainer.optimizers[0], orders.to(total.device))
+        reorder(layer, self.trainer.optimizers[0], orders.to(total.device).flatten(0, -2))
         self.evidence = None

@@ -1,0 +1,83 @@
+"""What is measured of runs after their training."""
+
+from collections.abc import Mapping, Sequence
+from statistics import mean
+from typing import Any, Protocol, cast
+
+import pytorch_lightning as pl
+from torch import Tensor
+
+from lightning_modules.all_pairs import AllPairsTest
+from lightning_modules.comparison import Comparison
+from lightning_modules.results import Run
+from lightning_modules.teams import Team, TeamTest
+
+
+def measure(
+    trainer: pl.Trainer,
+    module: Comparison,
+    data: pl.LightningDataModule,
+    seeds: Sequence[int],
+    team: Team,
+    all_pairs: bool,
+) -> list[Run]:
+    """The figures of all runs, test pairs last.
+
+    Args:
+        trainer: Has fitted the module.
+        module: All members of all runs.
+        data: Their pairs.
+        seeds: Of the runs.
+        team: How many trainings a run has.
+        all_pairs: Whether to test on all pairs of test digits too.
+
+    Returns:
+        A run a seed.
+    """
+    val, alone = _as_lists(module.figures("val")).get("val/error"), list[float]()
+    tested: Comparison | TeamTest = module
+    chosen = team.choose(module.figures("train")["train/loss"])
+    if team.size > 1:
+        tested = TeamTest(module, chosen)
+        if val:
+            val = _test(trainer, tested, data.val_dataloader())["test/error"]
+        errors = _test(trainer, module, data.test_dataloader())["test/error"]
+        alone = [mean(errors[i : i + team.size]) for i in range(0, len(errors), team.size)]
+    train = _test(trainer, tested, data.train_dataloader())["test/error"]
+    every = _test_all_pairs(trainer, AllPairsTest(module, chosen), data) if all_pairs else []
+    test = _test(trainer, tested, data.test_dataloader())
+    digits = test.get("test/digit_error")
+    return [
+        Run(
+            seed=seed,
+            train_error=train[k],
+            test_error=test["test/error"][k],
+            val_error=val[k] if val else None,
+            test_digit_error=digits[k] if digits else None,
+            member_test_error=alone[k] if alone else None,
+            all_test_error=every[k] if every else None,
+        )
+        for k, seed in enumerate(seeds)
+    ]
+
+
+class HasAllPairs(Protocol):
+    """A data module that can pair all its test digits."""
+
+    def all_test_dataloader(self) -> Any:
+        """A pairing of all test digits, the same for all replicas."""
+
+
+def _test_all_pairs(trainer: pl.Trainer, tested: AllPairsTest, data: pl.LightningDataModule) -> list[float]:
+    trainer.test(tested, cast("HasAllPairs", data).all_test_dataloader(), verbose=False)
+    return [round(error, 7) for error in tested.errors().tolist()]
+
+
+def _test(trainer: pl.Trainer, module: Comparison | TeamTest, loader: Any) -> dict[str, list[float]]:
+    trainer.test(module, loader, verbose=False)
+    return _as_lists(module.figures("test"))
+
+
+def _as_lists(figures: Mapping[str, Tensor]) -> dict[str, list[float]]:
+    # float32 holds seven digits: 0.432, not 0.4320000112056732
+    return {tag: [round(number, 7) for number in value.tolist()] for tag, value in figures.items()}
