@@ -174,7 +174,7 @@ def make_trainer(arguments: Mapping[str, Any], callbacks: list[pl.Callback] | No
 
 
 def spare_collector() -> None:
-    """Tell the garbage collector, once, that what is there stays: torch for the most, which it need not walk."""
+    """Tell the garbage collector, once, that what is there stays, most of it torch: it need not be walked."""
     if not gc.get_freeze_count():
         gc.freeze()
 
