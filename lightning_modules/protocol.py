@@ -177,6 +177,7 @@ def spare_collector() -> None:
     """Tell the garbage collector, once, that what is there stays, most of it torch: it need not be walked."""
     if not gc.get_freeze_count():
         gc.freeze()
+    gc.collect()  # what came since: little to walk, and a finished fit holds large tensors
 
 
 def quiet() -> None:
