@@ -1,9 +1,11 @@
 """How two digits enter a network: as channels of one image, with a trunk each, or with one trunk for both."""
 
+import torch
 from torch import Tensor, nn
 
 from lightning_modules.fused import Sequential
 from lightning_modules.heads import HEADS
+from lightning_modules.layers import Dropout
 from lightning_modules.networks import Outputs, PaperCNN, PaperSiamese
 from lightning_modules.options import Branches, NetworkOptions
 from lightning_modules.trunks import make_trunk
@@ -28,23 +30,39 @@ class EarlyFusion(nn.Module):
 
 
 class SeparateTrunks(nn.Module):
-    """A trunk for first digits, another for second ones: 2R trunks, in the order of the images."""
+    """A trunk for first digits, another for second ones: 2R trunks, in the order of the images.
 
-    def __init__(self, trunk: Sequential, head: nn.Module, replicas: int) -> None:
+    They share no weight. With turns, which trunk reads which digit of a pair is drawn anew in every training
+    step (the head still gets first digits first), so that each sees all digits, and both learn one language.
+    """
+
+    def __init__(self, trunk: Sequential, head: nn.Module, replicas: int, turns: bool = False) -> None:
         """Keep the parts.
 
         Args:
             trunk: From (N, 2R, 14, 14) to (N, 2R * F).
             head: From (N, R, 2, F) to (N, R, 2).
             replicas: Number of replicas R.
+            turns: Whether trunks take turns in training.
         """
         super().__init__()
         self.trunk, self.head, self.replicas = trunk, head, replicas
+        self.coin = Dropout(0.5, replicas) if turns else None  # each replica's own, and never in evaluation
 
     def forward(self, pairs: Tensor) -> Outputs:
         """Compare the digits of pairs (N, 2R, 14, 14)."""
-        digits = self.trunk(pairs).unflatten(1, (self.replicas, 2, -1))  # (N, R, 2, F)
+        if self.coin is None or not self.training:
+            digits = self.trunk(pairs).unflatten(1, (self.replicas, 2, -1))  # (N, R, 2, F)
+            return Outputs(self.head(digits), digits)
+        straight = self.coin(pairs.new_ones(len(pairs), self.replicas)) > 0  # (N, R)
+        images = _turn(pairs.unflatten(1, (self.replicas, 2)), straight).flatten(1, 2)
+        digits = _turn(self.trunk(images).unflatten(1, (self.replicas, 2, -1)), straight)
         return Outputs(self.head(digits), digits)
+
+
+def _turn(x: Tensor, straight: Tensor) -> Tensor:
+    """Exchange first and second of (N, R, 2, ...) but where they are to stay, (N, R)."""
+    return torch.where(straight.view(*straight.shape, *[1] * (x.dim() - 2)), x, x.flip(2))
 
 
 class SharedTrunk(nn.Module):
@@ -99,4 +117,6 @@ def make_network(replicas: int, branches: Branches, labelled: bool, options: Net
         raise ValueError("head argmax has no gradient; without digit losses nothing would be learnt")
     separate = branches == "separate"
     body = make_trunk(trunk, 1, features, replicas * (2 if separate else 1), width, pool)
-    return (SeparateTrunks if separate else SharedTrunk)(body, head(replicas), replicas)
+    if separate:
+        return SeparateTrunks(body, head(replicas), replicas, options.get("turns") or False)
+    return SharedTrunk(body, head(replicas), replicas)

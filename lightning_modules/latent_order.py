@@ -146,7 +146,7 @@ def reorder(layer: Linear, optimizer: Optimizer, orders: Tensor) -> None:
         orders: (R, C), which output is to stand at each place.
     """
     replicas, count = orders.shape
-    rows = (orders + count * torch.arange(replicas, device=orders.device).unsqueeze(1)).flatten()
+    rows = (orders + count * torch.arange(replicas).unsqueeze(1)).flatten().to(layer.weight.device)
     with torch.no_grad():
         for parameter in layer.parameters():
             for value in (parameter, *optimizer.state[parameter].values()):

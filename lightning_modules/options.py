@@ -20,6 +20,7 @@ class NetworkOptions(TypedDict, total=False):
         pool: How the modern trunk's last 3x3 maps become features.
         head: What compares two digits: `paper` is figure 1.4, `exact` adds up P(a) P(b) over a <= b.
         branches: How digits enter: `early` as two channels, `separate` with a trunk each, `shared` with one.
+        turns: Whether separate trunks take turns in training: which reads which digit is drawn anew.
     """
 
     trunk: Trunk | None
@@ -27,6 +28,7 @@ class NetworkOptions(TypedDict, total=False):
     pool: Pool | None
     head: Head | None
     branches: Branches | None
+    turns: bool | None
 
 
 class Options(NetworkOptions, total=False):

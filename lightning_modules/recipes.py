@@ -142,6 +142,8 @@ def without_effect(settings: Mapping[str, Any]) -> set[str]:
         Their names, whether given or not.
     """
     idle = set[str]()
+    if settings.get("branches") != "separate":
+        idle |= {"turns"}
     if settings.get("trunk", "paper") != "modern":
         idle |= {"width", "pool"}
     if settings.get("branches") == "early":

@@ -56,7 +56,7 @@ class Unlabelled(Comparison):
             raise ValueError("prior, consistency and reorder are of latent digits, which only head exact has")
         self.prior, self.consistency, self.two_views_from = prior, consistency, two_views_from
         self.reorder = reorder
-        self.find_orders = shared_order if branches == "shared" else separate_orders
+        self.one_order = branches == "shared" or bool(options.get("turns"))  # of both sides' latent digits
         self.evidence: Tensor | None = None  # (R, 2, 10, 10), of this epoch so far
 
     def loss(self, outputs: Outputs, target: Tensor, classes: Tensor | None) -> Tensor:
@@ -89,10 +89,12 @@ class Unlabelled(Comparison):
             return
         total = self.trainer.strategy.reduce(self.evidence, reduce_op="sum")
         assert isinstance(total, Tensor)
-        orders = torch.tensor([self.find_orders(met.double().cpu().numpy()) for met in total])
+        met = total.double().cpu().numpy()
+        orders = torch.tensor([[shared_order(m)] if self.one_order else separate_orders(m) for m in met])
         trunk = self.network.trunk
         assert isinstance(trunk, Sequential)
         layer = trunk[-1]
         assert isinstance(layer, Linear)
-        reorder(layer, self.trainer.optimizers[0], orders.to(total.device).flatten(0, -2))
+        each = orders.expand(-1, layer.replicas // len(orders), -1).flatten(0, 1)  # of each trunk
+        reorder(layer, self.trainer.optimizers[0], each)
         self.evidence = None

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from datamodules import DigitPairs
 from lightning_modules.branches import make_network
@@ -56,6 +56,7 @@ NETWORKS: list[tuple[Any, Any]] = [
     *[("shared", {"trunk": trunk, "head": "exact"}) for trunk in get_args(Trunk)],
     *[("shared", {**SMALL, "head": head}) for head in get_args(Head) if head != "argmax"],
     *[("separate", {**SMALL, "pool": pool, "head": "mlp"}) for pool in get_args(Pool)],
+    ("separate", {**SMALL, "head": "exact", "turns": True}),
     ("separate", {}),
     ("early", SMALL),
     ("early", {"trunk": "clean"}),
@@ -107,3 +108,25 @@ def test_shared_trunks_read_a_digit_alike_on_either_side_and_separate_ones_do_no
 def test_parts_that_do_not_go_together_are_named(labelled: bool, options: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_network(1, "shared", labelled, options)
+
+
+def test_trunks_that_take_turns_read_either_digit_in_training_and_their_own_in_evaluation() -> None:
+    pairs, options = images(), {"trunk": "modern", "width": 4, "head": "exact"}
+    plain, turning = (
+        make_network(3, "separate", False, {**options, "turns": turns}).double()  # type: ignore[typeddict-item]
+        for turns in (False, True)
+    )
+    initialise(plain, SEEDS)
+    turning.load_state_dict(plain.state_dict())
+    for network in (plain, turning):
+        for layer in network.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.eval()  # else a pair's features depend on who else was turned
+    reseed(turning, SEEDS, epoch=0)
+    straight, mixed = plain(pairs).digits, turning(pairs).digits
+    turned = plain(pairs.view(20, 3, 2, 14, 14).flip(2).flatten(1, 2)).digits.flip(2)
+    stays, turns = (torch.isclose(mixed, x).all(-1).all(-1) for x in (straight, turned))  # (20, 3)
+    assert torch.equal(stays, ~turns)
+    assert stays.any(0).all()
+    assert turns.any(0).all()
+    torch.testing.assert_close(turning.eval()(pairs).digits, plain.eval()(pairs).digits)
