@@ -142,8 +142,8 @@ def plot(rows: list[dict[str, Any]]) -> Figure:
         axes.loglog(sizes, seconds, "o-", label="measured")
         axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
         ticks = [m * 10.0**e for e in range(-2, 4) for m in (1, 2, 5)]
-        axes.set_yticks([tick for tick in ticks if min(ideal) <= tick <= 1.2 * max(seconds)])
-        axes.yaxis.set_major_formatter("{x:g}")
+        ticks = seconds if axis == "cores" else [t for t in ticks if min(ideal) <= t <= 1.2 * max(seconds)]
+        axes.set_yticks(ticks, [f"{tick:.3g}" for tick in ticks])
         axes.minorticks_off()
         axes.set(xlabel=axis, ylabel="seconds")
         axes.legend()

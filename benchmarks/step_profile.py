@@ -33,18 +33,19 @@ PARTS = {
 }
 
 
-def shares(events: Iterable[Any]) -> dict[str, float]:
+def shares(events: Iterable[Any], total: float) -> dict[str, float]:
     """Add up the events of each part.
 
     Args:
         events: From torch's profiler.
+        total: Microseconds that all took.
 
     Returns:
         Part to microseconds, what belongs to none of them included.
     """
     own = {event.key: event.self_cpu_time_total for event in events}
-    parts = {part: sum(own.pop(key, 0) for key in keys) for part, keys in PARTS.items()}
-    return parts | {"the rest: small operations, autograd, Python": sum(own.values())}
+    parts = {part: sum(own.get(key, 0) for key in keys) for part, keys in PARTS.items()}
+    return parts | {"the rest: small operations, autograd, Python": total - sum(parts.values())}
 
 
 def step_profile(replicas: int = 8, turns: int = 3, verbose: bool = False) -> None:
@@ -64,8 +65,8 @@ def step_profile(replicas: int = 8, turns: int = 3, verbose: bool = False) -> No
         with profile(activities=[ProfilerActivity.CPU]) as profiler:
             contestant.run()
         steps = EPOCHS * PAIRS / PAPER.batch_size * replicas
-        parts = shares(profiler.key_averages())
-        total = sum(parts.values())
+        total = contestant.milliseconds[-1] * steps * 1e3
+        parts = shares(profiler.key_averages(), total)
         rate = step_flops(model, PAPER.batch_size) * steps / total / 1e3
         table = Table(title=f"{model}, R = {replicas}: {rate:.0f} GFLOP/s under the profiler")
         for column in ("part", "us a replica-step", "share"):

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from lightning_modules.fused import Engine, Layout
 
-# Replicas of one program on a CPU core: fewer pay more for Python and for the Trainer; from about 8 on the
-# step itself costs the same (python -m benchmarks.step).
+# Replicas of one program on a CPU core: fewer pay more for Python and for the Trainer, which from 16 on costs
+# about 60 us each; the step itself costs about the same from 5 on (python -m benchmarks.step).
 REPLICAS_PER_CORE = 16
 
 
@@ -73,6 +73,10 @@ class Choice:
         if not ours and (self.workers or 1) > 1:
             raise CommandError(
                 f"workers must be 1 where Lightning runs the processes or an accelerator, got {self.workers}"
+            )
+        if trainer.world_size > 1 and self.replicas is not None:
+            raise CommandError(
+                f"replicas must be left out where Lightning runs the processes, got {self.replicas}"
             )
         able = on_cpu and not str(trainer.precision).endswith("16-true")
         if not able and self.engine == "fused":

@@ -1,4 +1,4 @@
-"""A Sequential that runs pooling, ReLU, batch normalisation and dropout as one step where that is faster.
+"""A Sequential that runs pooling, ReLU, batch normalisation and dropout together where that is faster.
 
 The layers stay what they are, one by one, with their names, parameters and meaning; `Sequential` only
 recognises the runs ``Conv2d, MaxPool2d(2), ReLU, BatchNorm2d, Dropout`` and ``ReLU, BatchNorm1d, Dropout``,
@@ -74,14 +74,10 @@ class Sequential(nn.Sequential):
     engine: Engine = "auto"
     layout: Layout = "auto"
 
-    def __init__(self, *layers: nn.Module) -> None:
-        """Recognise blocks.
-
-        Args:
-            *layers: The layers, in order.
-        """
-        super().__init__(*layers)
-        self.steps = _blocks(list(layers))
+    @property
+    def steps(self) -> list[nn.Module | Block | Pool]:
+        """The layers, those that are computed together in one."""
+        return _blocks(list(self))
 
     def forward(self, x: Tensor, calls: int = 1) -> Tensor:
         """Apply the layers.
@@ -97,16 +93,27 @@ class Sequential(nn.Sequential):
         on_cpu = x.device.type == "cpu"
         if x.dim() == 4 and (self.layout == "channels_last" or (self.layout == "auto" and on_cpu)):
             x = channels_last(x)
-        if self.engine == "fused" or (self.engine == "auto" and on_cpu and self._suits_fused()):
+        if self._is_fused(on_cpu):
             for step in self.steps:
                 x = step(x, calls) if isinstance(step, Block | Pool) else step(x)
             return x
-        return torch.cat([nn.Sequential.forward(self, part) for part in x.chunk(calls)])  # type: ignore[no-untyped-call]
+        parts = [nn.Sequential.forward(self, part) for part in x.chunk(calls)]  # type: ignore[no-untyped-call]
+        return torch.cat(parts) if calls > 1 else parts[0]
 
-    def _suits_fused(self) -> bool:
-        """Not if all of it is in half precision; nor in a trace, which must see torch's operations."""
-        whole = next(self.parameters()).dtype in (torch.float32, torch.float64)
-        return whole and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    def _is_fused(self, on_cpu: bool) -> bool:
+        if self.engine == "torch":
+            return False
+        able = on_cpu and all(p.dtype in (torch.float32, torch.float64) for p in self.parameters())
+        if self.engine == "fused" and not able:
+            raise ValueError("engine fused computes on a CPU, with weights in float32 or float64; take torch")
+        # A trace must see torch's operations, and a hook every layer; both engines compute the same.
+        tracing = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        return able and not tracing and not any(_is_watched(layer) for layer in self)
+
+
+def _is_watched(layer: nn.Module) -> bool:
+    hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
+    return any(hooks)
 
 
 def set_engine(network: nn.Module, engine: Engine, layout: Layout = "auto") -> None:
@@ -230,8 +237,14 @@ def _statistics(x: NDArray[Any], norm: Norm) -> tuple[NDArray[Any], NDArray[Any]
     assert norm.running_var is not None
     assert norm.num_batches_tracked is not None
     assert norm.momentum is not None
-    running = array(norm.running_mean), array(norm.running_var)
     shape = (len(x), *x.shape[2:])
+    if norm.num_features != shape[1] * shape[2]:
+        raise ValueError(f"BatchNorm has {norm.num_features} features, its input {shape[1] * shape[2]}")
+    if norm.training and x.shape[1] < 2:
+        raise ValueError("BatchNorm needs more than 1 value per channel when training")
+    if not (norm.running_mean.is_contiguous() and norm.running_var.is_contiguous()):
+        raise ValueError("BatchNorm's running statistics must be contiguous: they are changed in place")
+    running = array(norm.running_mean), array(norm.running_var)
     if not norm.training:
         inverse = 1 / np.sqrt(running[1] + running[1].dtype.type(norm.eps))
         return np.tile(running[0], len(x)).reshape(shape), np.tile(inverse, len(x)).reshape(shape)

@@ -1,18 +1,104 @@
-"""What torch does in many passes over memory, in one: pooling, and ReLU, batch normalisation and dropout.
+"""What torch does in many passes over memory, in few: pooling, and ReLU, batch normalisation and dropout.
 
-Numba compiles these loops for the processor at hand, once; the machine code is kept on disk. Their innermost
-loops run over channels, which lie last in memory, so that each is a row of vector instructions. All arrays
-are C-contiguous; they are float32, float64 or bfloat16 (half.py), and all is computed in the first two. R
-replicas lie side by side in the channels, F each; ``calls`` are batches that are normalised apart, because a
-network with shared weights is called once for each digit of a pair.
+Numba compiles these loops for the processor at hand, once; the machine code is kept on disk until this file
+changes (so that all that is compiled stands in it). Their innermost loops run over channels, which lie last
+in memory, so that each is a row of vector instructions. All arrays are C-contiguous and float32, float64 or
+bfloat16, and all is computed in the first two. R replicas lie side by side in the channels, F each;
+``calls`` are batches that are normalised apart, because a network with shared weights is called once for each
+digit of a pair.
+
+Dropout's random numbers are each made of a key and its place alone. A counter-based generator (Salmon et al.
+2011, "Parallel random numbers: as easy as 1, 2, 3") has no state: the backward pass makes the forward pass's
+mask again instead of keeping it, and a replica draws the same in whatever company.
 """
 
 from typing import Any
 
+import numba
 import numpy as np
+from numba.extending import overload
+from numpy.typing import NDArray
 
-from lightning_modules.half import narrow, widen
-from lightning_modules.random_bits import Array, call_key, compiled, keep, u32
+Array = NDArray[Any]
+
+u32 = np.uint32
+bfloat16 = numba.types.uint16  # numba has none: arrays come as their 16 bits, the upper half of a float32
+
+# contract: a * b + c in one rounding. Nothing else is loosened: infinities and NaNs stay what they are.
+compiled = numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy", cache=True)
+inlined = numba.njit(nogil=True)
+
+
+def widen(value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """A bfloat16 as float32, which it is the upper half of; any other number as it is."""
+
+
+def narrow(value, like):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """A number as what ``like`` is: for bfloat16 rounded to nearest, ties to even."""
+
+
+@overload(widen, inline="always")
+def _widen(value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    if value == bfloat16:
+        return lambda value: u32(u32(value) << u32(16)).view(np.float32)
+    return lambda value: value
+
+
+@overload(narrow, inline="always")
+def _narrow(value, like):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    if like != bfloat16:
+        return lambda value, like: value
+
+    def upper_half(value, like):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        bits = np.float32(value).view(u32)
+        rounded = u32(bits + u32(0x7FFF) + ((bits >> u32(16)) & u32(1)))
+        return np.uint16((rounded if value == value else u32(0x7FC00000)) >> u32(16))  # NaN stays NaN
+
+    return upper_half
+
+
+@inlined
+def scramble(x: Any) -> Any:
+    """Spread every input bit over all 32 (``lowbias32``: https://nullprogram.com/blog/2018/07/31/)."""
+    x = u32(x ^ (x >> u32(16)))
+    x = u32(x * u32(0x7FEB352D))
+    x = u32(x ^ (x >> u32(15)))
+    x = u32(x * u32(0x846CA68B))
+    return u32(x ^ (x >> u32(16)))
+
+
+@inlined
+def keep(place: Any, low: Any, high: Any, threshold: Any) -> Any:
+    """Whether dropout keeps the value at a place: a random 32-bit number is not below the threshold.
+
+    Two rounds, with another half of the key before each: no two keys give parts of one sequence.
+    """
+    return scramble(u32(scramble(u32(place ^ low)) ^ high)) >= threshold
+
+
+@inlined
+def call_key(keys: Array, replica: int, call: int) -> tuple[Any, Any]:
+    """The key of one call of a layer, (low, high)."""
+    low = scramble(u32(keys[replica, 0] + u32(call) * u32(0x9E3779B9)))
+    return low, scramble(u32(keys[replica, 1] ^ low))
+
+
+@compiled
+def keep_mask(keys: Array, call: int, threshold: Any, gain: Any, out: Array) -> None:
+    """The mask by itself: what `normalise` multiplies by, 0 or the gain.
+
+    Args:
+        keys: (R, 2) uint32.
+        call: Number of the call.
+        threshold: uint32.
+        gain: What kept values are multiplied by.
+        out: (M, R, F), written.
+    """
+    for m in range(out.shape[0]):
+        for r in range(out.shape[1]):
+            low, high = call_key(keys, r, call)
+            for f in range(out.shape[2]):
+                out[m, r, f] = gain if keep(u32(m * out.shape[2] + f), low, high, threshold) else 0
 
 
 @compiled

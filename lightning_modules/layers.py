@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-from lightning_modules.random_bits import keep_mask
+from lightning_modules.kernels import keep_mask
 
 MEAN, DEVIATION = 33.3184, 71.4274  # of the embedded MNIST's training pixels
 

@@ -132,13 +132,13 @@ def fit(study: Study, report: Callable[[EpochFigures], None]) -> Fit:
     """
     if not study.verbose:
         quiet()
+    spare_collector()  # before anything of this study is made: that is to be forgotten after it
     seeds = [int(setting["seed"]) for setting in study.settings]
     module = study.module(**study.columns())
     set_engine(module.network, study.execution.engine, study.execution.layout)
     data = study.make_data()
     mistakes = CollectMistakes()
     trainer = make_trainer(study.trainer, [ReportEpochs(report), mistakes])
-    gc.freeze()  # what is there by now stays: the collector need not walk through it again at every turn
     with threads(study.execution.threads):
         trainer.fit(module, data)
         runs = measure(trainer, module, data, seeds, study.team, study.all_pairs)
@@ -171,6 +171,13 @@ def make_trainer(arguments: Mapping[str, Any], callbacks: list[pl.Callback] | No
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
+
+
+def spare_collector() -> None:
+    """Tell the garbage collector, once, that what is there stays, most of it torch: it need not be walked."""
+    if not gc.get_freeze_count():
+        gc.freeze()
+    gc.collect()  # what came since: little to walk, and a finished fit holds large tensors
 
 
 def quiet() -> None:

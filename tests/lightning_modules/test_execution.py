@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import pytorch_lightning as pl
+from loky import cpu_count
 
 from lightning_modules.cli import CommandError
 from lightning_modules.execution import REPLICAS_PER_CORE, Choice
@@ -24,7 +25,7 @@ def workers_on_one_core(report: Any) -> int:
 
 def test_on_a_cpu_each_core_gets_a_process_with_one_thread() -> None:
     chosen = Choice().on(trainer(), 100)
-    assert (chosen.workers, chosen.threads) == (len(os.sched_getaffinity(0)), 1)
+    assert (chosen.workers, chosen.threads) == (cpu_count(), 1)
     assert (chosen.replicas, chosen.engine, chosen.layout) == (REPLICAS_PER_CORE, "fused", "channels_last")
 
 
@@ -66,6 +67,7 @@ def test_all_can_be_set_and_is_said() -> None:
         (partial(Choice, threads=-1), {}, "threads must be at least 1, got -1"),
         (partial(Choice, replicas=0), {}, "replicas must be at least 1, got 0"),
         (partial(Choice, workers=2), {"devices": 2}, "workers must be 1 where Lightning runs"),
+        (partial(Choice, replicas=2), {"devices": 2}, "replicas must be left out"),
         (partial(Choice, engine="fused", layout="contiguous"), {}, "layout must be channels_last"),
         (partial(Choice, engine="fused"), {"precision": "bf16-true"}, "engine fused computes on a CPU"),
     ],

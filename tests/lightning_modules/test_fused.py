@@ -229,3 +229,43 @@ def test_a_not_a_number_reaches_the_output() -> None:
     images = torch.rand(4, 2, 14, 14)
     images[0, 0, 5, 5] = np.nan
     assert network(images).pair.isnan().any()
+
+
+def test_a_hook_sees_its_layer_and_the_outputs_stay() -> None:
+    network = PaperCNN(len(SEEDS)).double().eval()
+    initialise(network, SEEDS)
+    images, seen = digits(), list[torch.Size]()
+    expected = network(images).pair
+    network.cnn[3].register_forward_hook(lambda layer, args, output: seen.append(output.shape))
+    torch.testing.assert_close(network(images).pair, expected, rtol=0, atol=1e-11)
+    assert seen == [(50, 32 * len(SEEDS), 6, 6)]
+
+
+def test_layers_can_be_replaced_and_cut_out() -> None:
+    layers = Sequential(nn.ReLU(), nn.BatchNorm1d(4), Dropout(0.5, 2))
+    layers[2] = Dropout(0.0, 2)
+    assert (layers(torch.rand(20, 4) + 1) != 0).all()
+    assert layers[:1](torch.tensor([[-1.0, 2.0]])).tolist() == [[0.0, 2.0]]
+
+
+@pytest.mark.parametrize(
+    ("norm", "rows", "message"),
+    [
+        (nn.BatchNorm1d(4), 5, "BatchNorm has 4 features, its input 400"),
+        (nn.BatchNorm1d(400), 1, "more than 1 value per channel"),
+        (nn.BatchNorm1d(400).bfloat16(), 5, "weights in float32 or float64"),
+    ],
+)
+def test_what_the_loops_cannot_compute_is_refused(norm: nn.Module, rows: int, message: str) -> None:
+    layers = Sequential(nn.ReLU(), norm, Dropout(0.5, 2))
+    set_engine(layers, "fused")
+    with pytest.raises(ValueError, match=message):
+        layers(torch.zeros(rows, 400))
+
+
+def test_an_exported_program_holds_torchs_operations() -> None:
+    network = PaperCNN(1).eval()
+    initialise(network, [0])
+    images = digits(torch.float32)[:, :2]
+    program = torch.export.export(network.cnn, (images,))
+    torch.testing.assert_close(program.module()(images), network.cnn(images), rtol=1e-4, atol=1e-4)

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from lightning_modules.kernels import keep_mask
 from lightning_modules.layers import Dropout, Linear, conv2d
-from lightning_modules.random_bits import keep_mask
 
 sizes = st.integers(1, 6)
 
@@ -75,7 +75,6 @@ def test_the_rate_is_exact_to_32_bits_and_kept_values_make_up_for_it(p: float) -
 
 
 def test_the_bits_of_dropouts_numbers_are_fair_and_unrelated() -> None:
-    """Masks at thresholds of one half look at the highest bit, at sixteenths at the next ones."""
     keys = np.random.default_rng(0).integers(2**32, size=(64, 2), dtype=np.uint32)
     masks = np.empty((8, 2000, 64, 16), np.float32)
     for call, mask in enumerate(masks):
