@@ -1,5 +1,7 @@
 """Models that learn from comparisons alone, and what helps them to find the digits behind these."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -81,6 +83,12 @@ class Unlabelled(Comparison):
             assert outputs.digits is not None
             step = evidence(outputs.digits.detach(), target)
             self.evidence = step if self.evidence is None else self.evidence + step
+
+    def keep(self, kept: Sequence[int]) -> None:
+        """Drop all replicas but some, and what was observed of the others."""
+        super().keep(kept)
+        if self.evidence is not None:
+            self.evidence = self.evidence[list(kept)]
 
     def on_train_epoch_start(self) -> None:
         """Mend the order of the latent digits by the last epoch's evidence."""
