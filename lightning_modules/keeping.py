@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -72,3 +73,21 @@ def keep_in_fit(trainer: pl.Trainer, kept: Sequence[int]) -> None:
     for holder in (data, trainer.train_dataloader, trainer.val_dataloaders):
         if holder:
             holder.keep(kept)
+
+
+def sound_replicas(module: Any) -> list[bool]:
+    """Which replicas have not diverged: losses of the latest epoch and weights are finite.
+
+    Weights too, because a ReLU may make 0 of NaN, and the loss of a dead net is finite.
+
+    Args:
+        module: A `Comparison` of R replicas.
+
+    Returns:
+        R answers.
+    """
+    figures = module.figures("train") | module.figures("val")
+    sound = torch.stack([figure.isfinite() for figure in figures.values()]).all(0)  # (R,)
+    for parameter in module.network.parameters():
+        sound &= parameter.detach().view(len(sound), -1).isfinite().all(1)
+    return sound.tolist()
