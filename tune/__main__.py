@@ -6,7 +6,7 @@ Command lines:
     python -m tune --model disc                          for chapter 2's net
     python -m tune --model cnn --space modern --sampler tpe --n_trials 64 --pruner median
     python -m tune --storage postgresql://user:password@host/database     with other machines
-    python -m tune report --study_name auxiliary-paper-grid               its table and files again, at any time
+    python -m tune report --study_name auxiliary-paper-grid               table and files again, at any time
     tensorboard --logdir runs
 """
 
@@ -53,7 +53,7 @@ def tune(
         model: Which network.
         sampler: All points of a grid, or so many as asked for by TPE or at random.
         space: What is searched: the paper's grid, or a space around the modern recipe.
-        n_trials: Trials of the whole study, those of earlier starts included; by default all of a grid, else 50.
+        n_trials: Trials of the whole study, those of earlier starts included; by default a whole grid, or 50.
         repeats: Trainings of each trial, each with pairs (points) and initialisation of its own.
         pruner: Who drops hopeless trials from a running fit.
         max_epochs: Epochs of a training (paper: 25; disc: 100).

@@ -1,4 +1,4 @@
-"""What a study is: all that its values follow from, written into it, so that a resumed one is the same one."""
+"""What a study is: all that its values follow from, written into it, so that a resumed one is the same."""
 
 from __future__ import annotations
 

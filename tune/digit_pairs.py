@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 
@@ -15,6 +15,8 @@ from lightning_modules.protocol import Study, fit, make_trainer
 from lightning_modules.recipes import MODULES, RECIPES, parts, resolve
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tune.chunk import Chunk
     from tune.definition import Definition
 
@@ -84,7 +86,7 @@ def _study(chunk: Chunk, accelerator: str) -> Study:
     )
 
 
-def _settings(definition: Definition, params: dict[str, float]) -> dict[str, float]:
+def _settings(definition: Definition, params: Mapping[str, Any]) -> dict[str, Any]:
     """The recipe's settings but for the trial's."""
     recipe = RECIPES[definition.space]
     changes = {name: value for name, value in params.items() if name != "batch_size"}

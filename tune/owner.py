@@ -11,9 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Owner:
-    """A process, so named that no other is taken for it: not one of another machine, boot or container, nor
-    a later one of the same number.
-    """
+    """A process, named so that no later one of its number and none of another machine is taken for it."""
 
     place: str  # host, boot, and namespace of process numbers
     pid: int
@@ -50,7 +48,7 @@ class Owner:
 def _place() -> str:
     boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
     parts = [boot.read_text().strip()] if boot.exists() else []
-    parts += [os.readlink(namespace)] if namespace.is_symlink() else []
+    parts += [str(namespace.readlink())] if namespace.is_symlink() else []
     return " ".join([socket.gethostname(), *parts])
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
 
 import yaml
@@ -61,6 +62,9 @@ def conclude(study: optuna.Study, folder: Path, console: Console, top: int) -> N
         figure.savefig(folder / f"{name}.png", dpi=130)
     log_plots(folder / "plots", figures)
     log_trials(folder / "trials", trials, definition)
+    done = Counter(trial.state.name for trial in trials if is_finished(trial))
+    console.print(f"validation error in %, mean ± std over {definition.repeats} runs of each trial")
+    console.print(f"{done['COMPLETE']} trials complete, {done['PRUNED']} pruned, {done['FAIL']} diverged")
     console.print(_table(trials, definition, top))
     for trial in trials:
         if is_finished(trial) and trial.state == TrialState.FAIL:
@@ -89,7 +93,7 @@ def _csv(trials: Sequence[FrozenTrial], definition: Definition) -> str:
 
 
 def _best(trial: FrozenTrial, definition: Definition, name: str) -> str:
-    settings = {} if definition.model == "disc" else {"model": definition.model}
+    settings: dict[str, Any] = {} if definition.model == "disc" else {"model": definition.model}
     settings |= {"recipe": definition.space, **trial.params}
     if definition.max_epochs != EPOCHS.get(definition.model, 25):
         settings["max_epochs"] = definition.max_epochs
@@ -102,16 +106,7 @@ def _best(trial: FrozenTrial, definition: Definition, name: str) -> str:
 
 def _table(trials: Sequence[FrozenTrial], definition: Definition, top: int) -> Table:
     best, names = ranked(trials), list(definition.searched().distributions)
-    done = sum(map(is_finished, trials))
-    pruned = sum(trial.state == TrialState.PRUNED for trial in trials)
-    how = f"{definition.repeats} runs of {definition.max_epochs} epochs"
-    table = Table(
-        title=f"validation error in %, mean ± std over {how}\n"
-        f"the best {min(top, len(best))} of {done} finished trials, {pruned} of them pruned",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-    )
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in ("rank", "trial", *names, "error"):
         table.add_column(column, justify="right", no_wrap=True)
     papers = PAPER_CHOICE[definition.model] if definition.space == "paper" else None

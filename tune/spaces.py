@@ -8,11 +8,11 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
+from lightning_modules.recipes import PER_REPLICA
 from scratch_framework.disc.search import GROUPS, RATES
 
-# Settings that each replica of a fit may have its own of; trials that differ in others are fits of their own.
-PER_REPLICA = {"disc": {"lr", "weight_decay"}}
-PER_REPLICA |= {key: {"lr", "alpha", "gamma"} for key in ("cnn", "weight_sharing", "auxiliary")}
+# What each replica of a net on the disc may have its own of.
+DISC_REPLICA = ("lr", "weight_decay")
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,8 @@ def space_of(model: str, name: str) -> Space:
         name: "paper" or "modern".
     """
     distributions = SPACES[name][model]
-    return Space(distributions, frozenset(distributions.keys() & PER_REPLICA[model]))
+    own = DISC_REPLICA if model == "disc" else PER_REPLICA
+    return Space(distributions, frozenset(distributions.keys() & set(own)))
 
 
 # What the paper's authors took from their grids: their code for chapter 1, the text for chapter 2.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
+from lightning_modules.protocol import quiet
 from tune import digit_pairs, disc
 from tune.chunk import Chunk, Member
 from tune.definition import Definition
@@ -50,6 +51,7 @@ def work(job: Job, report: Callable[[Any], None]) -> None:
         ValueError: A setting is refused.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    quiet()
     storage = job.place.open()
     with clear_errors(str(job.place)):
         study = optuna.load_study(study_name=job.name, storage=storage)
@@ -70,15 +72,15 @@ def work(job: Job, report: Callable[[Any], None]) -> None:
 
 
 def _members(points: Points, taken: list[FrozenTrial], trials: list[optuna.Trial]) -> list[Member]:
-    """The members of a fit: trials that were taken, and finished ones beside which they give the same values."""
+    """The members of a fit: trials that were taken, and finished ones that give them their exact values."""
     definition, own = points.definition, dict[int, Member]()
     for frozen, trial in zip(taken, trials, strict=True):
         own[frozen.user_attrs[POINT]] = Member(trial.params, trial, frozen._trial_id)
     if definition.exact:
         chunks = {definition.chunk(point) for point in own}
-        for point, trial in standing(points.study.get_trials(deepcopy=False)).items():
-            if point < points.count and is_finished(trial) and definition.chunk(point) in chunks:
-                own.setdefault(point, Member(trial.params, None))
+        for point, known in standing(points.study.get_trials(deepcopy=False)).items():
+            if point < points.count and is_finished(known) and definition.chunk(point) in chunks:
+                own.setdefault(point, Member(known.params, None))
     return [own[point] for point in sorted(own)]
 
 
@@ -90,9 +92,7 @@ def _train(chunk: Chunk, accelerator: str) -> None:
 
 
 class Heartbeat:
-    """Tells other machines, by the storage, that this process still runs its trials (Optuna does it only in
-    `Study.optimize`).
-    """
+    """Tells other machines that this process still runs its trials; Optuna does so in `optimize` only."""
 
     def __init__(self, storage: RDBStorage, points: Points) -> None:
         """Prepare a thread.

@@ -35,7 +35,7 @@ class Drop(pl.Callback):
 
 
 def fit(model: str, recipe: str, changes: Mapping[str, Any], drop: Mapping[int, Sequence[int]]) -> Comparison:
-    replica, common, data_settings = parts(RECIPES[recipe].settings[model] | changes)
+    replica, common, data_settings = parts({**RECIPES[recipe].settings[model], **changes})
     module = MODULES[model](seed=SEEDS, **replica, **common)
     data = DigitPairs(train_pairs=60, val_pairs=40, batch_size=20, seed=SEEDS, **data_settings)
     trainer = make_trainer(
