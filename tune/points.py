@@ -1,9 +1,9 @@
 """Points of a study and the trials that stand for them: who is to run which, with nothing missing or double.
 
 A point is a number below the study's size; what it means is fixed by the study (a place in its grid), or by
-its first trial. Every trial carries its point. It counts unless it was lost (its process ended) or closed as a
-duplicate; of several that count the one with the lowest number stands for the point. All of this is read off
-the storage, so that any process may end at any moment, and the next one to look mends what it left.
+its first trial. Every trial carries its point. It counts unless it was lost (its process ended) or closed as
+a duplicate; of several that count, the one with the lowest number stands for the point. All of this is read
+off the storage, so that any process may end at any moment, and the next one to look mends what it left.
 """
 
 from __future__ import annotations

@@ -107,8 +107,9 @@ def _best(trial: FrozenTrial, definition: Definition, name: str) -> str:
 def _table(trials: Sequence[FrozenTrial], definition: Definition, top: int) -> Table:
     best, names = ranked(trials), list(definition.searched().distributions)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in ("rank", "trial", *names, "error"):
+    for column in ("rank", "trial", "error"):
         table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("settings")
     papers = PAPER_CHOICE[definition.model] if definition.space == "paper" else None
     for rank, trial in enumerate(best, 1):
         if rank > top and trial.params != papers:
@@ -116,8 +117,8 @@ def _table(trials: Sequence[FrozenTrial], definition: Definition, top: int) -> T
         table.add_row(
             f"paper's: {rank}" if trial.params == papers else str(rank),
             str(trial.number),
-            *(_short(trial.params[name]) for name in names),
             percent(cast("float", trial.value), trial.user_attrs[STD]),
+            ", ".join(f"{name} {_short(trial.params[name])}" for name in names),
             end_section=rank == top,
         )
     return table
