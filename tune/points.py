@@ -75,9 +75,8 @@ class Points:
     storage: RDBStorage
     definition: Definition
     count: int  # points 0..count-1 are wanted
-    alone: bool  # whether nobody else takes points meanwhile
     held: set[int] = field(default_factory=set)  # numbers of the trials that this process runs
-    met_without_owner: dict[int, float] = field(default_factory=dict)  # trial number to when
+    met: dict[int, float] = field(default_factory=dict)  # trial of elsewhere that is being taken: since when
 
     def remaining(self) -> int:
         """How many points are not finished."""
@@ -85,56 +84,59 @@ class Points:
         return sum(point not in stand or not is_finished(stand[point]) for point in range(self.count))
 
     def take(self) -> list[FrozenTrial]:
-        """Take the points of the next fit, all that are waiting of one chunk; none if there are none.
+        """Take the points of the next fit: all missing ones of a chunk that nobody is at, if there is one.
 
-        A chunk of which points are being run is left alone: they and its other points belong together.
+        Who gets a chunk's first missing point gets the others too, because everybody leaves the chunk alone
+        then. Of several that make a trial for it at once, the one with the lowest number gets it.
+
+        Returns:
+            Running trials.
         """
-        self._mend()
-        stand = standing(self.study.get_trials(deepcopy=False))
-        waiting: dict[str, list[FrozenTrial]] = defaultdict(list)
-        busy = set[str]()
-        for point in range(self.count):
-            chunk, trial = self.definition.chunk(point), stand.get(point)
-            if trial is None or trial.state == TrialState.RUNNING:
-                busy.add(chunk)
-            elif trial.state == TrialState.WAITING:
-                waiting[chunk].append(trial)
-        for chunk, trials in waiting.items():
-            if chunk not in busy and (taken := self._take_all(trials)):
-                return taken
+        self._close_lost()
+        while missing := self._free(trials := self.study.get_trials(deepcopy=False)):
+            first, *others = missing
+            trial = self._make(first, trials)
+            # Read anew: a trial with a lower number was made before ours, so that it is there by now.
+            best = standing(self.study.get_trials(deepcopy=False)).get(first, trial)
+            if best.number == trial.number:
+                return [self._begin(own) for own in (trial, *(self._make(p, trials) for p in others))]
+            self.held.remove(trial.number)
+            close(self.storage, trial._trial_id, f"duplicate of trial {best.number}")
         return []
 
-    def _mend(self) -> None:
-        """Close what is lost and what is double, and enqueue what is missing."""
+    def _free(self, trials: Sequence[FrozenTrial]) -> list[int]:
+        """The missing points of the first chunk that has some and of which none is being run."""
+        stand = standing(trials)
+        missing: dict[str, list[int]] = defaultdict(list)
+        busy = set[str]()
+        for point in range(self.count):
+            chunk = self.definition.chunk(point)
+            if point not in stand:
+                missing[chunk].append(point)
+            elif not is_finished(stand[point]):
+                busy.add(chunk)
+        return next((points for chunk, points in missing.items() if chunk not in busy), [])
+
+    def _close_lost(self) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             fail_stale_trials(self.study)  # those of other machines, by their heartbeat
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if self._is_lost(trial):
+        for trial in self.study.get_trials(deepcopy=False):
+            if OWNER in trial.user_attrs and not trial.state.is_finished() and self._is_lost(trial):
                 close(self.storage, trial._trial_id, "lost: its process ended")
-        trials = self.study.get_trials(deepcopy=False)
-        stand = standing(trials)
-        for point in range(self.count):
-            if point not in stand:
-                self.study.add_trial(self._waiting(point, trials))
-        # Read again: a trial that somebody else enqueued before ours has the lower number, and is there now.
-        trials = self.study.get_trials(deepcopy=False)
-        stand = standing(trials)
-        for trial in trials:
-            first = stand.get(trial.user_attrs.get(POINT, -1), trial)
-            if trial.state == TrialState.WAITING and first is not trial:
-                close(self.storage, trial._trial_id, f"duplicate of trial {first.number}")
 
     def _is_lost(self, trial: FrozenTrial) -> bool:
-        written = trial.user_attrs.get(OWNER)
-        if written is None:  # its process is just taking it, or was killed at that
-            met = self.met_without_owner.setdefault(trial.number, time.monotonic())
-            return self.alone or time.monotonic() - met > GRACE
-        owner = Owner.read(written)
-        return owner.is_gone() or (owner == Owner.me() and trial.number not in self.held)
+        owner = Owner.read(trial.user_attrs[OWNER])
+        if owner == Owner.me():
+            return trial.number not in self.held
+        if owner.is_gone():
+            return True
+        # One that runs elsewhere has a heartbeat. One that is only being taken may not have it yet.
+        met = self.met.setdefault(trial.number, time.monotonic())
+        return trial.state == TrialState.WAITING and time.monotonic() - met > GRACE
 
-    def _waiting(self, point: int, trials: Sequence[FrozenTrial]) -> FrozenTrial:
-        """A trial for a point, with its parameters where they are known."""
+    def _make(self, point: int, trials: Sequence[FrozenTrial]) -> FrozenTrial:
+        """A trial for a point, ours from the first; with its parameters where they are known."""
         space = self.definition.searched().distributions
         params: Mapping[str, Any] = {}
         if self.definition.sampler == "grid":
@@ -142,29 +144,18 @@ class Points:
         for trial in trials:
             if trial.user_attrs.get(POINT) == point and trial.params.keys() == space.keys():
                 params = trial.params  # a lost trial's
-        return create_trial(
+        template = create_trial(
             state=TrialState.WAITING,
             params=dict(params),
             distributions=dict(space) if params else {},
-            user_attrs={POINT: point},
+            user_attrs={POINT: point, OWNER: Owner.me().written()},
         )
+        study_id = self.storage.get_study_id_from_name(self.study.study_name)
+        made = self.storage.get_trial(self.storage.create_new_trial(study_id, template))
+        self.held.add(made.number)
+        return made
 
-    def _take_all(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        """Take trials of a chunk: whoever gets the first gets all, for then others leave the chunk alone."""
-        taken: list[FrozenTrial] = []
-        for trial in trials:
-            if self._take(trial):
-                taken.append(trial)
-            elif not taken:
-                break
-        return taken
-
-    def _take(self, trial: FrozenTrial) -> bool:
-        with suppress(UpdateFinishedTrialError):  # closed meanwhile
-            if self.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
-                # In this order: a trial with an owner has a heartbeat, which others may miss some day.
-                self.storage.record_heartbeat(trial._trial_id)
-                self.storage.set_trial_user_attr(trial._trial_id, OWNER, Owner.me().written())
-                self.held.add(trial.number)
-                return True
-        return False
+    def _begin(self, trial: FrozenTrial) -> FrozenTrial:
+        self.storage.record_heartbeat(trial._trial_id)  # first: a running trial must have one
+        self.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+        return trial

@@ -7,7 +7,7 @@ of them is gone. docs/tuning.md says why SQLite and not Optuna's journal file.
 from __future__ import annotations
 
 import warnings
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -63,12 +63,11 @@ class Place:
             return cast("RDBStorage", get_storage(storage))  # in Optuna's cache, which has its methods
 
     def turn(self) -> AbstractContextManager[Any]:
-        """One process at a time takes points.
+        """One process of this machine at a time takes points, so that none makes a trial in vain.
 
-        SQLite lets two processes read the same state before either writes; a server locks the rows. The
-        kernel frees the lock of a killed process.
+        Right it is without, too (`points.Points.take`). The kernel frees the lock of a killed process.
         """
-        return FileLock(self.folder / "turn.lock") if self.embedded else nullcontext()
+        return FileLock(self.folder / "turn.lock")
 
 
 @contextmanager

@@ -82,7 +82,7 @@ class Run:
 
     def _fill(self, study: optuna.Study, storage: RDBStorage, definition: Definition, workers: int) -> None:
         count, console = definition.points(self.n_trials), Console()
-        left = Points(study, storage, definition, count, self.place.embedded).remaining()
+        left = Points(study, storage, definition, count).remaining()
         if not left:
             what = "points of the grid" if definition.sampler == "grid" else "trials"
             console.print(f"nothing is left to run: all {count} {what} of {self.name} are finished")

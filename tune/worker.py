@@ -56,7 +56,7 @@ def work(job: Job, report: Callable[[Any], None]) -> None:
     with clear_errors(str(job.place)):
         study = optuna.load_study(study_name=job.name, storage=storage)
         definition = Definition.of(study)
-        points = Points(study, storage, definition, job.count, job.place.embedded)
+        points = Points(study, storage, definition, job.count)
         with Heartbeat(storage, points):
             while (job.until is None or time.time() < job.until) and points.remaining():
                 with job.place.turn():

@@ -1,19 +1,19 @@
-"""A real PostgreSQL server on loopback, and small studies."""
+"""A real PostgreSQL server on loopback."""
 
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-SIZES = ("--repeats", "2", "--max_epochs", "3", "--train_size", "60", "--val_size", "40")
 
 
 def binaries() -> Path | None:
@@ -29,9 +29,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """URL of an empty database; the server refuses to be root, so that root lends it another user."""
+@contextmanager
+def serve() -> Iterator[str]:
+    """Run a server; its URL. It refuses to be root, so that root lends it another user.
+
+    Without a server's programs the test is skipped, but never in CI.
+    """
     programs = binaries()
     if programs is None:
         reason = "no PostgreSQL server: initdb is neither on the PATH nor in /usr/lib/postgresql/*/bin"
@@ -62,7 +65,7 @@ def postgresql() -> Iterator[str]:
             _wait_for(port, server)
             yield f"postgresql://tune@127.0.0.1:{port}/postgres"
         finally:
-            server.terminate()
+            server.send_signal(signal.SIGINT)  # does not wait for clients
             server.wait()
 
 
