@@ -46,7 +46,18 @@ def serve() -> Iterator[str]:
             os.chown(folder, nobody.pw_uid, nobody.pw_gid)
             who = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "cwd": folder}
         data, port = Path(folder) / "data", free_port()
-        make = [programs / "initdb", "-D", data, "-U", "tune", "-A", "trust", "--no-sync", "-E", "UTF8"]
+        make: list[str | Path] = [
+            programs / "initdb",
+            "-D",
+            data,
+            "-U",
+            "tune",
+            "-A",
+            "trust",
+            "--no-sync",
+            "-E",
+            "UTF8",
+        ]
         subprocess.run(make, check=True, capture_output=True, **who)
         options = {
             "listen_addresses": "127.0.0.1",

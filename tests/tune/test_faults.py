@@ -25,7 +25,7 @@ def command(log_dir: Path, name: str, *flags: str) -> list[str]:
     return [sys.executable, "-m", "tune", *STUDY, *where, *flags]
 
 
-def values(place: Place, name: str) -> dict[int, tuple[float, list[float]]]:
+def values(place: Place, name: str) -> dict[int, tuple[float | None, list[float]]]:
     """Score and raw errors of each point, of which each must be finished once."""
     trials = optuna.load_study(study_name=name, storage=place.open()).get_trials()
     finished = [trial for trial in trials if is_finished(trial)]
