@@ -4,7 +4,7 @@ Command lines:
     python -m benchmarks.tuning                          about 10 minutes on two cores
     python -m benchmarks.tuning --out runs/tuning.json
 
-Both train 64 points 5 times, 25 epochs on 500 pairs, and count errors of 500 validation pairs after each epoch:
+Both train 64 points 5 times, 25 epochs on 500 pairs, and count the errors of 500 validation pairs each epoch:
 80,000 steps. Ours is the whole command, from its start to its plots. The plain loop, one training after
 another, is measured on some trainings only, and its time for all is extrapolated: every training has the same
 number of steps, whatever its learning rate and weights of losses.

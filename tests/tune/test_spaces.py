@@ -1,5 +1,6 @@
 """Spaces hold what the recipes know, the modern recipes lie inside, and fits hold what belongs together."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,17 +16,7 @@ MODELS = [*MODULES, "disc"]
 
 
 def define(**changes: Any) -> Definition:
-    settings: dict[str, Any] = {"model": "auxiliary", "space": "paper", "sampler": "grid", "pruner": "none"}
-    settings |= {"repeats": 2}
-    settings |= {
-        "seed": 0,
-        "max_epochs": 3,
-        "train_size": 60,
-        "val_size": 40,
-        "data_dir": None,
-        "together": 3,
-    }
-    return Definition(**(settings | changes))
+    return replace(Definition("auxiliary", "paper", "grid", "none", 2, 0, 3, 60, 40, None, 3), **changes)
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_a_grid_leaves_its_files_and_is_exhausted_then(
         (("--repeats", "0"), "repeats must be at least 1, got 0"),
         (("--n_trials", "0"), "n_trials must be at least 1, got 0"),
         (("--workers", "0"), "workers must be at least 1, got 0"),
-        (("--train_size", "30000000"), "train_pairs"),
+        (("--train_size", "1"), "train_size must be at least 2, got 1"),
         (("--model", "disc", "--data_dir", "."), "data_dir has no effect on disc"),
         (("--storage", "somewhere"), "storage must be an URL such as postgresql://"),
         (("--storage", "sybase://host/db"), "storage must be an URL such as postgresql://"),
@@ -88,8 +88,6 @@ def test_a_grid_leaves_its_files_and_is_exhausted_then(
 def test_what_is_wrong_is_one_clear_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: tuple[str, ...], message: str
 ) -> None:
-    if flags[0] == "--train_size":
-        pytest.skip("pairs are drawn with replacement")
     said = refusal(capsys, tmp_path, *flags)
     assert message in said
     assert "secret" not in said
