@@ -52,7 +52,8 @@ def _by_optuna(
 ) -> dict[str, Figure]:
     study = _in_percent(trials)
     names = list(definition.searched().distributions)
-    with warnings.catch_warnings():  # all of them are called experimental, and each says so
+    # All of them warn that they are experimental, and set pyplot's style, which is to be theirs alone.
+    with warnings.catch_warnings(), plt.rc_context():
         warnings.simplefilter("ignore")
         figures = {
             "history": _figure(optuna_plots.plot_optimization_history(study, target_name=LABEL)),
@@ -104,7 +105,7 @@ def weights_figure(trials: Sequence[FrozenTrial]) -> Figure:
         lr, alpha, gamma = (trial.params[name] for name in ("lr", "alpha", "gamma"))
         place = rates.index(lr), alphas.index(alpha), gammas.index(gamma)
         errors[place] = 100 * cast("float", trial.value)
-    figure = Figure(figsize=(0.8 + 2.6 * len(rates), 3.1), layout="constrained")
+    figure = Figure(figsize=(0.8 + 2.3 * len(rates), 3.1), layout="constrained")
     shades = np.log(errors.clip(min=0.1))  # a ratio of errors is a step of colour
     for axis, rate, values, tones in zip(
         figure.subplots(1, len(rates), squeeze=False)[0], rates, errors, shades, strict=True

@@ -59,8 +59,8 @@ def conclude(study: optuna.Study, folder: Path, console: Console, top: int) -> N
     write_whole(folder / "best.yaml", _best(best[0], definition, study.study_name))
     figures = draw(trials, definition)
     for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=130)
-    log_plots(folder / "plots", figures)
+        figure.savefig(folder / f"{name}.png", dpi=130, bbox_inches="tight")  # else long labels are cut off
+    log_plots(folder / "plots", [folder / f"{name}.png" for name in figures])
     log_trials(folder / "trials", trials, definition)
     done = Counter(trial.state.name for trial in trials if is_finished(trial))
     console.print(f"validation error in %, mean ± std over {definition.repeats} runs of each trial")

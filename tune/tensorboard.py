@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from matplotlib.image import imread
 from optuna.trial import TrialState
 from torch.utils.tensorboard import SummaryWriter
 
@@ -15,25 +16,24 @@ from tune.chunk import CURVE
 from tune.points import is_finished
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from matplotlib.figure import Figure
     from optuna.trial import FrozenTrial
 
     from tune.definition import Definition
 
 
-def log_plots(folder: Path, figures: Mapping[str, Figure]) -> None:
+def log_plots(folder: Path, plots: Sequence[Path]) -> None:
     """Write plots as pictures, instead of earlier ones.
 
     Args:
         folder: Of the run.
-        figures: By name.
+        plots: PNG files.
     """
     shutil.rmtree(folder, ignore_errors=True)
     with SummaryWriter(str(folder)) as writer:
-        for name, figure in figures.items():
-            writer.add_figure(f"study/{name}", figure, close=False)
+        for plot in plots:
+            writer.add_image(f"study/{plot.stem}", imread(plot)[..., :3], dataformats="HWC")
 
 
 def log_trials(folder: Path, trials: Sequence[FrozenTrial], definition: Definition) -> None:
