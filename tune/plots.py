@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tune.definition import Definition
 
 LABEL = "validation error, %"
+LONG = 10  # characters of a label that has to stand upright
 
 
 def draw(trials: Sequence[FrozenTrial], definition: Definition) -> dict[str, Figure]:
@@ -55,11 +56,16 @@ def _by_optuna(
     # All of them warn that they are experimental, and set pyplot's style, which is to be theirs alone.
     with warnings.catch_warnings(), plt.rc_context():
         warnings.simplefilter("ignore")
+        slices = optuna_plots.plot_slice(study, names, target_name=LABEL)
+        for axis in np.ravel(np.array(slices, dtype=object)):
+            if max(len(str(label.get_text())) for label in axis.get_xticklabels()) > LONG:
+                axis.tick_params("x", labelrotation=90)
         figures = {
             "history": _figure(optuna_plots.plot_optimization_history(study, target_name=LABEL)),
             "parallel": _figure(optuna_plots.plot_parallel_coordinate(study, names, target_name=LABEL)),
-            "slice": _figure(optuna_plots.plot_slice(study, names, target_name=LABEL)),
+            "slice": _figure(slices),
         }
+        figures["parallel"].set_size_inches(3 + 2.5 * len(names), 5)
         # An importance is a share of what differs: one parameter has all of it, equal scores have none.
         if len(names) > 1 and len({trial.value for trial in scored}) > 1:
             axes = optuna_plots.plot_param_importances(study, params=names, target_name=LABEL)
