@@ -9,14 +9,12 @@ off the storage, so that any process may end at any moment, and the next one to 
 from __future__ import annotations
 
 import time
-import warnings
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
-from optuna.storages import RDBStorage, fail_stale_trials
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tune.owner import Owner
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import optuna
+    from optuna.storages import RDBStorage
 
     from tune.definition import Definition
 
@@ -118,9 +117,9 @@ class Points:
         return next((points for chunk, points in missing.items() if chunk not in busy), [])
 
     def _close_lost(self) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            fail_stale_trials(self.study)  # those of other machines, by their heartbeat
+        study_id = self.storage.get_study_id_from_name(self.study.study_name)
+        for trial_id in self.storage._get_stale_trial_ids(study_id):  # Optuna's own closing gives no reason
+            close(self.storage, trial_id, f"lost: no heartbeat for {GRACE} s")
         for trial in self.study.get_trials(deepcopy=False):
             if OWNER in trial.user_attrs and not trial.state.is_finished() and self._is_lost(trial):
                 close(self.storage, trial._trial_id, "lost: its process ended")

@@ -1,5 +1,6 @@
 """Nothing is lost and nothing is double, whoever takes points and whoever disappears."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,6 +101,23 @@ def test_a_trial_that_is_being_taken_elsewhere_is_lost_after_a_while(
     assert taken(here) == []
     monkeypatch.setattr("tune.points.GRACE", -1)
     assert taken(here) == [0]
+
+
+def test_a_running_trial_of_elsewhere_without_a_heartbeat_is_lost(
+    tmp_path: Path, elsewhere: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune.storage.GRACE", 1)
+    away, here = points(tmp_path, 2), points(tmp_path, 2)
+    assert taken(away) == [0, 1]
+    monkeypatch.setattr(Owner, "me", lambda: replace(elsewhere, place="here"))
+    assert taken(here) == []
+    for _ in range(3):  # the storage counts whole seconds
+        time.sleep(1)
+        away.storage.record_heartbeat(away.study.trials[1]._trial_id)
+    assert taken(here) == []  # one of the chunk still runs
+    away.storage.set_trial_state_values(away.study.trials[1]._trial_id, TrialState.COMPLETE, [0.5])
+    assert taken(here) == [0]
+    assert here.study.trials[0].user_attrs[REASON].startswith("lost: no heartbeat for ")
 
 
 def test_a_diverged_trial_is_finished_and_a_finished_one_cannot_be_closed(tmp_path: Path) -> None:
