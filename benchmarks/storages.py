@@ -102,9 +102,7 @@ def storages(kills: int = 200, verbose: bool = False) -> None:
         verbose: Whether to show tracebacks.
     """
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
-    table = Table(
-        title=f"{kills} kills while trials are written; {os.uname().sysname}, optuna {optuna.__version__}"
-    )
+    table = Table(title=f"{kills} kills while trials are written, optuna {optuna.__version__}")
     for column in ("storage", "locks left behind", "trials readable", "ms a write"):
         table.add_column(column, justify="left" if column == "storage" else "right")
     for name in STORAGES:

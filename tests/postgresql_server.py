@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import socket
@@ -16,11 +17,19 @@ from typing import Any
 import pytest
 
 
-def binaries() -> Path | None:
-    """Folder of the server's programs: on the PATH, or where Debian puts them."""
+def binaries() -> Path:
+    """Folder of the server's programs: on the PATH, or where Debian puts them.
+
+    Without them the test is skipped, but never in CI.
+    """
     if found := shutil.which("initdb"):
         return Path(found).resolve().parent
-    return next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
+    if folders := sorted(Path("/usr/lib/postgresql").glob("*/bin")):
+        return folders[-1]
+    reason = "no PostgreSQL server: initdb is neither on the PATH nor in /usr/lib/postgresql/*/bin"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def free_port() -> int:
@@ -31,47 +40,18 @@ def free_port() -> int:
 
 @contextmanager
 def serve() -> Iterator[str]:
-    """Run a server; its URL. It refuses to be root, so that root lends it another user.
-
-    Without a server's programs the test is skipped, but never in CI.
-    """
-    programs = binaries()
-    if programs is None:
-        reason = "no PostgreSQL server: initdb is neither on the PATH nor in /usr/lib/postgresql/*/bin"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
-    who: dict[str, Any] = {}
+    """Run a server; its URL. It refuses to be root, so that root lends it another user."""
+    programs, port, who = binaries(), free_port(), dict[str, Any]()
     with tempfile.TemporaryDirectory(prefix="postgresql", ignore_cleanup_errors=True) as folder:
         if os.geteuid() == 0:
             nobody = pwd.getpwnam("nobody")
             os.chown(folder, nobody.pw_uid, nobody.pw_gid)
             who = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "cwd": folder}
-        data, port = Path(folder) / "data", free_port()
-        make: list[str | Path] = [
-            programs / "initdb",
-            "-D",
-            data,
-            "-U",
-            "tune",
-            "-A",
-            "trust",
-            "--no-sync",
-            "-E",
-            "UTF8",
-        ]
+        initdb, postgres = (f"{programs / name} -D {folder}/data" for name in ("initdb", "postgres"))
+        make = shlex.split(f"{initdb} -U tune -A trust -E UTF8 --no-sync")
         subprocess.run(make, check=True, capture_output=True, **who)
-        options = {
-            "listen_addresses": "127.0.0.1",
-            "port": port,
-            "unix_socket_directories": folder,
-            "fsync": "off",
-        }
-        flags = [flag for name, value in options.items() for flag in ("-c", f"{name}={value}")]
-        server = subprocess.Popen(
-            [programs / "postgres", "-D", data, *flags],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            **who,
-        )
+        run = f"{postgres} -c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder}"
+        server = subprocess.Popen(shlex.split(run), stderr=subprocess.DEVNULL, **who)
         try:
             _wait_for(port, server)
             yield f"postgresql://tune@127.0.0.1:{port}/postgres"

@@ -62,6 +62,14 @@ def conclude(study: optuna.Study, folder: Path, console: Console, top: int) -> N
         figure.savefig(folder / f"{name}.png", dpi=130, bbox_inches="tight")  # else long labels are cut off
     log_plots(folder / "plots", [folder / f"{name}.png" for name in figures])
     log_trials(folder / "trials", trials, definition)
+    _say(console, trials, definition, top)
+    console.print(f"{folder}: trials.csv, best.yaml, {', '.join(f'{name}.png' for name in figures)}")
+    command = COMMAND.get(definition.model, "python train.py")
+    console.print(f"{command} --config {folder / 'best.yaml'}")
+    console.print(f"tensorboard --logdir {folder.parent}")
+
+
+def _say(console: Console, trials: Sequence[FrozenTrial], definition: Definition, top: int) -> None:
     done = Counter(trial.state.name for trial in trials if is_finished(trial))
     console.print(f"validation error in %, mean ± std over {definition.repeats} runs of each trial")
     console.print(f"{done['COMPLETE']} trials complete, {done['PRUNED']} pruned, {done['FAIL']} diverged")
@@ -69,10 +77,6 @@ def conclude(study: optuna.Study, folder: Path, console: Console, top: int) -> N
     for trial in trials:
         if is_finished(trial) and trial.state == TrialState.FAIL:
             console.print(f"trial {trial.number} {trial.user_attrs[REASON]}")
-    console.print(f"{folder}: trials.csv, best.yaml, {', '.join(f'{name}.png' for name in figures)}")
-    command = COMMAND.get(definition.model, "python train.py")
-    console.print(f"{command} --config {folder / 'best.yaml'}")
-    console.print(f"tensorboard --logdir {folder.parent}")
 
 
 def ranked(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

@@ -11,7 +11,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from lightning_modules.cli import CommandError
-from lightning_modules.execution import Choice, Execution
+from lightning_modules.execution import Choice
 from lightning_modules.protocol import make_trainer, quiet
 from tune.definition import Definition, choose_together
 from tune.digit_pairs import check
@@ -70,15 +70,13 @@ class Run:
 
     def _machine(self) -> tuple[int, bool]:
         """Workers, and whether one program computes everything."""
+        accelerator = "cpu" if self.definition.model == "disc" else self.accelerator
         try:
-            trainer = make_trainer({"accelerator": self.accelerator, "devices": 1, "max_epochs": 1})
+            trainer = make_trainer({"accelerator": accelerator, "devices": 1, "max_epochs": 1})
         except (MisconfigurationException, ValueError) as error:
             raise CommandError(str(error)) from error
-        if self.definition.model == "disc":
-            trainer = make_trainer({"accelerator": "cpu", "devices": 1, "max_epochs": 1})
-        points = self.definition.points(self.n_trials)
-        execution: Execution = Choice(workers=self.workers).on(trainer, points)
-        return execution.workers, execution.engine == "torch"
+        execution = Choice(workers=self.workers).on(trainer, self.definition.points(self.n_trials))
+        return execution.workers, trainer.strategy.root_device.type != "cpu"
 
     def _fill(self, study: optuna.Study, storage: RDBStorage, definition: Definition, workers: int) -> None:
         count, console = definition.points(self.n_trials), Console()

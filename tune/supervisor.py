@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, cast
@@ -85,7 +86,7 @@ class View:
 
 def _run(job: Callable[..., None], workers: int, look: Callable[[], int]) -> None:
     running: dict[Connection, BaseProcess] = dict(start(job) for _ in range(workers))
-    finished, deaths = look(), 0
+    finished, deaths, looked = look(), 0, time.monotonic()
     try:
         while running:
             for ready in wait(list(running), LOOK):
@@ -103,8 +104,10 @@ def _run(job: Callable[..., None], workers: int, look: Callable[[], int]) -> Non
                     raise value
                 if kind == "result":
                     running.pop(connection).join()
-            if (now := look()) > finished:
-                finished, deaths = now, 0
+            if time.monotonic() - looked >= LOOK or not running:
+                looked = time.monotonic()
+                if (now := look()) > finished:
+                    finished, deaths = now, 0
     finally:
         for process in running.values():
             process.kill()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lightning_modules.recipes import MODULES, RECIPES, resolve
 from scratch_framework.disc.recipe import RECIPES as DISC_RECIPES
-from tune.definition import Definition
+from tune.definition import Definition, choose_together
 from tune.spaces import PAPER, PAPER_CHOICE, SPACES, space_of
 
 MODELS = [*MODULES, "disc"]
@@ -69,6 +69,23 @@ def test_a_grid_of_ranges_is_refused() -> None:
         ValueError, match="sampler grid needs choices, but lr has a range; take tpe or random"
     ):
         define(space="modern")
+
+
+@pytest.mark.parametrize(
+    ("changes", "workers", "whole", "together"),
+    [
+        ({"repeats": 5}, 2, False, 3),  # 15 replicas on a core
+        ({"repeats": 5, "model": "cnn"}, 2, False, 2),  # of 4 points, so that both cores have some
+        ({"repeats": 5}, 1, True, 64),
+        ({"repeats": 30}, 2, False, 1),
+        ({"repeats": 5, "model": "disc"}, 2, False, 9),  # a choice of activations has 6
+        ({"sampler": "random", "space": "modern"}, 1, True, 1),  # each trial is a program of its own
+    ],
+)
+def test_a_core_trains_as_many_trials_as_it_likes_and_an_accelerator_all(
+    changes: dict[str, Any], workers: int, whole: bool, together: int
+) -> None:
+    assert choose_together(define(**changes), None, workers, whole) == together
 
 
 @pytest.mark.parametrize("max_epochs", [1, 3, 25, 26, 100])
