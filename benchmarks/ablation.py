@@ -66,6 +66,7 @@ TABLES: Mapping[str, Sequence[Row]] = {
     "weight sharing": (
         Row("recipe", "weight_sharing"),
         Row("no reordering", "weight_sharing", changes={"reorder": False}),
+        Row("merged digits not parted", "weight_sharing", changes={"part_merged": False}),
         Row("no reordering, best of 3", "weight_sharing", changes={"reorder": False, "restarts": 3}),
         Row("best of 3", "weight_sharing", changes={"restarts": 3}),
         Row("ensemble of 3", "weight_sharing", changes={"ensemble": 3}),
@@ -80,6 +81,7 @@ TABLES: Mapping[str, Sequence[Row]] = {
         Row("recipe", "cnn"),
         Row("no turns", "cnn", changes={"turns": False}),
         Row("no reordering", "cnn", changes={"reorder": False}),
+        Row("merged digits not parted", "cnn", changes={"part_merged": False}),
         Row("no second view", "cnn", changes={"two_views_from": 1.0}),
         Row("no uniform prior", "cnn", changes={"prior": 0.0}),
         Row("no warps", "cnn", changes={"augment": "none"}),
