@@ -71,6 +71,7 @@ MODERN = Recipe(
             "alpha": 0.5,
             "gamma": 0.0,
             "label_smoothing": 0.1,
+            "two_views_from": 0.0,
         },
     },
 )
