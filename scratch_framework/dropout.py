@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from scratch_framework.module import Module
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from scratch_framework.aliases import Generator
@@ -19,12 +21,13 @@ class Dropout(Module):
     Paper: https://jmlr.org/papers/v15/srivastava14a.html
     """
 
-    def __init__(self, p: float = 0.5, generator: Generator = None) -> None:
+    def __init__(self, p: float = 0.5, generator: Generator | Sequence[Generator] = None) -> None:
         """Choose how much to drop.
 
         Args:
             p: Probability of being dropped, in [0, 1].
-            generator: Source of the draws.
+            generator: Source of the draws; R of them where the first dimension counts replicas, so that
+                each drops what it would drop alone.
         """
         if not 0 <= p <= 1:
             raise ValueError(f"p must lie in [0, 1], got {p}")
@@ -35,7 +38,12 @@ class Dropout(Module):
         if not self.training:
             return self.remember(x.new_ones(()), x)  # a mask of 1
         keep = 1 - self.p
-        mask = x.new_empty(x.shape).bernoulli_(keep, generator=self.generator)
+        mask = x.clone()  # for its order in memory
+        if isinstance(self.generator, (list, tuple)):
+            for part, generator in zip(mask, self.generator, strict=True):
+                part.bernoulli_(keep, generator=generator)
+        else:
+            mask.bernoulli_(keep, generator=self.generator)
         mask.div_(keep or 1.0)  # p = 1 keeps nothing: 0, not 0 / 0
         return self.remember(mask, x * mask)
 
