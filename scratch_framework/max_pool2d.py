@@ -62,6 +62,4 @@ class MaxPool2d(Module):
 
     def extra_repr(self) -> str:
         """The arguments, as torch prints them."""
-        return (
-            f"kernel_size={self.kernel_size}, stride={self.stride}, padding=0, dilation=1, ceil_mode=False"
-        )
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding=0, dilation=1, ceil_mode=False"

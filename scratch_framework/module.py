@@ -92,7 +92,9 @@ class Module:
                 f"{name}: grad_output must have the output's shape {shape}, got {tuple(grad_output.shape)}"
             )
         if grad_output.dtype != dtype:
-            raise ValueError(f"{name}: grad_output must have the output's dtype {dtype}, got {grad_output.dtype}")
+            raise ValueError(
+                f"{name}: grad_output must have the output's dtype {dtype}, got {grad_output.dtype}"
+            )
         return self._memory
 
     def memories(self) -> list[Memory]:
@@ -184,7 +186,9 @@ class Module:
         """
         own = self.state_dict()
         if missing := [name for name in own if name not in state_dict]:
-            raise ValueError(f"state_dict must hold every parameter and buffer, missing: {', '.join(missing)}")
+            raise ValueError(
+                f"state_dict must hold every parameter and buffer, missing: {', '.join(missing)}"
+            )
         if unexpected := [name for name in state_dict if name not in own]:
             raise ValueError(
                 f"state_dict must hold nothing but parameters and buffers, got: {', '.join(unexpected)}"

@@ -1,4 +1,4 @@
-"""The paper's three networks, figures 1.2 and 1.4 to the letter, by the names of `lightning_modules.networks`.
+"""The paper's three networks, figures 1.2 and 1.4 to the letter, named as in `lightning_modules.networks`.
 
 The lists end in ReLU, BatchNorm and Dropout, after the last linear layer too, because that is what the paper
 shows. Weight sharing and auxiliary losses are one network under two losses.
