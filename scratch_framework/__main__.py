@@ -6,7 +6,7 @@ Command lines:
     python -m scratch_framework --recipe modern              the best that we found
     python -m scratch_framework --backend torch              the same by torch.nn, from the same weights
     python -m scratch_framework.disc.grid --name grid        the paper's grid search: 480 trainings
-    python -m scratch_framework --net weight_sharing         chapter 1's networks: cnn, weight_sharing, auxiliary
+    python -m scratch_framework --net weight_sharing         chapter 1's networks; also cnn, auxiliary
     python -m scratch_framework --net cnn --help             their flags
     tensorboard --logdir runs
 """
@@ -71,7 +71,7 @@ def disc(
     """Train a small net to tell points inside a disc from points outside, and test each run once.
 
     Args:
-        net: This net. The digit networks cnn, weight_sharing and auxiliary have other flags: --net cnn --help.
+        net: This net; cnn, weight_sharing and auxiliary, for digits, have other flags: --net cnn --help.
         recipe: Named settings: the paper's, or the best that we found. What follows replaces single ones.
         runs: Runs, each with points, initialisation and order of its own.
         seed: Seed of the first run; the next ones count up.
@@ -142,7 +142,7 @@ def disc(
 
 
 def chosen_net(args: Sequence[str]) -> str:
-    """Which net the flags ask for, or the settings file that they name: the two kinds have flags of their own."""
+    """Which net the flags ask for, or the settings file that they name; the two kinds have other flags."""
     parser = ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--net", nargs="?")
     parser.add_argument("--config", nargs="?", type=Path)

@@ -95,7 +95,7 @@ class BatchNorm(Module):
 
             dL/dx_i = w s (g_i - mean_n g_n - z_i mean_n(g_n z_n)).
 
-        So of the gradient what would only move all x, or only stretch them, is taken out: z would not feel it.
+        So what would only move all x, or only stretch them, is taken out of the gradient: z does not feel it.
         """
         z, scale, over, training = self.recall(grad_output)
         grad_weight = (grad_output * z).sum(over, keepdim=True)

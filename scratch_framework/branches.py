@@ -43,6 +43,7 @@ class Branches(Module):
         A module remembers only its latest forward pass; so what the trunk remembers of each is taken out
         before the next.
         """
+        self._memory = None  # the last pass is not needed any more: spare its memory
         outputs, memories = [], []
         for part in x.split(1, -3):  # (..., N, 1, H, W)
             outputs.append(self.trunk(part))

@@ -137,7 +137,7 @@ class Conv2d(Module):
         return grad_input if grad_input.shape == shape else grad_input.sum(0)  # sum: shared by replicas
 
     def _points_last(self, x: Tensor) -> Tensor:
-        """Lay points last in memory, unless they lie so already, and zeros around images; (..., N, C, H, W)."""
+        """Lay points of (..., N, C, H, W) last in memory, unless they lie so, and zeros around images."""
         image, edge = x.movedim(-4, -1).contiguous(), self.padding  # (..., C, H, W, N)
         if edge:
             (*lead, height, width, points), inner = image.shape, image

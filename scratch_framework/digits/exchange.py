@@ -1,6 +1,6 @@
-"""Weights between the framework and `lightning_modules`: (R, ...) by name here, R blocks one after the other there.
+"""Weights between the framework and `lightning_modules`: (R, ...) by name here, R blocks in a row there.
 
-With one net on either side nothing is needed: names and shapes are the same, and `load_state_dict` takes both.
+With one net on either side nothing is needed: names and shapes are the same, `load_state_dict` takes both.
 """
 
 from __future__ import annotations

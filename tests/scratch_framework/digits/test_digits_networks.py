@@ -1,0 +1,195 @@
+"""The three networks from scratch are those of `lightning_modules` and of plain torch.nn, on real digits."""
+
+from typing import Any
+
+import pytest
+import torch
+from scratch_twins import assert_same, draw
+from torch import Tensor, nn
+
+import scratch_framework as sf
+from benchmarks.plain_loop import NETS
+from datamodules import DigitPairs
+from lightning_modules import layers
+from lightning_modules.networks import PaperCNN, PaperSiamese
+from lightning_modules.recipes import MODULES, PAPER
+from lightning_modules.replicas import initialise
+from scratch_framework.digits.exchange import from_lightning, to_lightning
+from scratch_framework.digits.learner import Batch, DigitLearner, make_learner
+from scratch_framework.digits.networks import NETWORKS, initial_state
+
+F64 = torch.float64
+SEEDS = [3, 1, 4]
+LIGHTNING: dict[str, type[nn.Module]] = {
+    "cnn": PaperCNN,
+    "weight_sharing": PaperSiamese,
+    "auxiliary": PaperSiamese,
+}
+ALL = pytest.mark.parametrize("net", NETWORKS)
+
+
+def batches(seeds: list[int], epochs: int = 1) -> list[Batch]:
+    """Real pairs in float64, 20 batches an epoch."""
+    data = DigitPairs(seed=seeds, val_pairs=0)
+    data.setup()
+    loader = data.train_dataloader()
+    served = []
+    for epoch in range(epochs):
+        loader.set_epoch(epoch)
+        served += [(images.double(), target, classes) for images, target, classes in loader]
+    return served
+
+
+def pairs(batch: Batch, replicas: int) -> Tensor:
+    """Images as the framework takes them, (R, N, 2, 14, 14)."""
+    return batch[0].unflatten(1, (replicas, 2)).movedim(1, 0)
+
+
+def without_dropout(network: sf.Module | nn.Module) -> None:
+    for layer in network.modules():
+        if isinstance(layer, sf.Dropout | nn.Dropout | layers.Dropout):
+            layer.p = 0.0
+
+
+def learner(net: str, seeds: list[int], dropout: bool = False) -> DigitLearner:
+    one = make_learner(net, seeds, PAPER.settings[net], F64)
+    if not dropout:
+        without_dropout(one.model)
+    return one
+
+
+class Plain:
+    """One replica in torch.nn with autograd and torch.optim, from given weights."""
+
+    def __init__(self, net: str, state: dict[str, Tensor]) -> None:
+        self.settings, self.told = PAPER.settings[net], net == "auxiliary"
+        self.net = NETS[net]().double()
+        self.net.load_state_dict(state)
+        without_dropout(self.net)
+        self.optimizer = torch.optim.SGD(self.net.parameters(), lr=self.settings["lr"])
+
+    def loss(self, images: Tensor, target: Tensor, classes: Tensor) -> Tensor:
+        pair, digits = self.net(images)
+        loss = nn.functional.cross_entropy(pair, target)
+        if not self.told:
+            return loss
+        first, second = (nn.functional.cross_entropy(digits[:, k], classes[:, k]) for k in range(2))
+        return self.settings["alpha"] * (first + second) + self.settings["gamma"] * loss
+
+    def step(self, images: Tensor, target: Tensor, classes: Tensor) -> Tensor:
+        self.optimizer.zero_grad()
+        loss = self.loss(images, target, classes)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+
+@ALL
+def test_weights_start_as_those_of_lightning_modules_bit_for_bit(net: str) -> None:
+    network = LIGHTNING[net](len(SEEDS))
+    initialise(network, SEEDS)
+    state = initial_state(net, SEEDS)
+    theirs = from_lightning(network.state_dict(), len(SEEDS))
+    assert list(state) == list(theirs)
+    assert all(torch.equal(state[name], value) for name, value in theirs.items())
+
+
+@ALL
+def test_weights_and_statistics_move_both_ways(net: str) -> None:
+    ours = learner(net, SEEDS)
+    for batch in batches(SEEDS)[:3]:
+        ours.step(batch)
+    theirs = LIGHTNING[net](len(SEEDS)).double()
+    theirs.load_state_dict(to_lightning(ours.state_dict(), len(SEEDS)))
+    back = NETWORKS[net](replicas=len(SEEDS), dtype=F64)
+    back.load_state_dict(from_lightning(theirs.state_dict(), len(SEEDS)))
+    for name, value in ours.state_dict().items():
+        assert torch.equal(back.state_dict()[name], value), name
+
+
+@ALL
+@pytest.mark.parametrize("train", [True, False])
+def test_outputs_are_those_of_lightning_modules(net: str, train: bool) -> None:
+    ours = learner(net, SEEDS)
+    *before, last = batches(SEEDS)[:3]
+    for batch in before:
+        ours.step(batch)  # weights and statistics of real digits
+    theirs = LIGHTNING[net](len(SEEDS)).double().train(train)
+    theirs.load_state_dict(to_lightning(ours.state_dict(), len(SEEDS)))
+    without_dropout(theirs)
+    expected = theirs(last[0])
+    answer = ours.model.train(train)(pairs(last, len(SEEDS)))
+    assert_same(answer, expected.pair.movedim(1, 0))
+    if isinstance(ours.model, sf.Branches):
+        assert_same(ours.model.auxiliary, expected.digits.movedim(1, 0))
+
+
+@ALL
+@pytest.mark.parametrize("train", [True, False])
+def test_gradients_of_the_loss_are_what_autograd_finds_in_plain_torch(net: str, train: bool) -> None:
+    ours = learner(net, SEEDS)
+    *before, (images, target, classes) = batches(SEEDS)[:3]
+    for batch in before:
+        ours.step(batch)
+    twins = [Plain(net, sf.replica_state(ours.state_dict(), k)) for k in range(len(SEEDS))]
+    ours.model.train(train).zero_grad()
+    ours.judge((images, target, classes))
+    ours.backward()
+    for k, twin in enumerate(twins):
+        twin.net.train(train)
+        twin.loss(images[:, 2 * k : 2 * k + 2], target[:, k], classes[:, k]).backward()
+        for (name, theirs), mine in zip(twin.net.named_parameters(), ours.model.parameters(), strict=True):
+            assert theirs.grad is not None
+            torch.testing.assert_close(mine.grad[k], theirs.grad, rtol=1e-12, atol=1e-12, msg=name)
+
+
+@ALL
+def test_a_hundred_steps_follow_torch(net: str) -> None:
+    seeds = SEEDS[:2]
+    ours = learner(net, seeds)
+    twins = [Plain(net, sf.replica_state(ours.state_dict(), k)) for k in range(len(seeds))]
+    served = batches(seeds, epochs=5)
+    assert len(served) == 100
+    for images, target, classes in served:
+        sums = ours.step((images, target, classes))
+        for k, twin in enumerate(twins):
+            loss = twin.step(images[:, 2 * k : 2 * k + 2], target[:, k], classes[:, k])
+            assert_same(sums["loss"][k] / len(target), loss, 1e-9)
+    for k, twin in enumerate(twins):
+        trained = sf.replica_state(ours.state_dict(), k)
+        for name, value in twin.net.state_dict().items():
+            assert_same(trained[name], value, 1e-9)
+
+
+@ALL
+def test_a_replica_trains_as_it_trains_alone_dropout_included(net: str) -> None:
+    together, alone = learner(net, SEEDS, dropout=True), learner(net, SEEDS[1:2], dropout=True)
+    for images, target, classes in batches(SEEDS)[:5]:
+        together.step((images, target, classes))
+        alone.step((images[:, 2:4], target[:, 1:2], classes[:, 1:2]))
+    trained, single = sf.replica_state(together.state_dict(), 1), sf.replica_state(alone.state_dict(), 0)
+    for name, value in single.items():
+        assert_same(trained[name], value)
+
+
+@ALL
+def test_the_figures_of_a_batch_are_those_of_the_lightning_module(net: str) -> None:
+    module = MODULES[net](seed=SEEDS, **PAPER.settings[net]).double()
+    without_dropout(module.network)
+    (batch,) = batches(SEEDS)[:1]
+    module.training_step(batch, 0)
+    sums = learner(net, SEEDS).judge(batch)
+    expected = module.figures("train")
+    assert {f"train/{name}" for name in sums} == set(expected)
+    for name, total in sums.items():
+        torch.testing.assert_close((total / 50).float(), expected[f"train/{name}"])
+
+
+def test_a_single_net_takes_the_weights_of_a_torch_net_as_they_are() -> None:
+    for net, plain in NETS.items():
+        theirs: Any = plain().double().eval()
+        ours = NETWORKS[net](dtype=F64).eval()
+        ours.load_state_dict(theirs.state_dict())
+        x = draw(4, 2, 14, 14)
+        assert_same(ours(x), theirs(x)[0])
+        theirs.load_state_dict(ours.state_dict())
