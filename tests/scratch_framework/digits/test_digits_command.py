@@ -92,15 +92,20 @@ def test_the_checkpoint_gives_the_reported_errors(kept: Path) -> None:
         assert errors == pytest.approx([row[f"{stage}_error"] for row in results["rows"]])
 
 
-@pytest.mark.parametrize("division", [("--replicas", "1"), ("--workers", "2"), ("--config",)])
+@pytest.mark.parametrize("division", [("--replicas", "1"), ("--workers", "2")])
 def test_how_runs_are_divided_among_programs_changes_no_figure(
-    kept: Path, tmp_path: Path, division: tuple[str, ...]
+    kept: Path, tmp_path: Path, division: tuple[str, str]
 ) -> None:
     results = json.loads((kept / "kept" / "results.json").read_text())
     flags = ["--net", "weight_sharing", "--precision", "64-true", "--seed", "5", *division]
-    if division == ("--config",):  # the file alone names the net
-        flags = ["--config", str(kept / "kept" / "weight_sharing" / "config.yaml")]
-    again = run(tmp_path, "again", *flags)
+    assert run(tmp_path, "again", *flags)["rows"] == results["rows"]
+
+
+def test_the_config_file_alone_repeats_the_experiment(kept: Path, tmp_path: Path) -> None:
+    results = json.loads((kept / "kept" / "results.json").read_text())
+    config = str(kept / "kept" / "weight_sharing" / "config.yaml")
+    main(["--config", config, "--log_dir", str(tmp_path), "--name", "again"])
+    again = json.loads((tmp_path / "again" / "results.json").read_text())
     assert again["rows"] == results["rows"]
 
 
@@ -151,7 +156,7 @@ def test_a_wrong_flag_is_one_line_and_leaves_nothing_behind(
 
 def test_a_file_that_is_no_yaml_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "broken.yaml").write_text("net: [cnn")
-    assert "broken.yaml" in refused(capsys, "--config", str(tmp_path / "broken.yaml"))
+    assert "Problems parsing config" in refused(capsys, "--config", str(tmp_path / "broken.yaml"))
 
 
 def test_ctrl_c_ends_with_130_and_one_line_and_keeps_the_curves(tmp_path: Path) -> None:

@@ -25,6 +25,9 @@ LIGHTNING: dict[str, type[nn.Module]] = {
     "weight_sharing": PaperSiamese,
     "auxiliary": PaperSiamese,
 }
+# At the siamese nets' 0.1 torch does not follow itself: weights that differ in the last bit lead to losses
+# that differ by 1e-2 within 100 steps.
+SETTINGS = {net: {**settings, "lr": 0.05} for net, settings in PAPER.settings.items()}
 ALL = pytest.mark.parametrize("net", NETWORKS)
 
 
@@ -52,7 +55,7 @@ def without_dropout(network: sf.Module | nn.Module) -> None:
 
 
 def learner(net: str, seeds: list[int], dropout: bool = False) -> DigitLearner:
-    one = make_learner(net, seeds, PAPER.settings[net], F64)
+    one = make_learner(net, seeds, SETTINGS[net], F64)
     if not dropout:
         without_dropout(one.model)
     return one
@@ -62,7 +65,7 @@ class Plain:
     """One replica in torch.nn with autograd and torch.optim, from given weights."""
 
     def __init__(self, net: str, state: dict[str, Tensor]) -> None:
-        self.settings, self.told = PAPER.settings[net], net == "auxiliary"
+        self.settings, self.told = SETTINGS[net], net == "auxiliary"
         self.net = NETS[net]().double()
         self.net.load_state_dict(state)
         without_dropout(self.net)
@@ -174,7 +177,7 @@ def test_a_replica_trains_as_it_trains_alone_dropout_included(net: str) -> None:
 
 @ALL
 def test_the_figures_of_a_batch_are_those_of_the_lightning_module(net: str) -> None:
-    module = MODULES[net](seed=SEEDS, **PAPER.settings[net]).double()
+    module = MODULES[net](seed=SEEDS, **SETTINGS[net]).double()
     without_dropout(module.network)
     (batch,) = batches(SEEDS)[:1]
     module.training_step(batch, 0)
