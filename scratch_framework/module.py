@@ -60,7 +60,7 @@ class Module:
         """Keep from `forward` what `backward` needs.
 
         Args:
-            memory: What the derivative is computed from: a tensor, or several and numbers beside them.
+            memory: What the derivative is computed from, in any form.
             output: The module's output; `recall` holds the gradient against its shape and dtype.
 
         Returns:
@@ -83,18 +83,12 @@ class Module:
         Returns:
             What `remember` kept.
         """
-        name = type(self).__name__
+        name, given = type(self).__name__, (tuple(grad_output.shape), grad_output.dtype)
         if self._output is None:
             raise RuntimeError(f"{name}: backward before forward; there is no output to differentiate")
-        shape, dtype = self._output
-        if tuple(grad_output.shape) != shape:
-            raise ValueError(
-                f"{name}: grad_output must have the output's shape {shape}, got {tuple(grad_output.shape)}"
-            )
-        if grad_output.dtype != dtype:
-            raise ValueError(
-                f"{name}: grad_output must have the output's dtype {dtype}, got {grad_output.dtype}"
-            )
+        for what, wanted, got in zip(("shape", "dtype"), self._output, given, strict=True):
+            if got != wanted:
+                raise ValueError(f"{name}: grad_output must have the output's {what} {wanted}, got {got}")
         return self._memory
 
     def memories(self) -> list[Memory]:
@@ -190,9 +184,7 @@ class Module:
                 f"state_dict must hold every parameter and buffer, missing: {', '.join(missing)}"
             )
         if unexpected := [name for name in state_dict if name not in own]:
-            raise ValueError(
-                f"state_dict must hold nothing but parameters and buffers, got: {', '.join(unexpected)}"
-            )
+            raise ValueError(f"state_dict must hold no other names, got: {', '.join(unexpected)}")
         for name, value in own.items():
             if state_dict[name].shape != value.shape:
                 raise ValueError(

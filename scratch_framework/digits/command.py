@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lightning_modules import cli
 from lightning_modules.per_replica import per_replica
+from lightning_modules.server import worker_context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,16 +68,15 @@ def digits(
     """
     flags = {key: value for key, value in locals().items() if key not in ("name", "verbose")}
     changed = {"lr": lr, "alpha": alpha, "gamma": gamma, "max_epochs": max_epochs, "batch_size": batch_size}
+    if workers != 1:
+        worker_context()  # the workers' server imports while we do
     with cli.imports():
-        from loky import cpu_count
-
         from lightning_modules.recipes import PAPER, resolve
 
     for setting, value in (("max_epochs", PAPER.max_epochs), ("batch_size", PAPER.batch_size)):
         flags[setting] = value if flags[setting] is None else flags[setting]
-    flags["workers"] = cpu_count() if workers is None else workers
     for flag in ("runs", "max_epochs", "workers", "replicas"):
-        if flags[flag] < 1:
+        if flags[flag] is not None and flags[flag] < 1:
             raise ValueError(f"{flag} must be at least 1, got {flags[flag]}")
     (settings,) = resolve(PAPER, [net], {flag: changed[flag] for flag in ("lr", "alpha", "gamma")}).values()
     for setting, number in settings.items():
@@ -96,6 +96,7 @@ def run(flags: dict[str, Any], settings: Mapping[str, float], name: str | None, 
     """
     with cli.imports():
         import torch
+        from loky import cpu_count
 
         from datamodules import DigitPairs
         from lightning_modules.results import PAPER_FIGURES
@@ -110,7 +111,7 @@ def run(flags: dict[str, Any], settings: Mapping[str, float], name: str | None, 
     dtype = {"32-true": torch.float32, "64-true": torch.float64}[flags["precision"]]
     Experiment(
         training=Training(flags["net"], settings, seeds, data, flags["max_epochs"], dtype),
-        workers=min(flags["workers"], len(seeds)),
+        workers=min(flags["workers"] or cpu_count(), len(seeds)),
         replicas=flags["replicas"],
         log_dir=flags["log_dir"],
         name=name,

@@ -156,7 +156,7 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     (lambda: sf.Linear(3, 4).load_state_dict({"weight": X}), "missing: bias"),
     (
         lambda: sf.Linear(3, 5, bias=False).load_state_dict({"weight": X, "bias": X, "b": X}),
-        "nothing but parameters and buffers, got: bias, b",
+        "no other names, got: bias, b",
     ),
     (
         lambda: sf.Linear(3, 4, bias=False).load_state_dict({"weight": X}),
