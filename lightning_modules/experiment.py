@@ -59,13 +59,11 @@ class Experiment:
         if not self.verbose:
             quiet()
         trainer = self._check()
-        execution = self.choice.on(trainer, len(self.seeds))
+        self.choice.on(trainer, len(self.seeds))  # refuses before anything is written
         self.folder = choose_folder(self.log_dir, self.name)
         if self.main_process:
             make_folder(self.folder)
         self.console = Console(quiet=not self.main_process)
-        if self.verbose:
-            self.console.print(str(execution))
         epochs = self.trainer["max_epochs"] * len(self.seeds)
         trainings = [model for model, settings in self.models.items() for _ in range(team_of(settings).size)]
         try:
@@ -112,6 +110,8 @@ class Experiment:
             checkpoint=self.folder / model / "checkpoint.ckpt",
             verbose=self.verbose,
         )
+        if self.verbose:
+            self.console.print(f"{model}: {study.execution}")
         if not self.main_process:
             run_study(study, lambda first, figures: None)
             return
