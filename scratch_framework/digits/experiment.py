@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from math import ceil
-from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -67,7 +66,7 @@ class Experiment:
             results = ModelRuns(net, "paper", [run for fit in fits for run in fit.runs])
             write_results(self.folder / "results.json", [results], command_line(), self.config)
             self._save(fits)
-            log.finish(self._hparams(), _metrics(results), {})
+            log.finish(self._hparams(), results.metrics(), {})
         self._conclude(console, results)
 
     def _fit(self, log: StudyLog, progress: StudyProgress) -> list[Fit]:
@@ -114,11 +113,3 @@ class Experiment:
         results_figure(errors, self.paper, command_line()).savefig(self.folder / "results.png", dpi=130)
         console.print(f"{self.folder}: results.json, results.png, and the run folder {results.model}")
         console.print(f"tensorboard --logdir {self.log_dir}")
-
-
-def _metrics(results: ModelRuns) -> dict[str, float]:
-    val_errors = [run.val_error for run in results.runs if run.val_error is not None]
-    return {
-        "hp/test_error": results.summary()["test_error_mean"],
-        "hp/val_error": mean(val_errors) if val_errors else float("nan"),
-    }
