@@ -1,7 +1,7 @@
 """A training step of the paper's digit networks: the framework from scratch beside torch.nn and autograd.
 
 Command lines:
-    python -m benchmarks.scratch_digits                         about 6 minutes
+    python -m benchmarks.scratch_digits                         about 3 minutes
     python -m benchmarks.scratch_digits --replicas 1,5 --turns 3
 
 On one core, one thread each, float32, batches of 50, dropout and look-up of images included. After a warm-up
