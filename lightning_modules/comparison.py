@@ -5,7 +5,7 @@ after the other; target (N, R), 1 where the first digit is at most the second; c
 """
 
 from abc import ABC, abstractmethod
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import pytorch_lightning as pl
 import torch
@@ -162,6 +162,10 @@ class Comparison(pl.LightningModule, ABC):
         state = export_replica(self.network.state_dict(), index, len(self.seeds))
         single.network.load_state_dict(state)
         return single
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say which model it is of, so that a file alone is enough to load it."""
+        checkpoint["model"] = type(self).__name__
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's dropout streams and metrics."""
