@@ -4,23 +4,7 @@ import math
 from collections.abc import Sequence
 from statistics import mean, stdev
 
-import numpy as np
-
-
-def t_quantile(freedom: int, share: float = 0.975) -> float:
-    """The quantile of Student's t distribution.
-
-    With t = sqrt(freedom) tan(angle) the density of the angle is cos(angle) ** (freedom - 1), up to a factor.
-
-    Args:
-        freedom: Degrees of freedom.
-        share: Probability below the quantile, at least one half.
-    """
-    angles = np.linspace(0, np.pi / 2, 200_001)
-    density = np.cos(angles) ** (freedom - 1)
-    below = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2)])
-    angle = np.interp((share - 0.5) * 2, below / below[-1], angles)
-    return float(np.sqrt(freedom) * np.tan(angle))
+from scipy.stats import t
 
 
 def half_width(values: Sequence[float]) -> float:
@@ -31,7 +15,7 @@ def half_width(values: Sequence[float]) -> float:
     """
     if len(values) < 2:
         return math.inf
-    return t_quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    return float(t.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
 
 
 def paired(ours: Sequence[float], reference: Sequence[float]) -> tuple[float, float]:

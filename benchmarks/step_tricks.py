@@ -43,7 +43,7 @@ def tanh(self: Identity, y: Tensor) -> None:
 
 
 def slope_by_where(self: Identity, y: Tensor, grad: Tensor) -> None:
-    """ReLU's slope as the plain framework writes it."""
+    """ReLU's slope as one first writes it."""
     grad.copy_(grad.where(y > 0, 0))
 
 

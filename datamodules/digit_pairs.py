@@ -117,6 +117,10 @@ class DigitPairs(pl.LightningDataModule):
             )
         return loader
 
+    def train_test_dataloader(self) -> PairLoader:
+        """Training pairs in fixed order, to be tested on."""
+        return self._loader("train")
+
     def val_dataloader(self) -> PairLoader | list[PairLoader]:
         """Validation pairs in fixed order; nothing where there are none."""
         return self._loader("val") if len(self.val_set) else []

@@ -10,9 +10,10 @@ import signal
 import sys
 import threading
 from argparse import ArgumentError
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,13 +30,19 @@ class CommandError(Exception):
     """Something that the user can mend; the message is one line that says what."""
 
 
-def run(command: Callable[..., None], prog: str, args: Sequence[str] | None = None) -> None:
+def run(
+    command: Callable[..., None],
+    prog: str,
+    args: Sequence[str] | None = None,
+    positional: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Parse flags and call a function with them.
 
     Args:
         command: Its typed arguments become flags, its docstring their help; it must take ``verbose``.
         prog: How the command is called, such as ``python -m tune``, or ``train.py``.
         args: Flags; those of the process by default.
+        positional: Arguments of the command that are no flags, with their help; the last is a list.
 
     Raises:
         SystemExit: The command was refused, failed or was interrupted.
@@ -46,7 +53,7 @@ def run(command: Callable[..., None], prog: str, args: Sequence[str] | None = No
     _command_line.set(shlex.join([*start.split(), *args]))
     verbose = "-v" in args or "--verbose" in args
     try:
-        options = vars(_parser(command, prog).parse_args(args))
+        options = vars(_parser(command, prog, positional).parse_args(args))
         options.pop("config")
         command(**options)
     except KeyboardInterrupt:
@@ -85,7 +92,7 @@ def command_line() -> str:
     return _command_line.get()
 
 
-def _parser(command: Callable[..., None], prog: str) -> "ArgumentParser":
+def _parser(command: Callable[..., None], prog: str, positional: Mapping[str, str]) -> "ArgumentParser":
     from jsonargparse import ArgumentParser  # here, so that Ctrl-C during its import is met too
 
     parser = ArgumentParser(prog=prog, exit_on_error=False, allow_abbrev=False)
@@ -93,7 +100,9 @@ def _parser(command: Callable[..., None], prog: str) -> "ArgumentParser":
     parser.add_argument(
         "-v", "--verbose", action="store_true", help="Show what libraries say, and tracebacks."
     )
-    parser.add_function_arguments(command, skip={"verbose"})
+    for number, (name, meaning) in enumerate(positional.items(), 1):
+        parser.add_argument(name, nargs="*" if number == len(positional) else None, help=meaning)
+    parser.add_function_arguments(command, skip={"verbose", *positional})
     return parser
 
 

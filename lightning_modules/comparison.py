@@ -6,7 +6,7 @@ after the other; target (N, R), 1 where the first digit is at most the second; c
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import pytorch_lightning as pl
 import torch
@@ -177,6 +177,10 @@ class Comparison(pl.LightningModule, ABC):
         self.seeds, self.lr = [self.seeds[r] for r in kept], [self.lr[r] for r in kept]
         own = {name: value for name, value in self.hparams.items() if isinstance(value, list | tuple)}
         self.hparams.update({name: [value[r] for r in kept] for name, value in own.items()})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say which model it is of, so that a file alone is enough to load it."""
+        checkpoint["model"] = type(self).__name__
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's dropout streams and metrics."""

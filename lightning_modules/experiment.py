@@ -59,13 +59,11 @@ class Experiment:
         if not self.verbose:
             quiet()
         trainer = self._check()
-        execution = self.choice.on(trainer, len(self.seeds))
+        self.choice.on(trainer, len(self.seeds))  # refuses before anything is written
         self.folder = choose_folder(self.log_dir, self.name)
         if self.main_process:
             make_folder(self.folder)
         self.console = Console(quiet=not self.main_process)
-        if self.verbose:
-            self.console.print(str(execution))
         epochs = self.trainer["max_epochs"] * len(self.seeds)
         trainings = [model for model, settings in self.models.items() for _ in range(team_of(settings).size)]
         try:
@@ -112,6 +110,8 @@ class Experiment:
             checkpoint=self.folder / model / "checkpoint.ckpt",
             verbose=self.verbose,
         )
+        if self.verbose:
+            self.console.print(f"{model}: {study.execution}")
         if not self.main_process:
             run_study(study, lambda first, figures: None)
             return
@@ -137,17 +137,13 @@ class Experiment:
 
     def _log_results(self, log: StudyLog, fit: Fit, settings: Mapping[str, Any], team: Team) -> None:
         results = self.finished[-1]
-        summary = results.summary()
-        val_errors = [run.val_error for run in fit.runs if run.val_error is not None]
         hparams = {"model": results.model, "recipe": self.recipe, "runs": len(fit.runs)}
         hparams |= {name: settings.get(name, 0.0) for name in ("lr", "alpha", "gamma")}
         hparams |= {name: self.config[name] for name in ("max_epochs", "batch_size", "train_pairs")}
         # A run's error stands for each of its members: the log has as many curves as there are trainings.
         tested = {"test/error": [run.test_error for run in fit.runs for _ in range(team.size)]}
         log.add(0, EpochFigures(self.trainer["max_epochs"], log.step, tested))
-        metrics = {"hp/test_error": summary["test_error_mean"]}
-        metrics["hp/val_error"] = sum(val_errors) / len(val_errors) if val_errors else float("nan")
-        log.finish(hparams, metrics, {"test/mistakes": mistakes_figure(fit.mistakes)})
+        log.finish(hparams, results.metrics(), {"test/mistakes": mistakes_figure(fit.mistakes)})
 
     def _conclude(self) -> None:
         self.console.print(results_table(self.finished, self.paper))

@@ -1,15 +1,21 @@
 """Pictures: pairs of digits with captions, and the runs of each model beside the paper's."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from lightning_modules.callbacks import Mistake
 from lightning_modules.results import PaperFigure, spread
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from lightning_modules.callbacks import Mistake
 
 COLUMNS = 6
 

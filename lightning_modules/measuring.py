@@ -43,7 +43,7 @@ def measure(
             val = _test(trainer, tested, data.val_dataloader())["test/error"]
         errors = _test(trainer, module, data.test_dataloader())["test/error"]
         alone = [mean(errors[i : i + team.size]) for i in range(0, len(errors), team.size)]
-    train = _test(trainer, tested, data.train_dataloader())["test/error"]
+    train = _test(trainer, tested, cast("Testable", data).train_test_dataloader())["test/error"]
     every = _test_all_pairs(trainer, AllPairsTest(module, chosen), data) if all_pairs else []
     test = _test(trainer, tested, data.test_dataloader())
     digits = test.get("test/digit_error")
@@ -61,15 +61,18 @@ def measure(
     ]
 
 
-class HasAllPairs(Protocol):
-    """A data module that can pair all its test digits."""
+class Testable(Protocol):
+    """What a data module has beside Lightning's loaders."""
+
+    def train_test_dataloader(self) -> Any:
+        """Training pairs in fixed order, alike for all members of a run."""
 
     def all_test_dataloader(self) -> Any:
         """A pairing of all test digits, the same for all replicas."""
 
 
 def _test_all_pairs(trainer: pl.Trainer, tested: AllPairsTest, data: pl.LightningDataModule) -> list[float]:
-    trainer.test(tested, cast("HasAllPairs", data).all_test_dataloader(), verbose=False)
+    trainer.test(tested, cast("Testable", data).all_test_dataloader(), verbose=False)
     return [round(error, 7) for error in tested.errors().tolist()]
 
 

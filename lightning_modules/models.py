@@ -28,6 +28,7 @@ class PlainCNN(Unlabelled):
         consistency: float = 0.0,
         two_views_from: float = 1.0,
         reorder: bool = False,
+        part_merged: bool = False,
         **options: Unpack[Options],
     ) -> None:
         """Build one network a seed.
@@ -39,6 +40,7 @@ class PlainCNN(Unlabelled):
             consistency: See there.
             two_views_from: See there.
             reorder: See there.
+            part_merged: See there.
             **options: What is not the paper's.
 
         Raises:
@@ -46,7 +48,8 @@ class PlainCNN(Unlabelled):
         """
         seed = as_list(seed)  # as hyperparameters are kept
         branches = options.get("branches") or "early"
-        super().__init__(seed, lr, branches, options, prior, consistency, two_views_from, reorder)
+        latent = (prior, consistency, two_views_from, reorder, part_merged)
+        super().__init__(seed, lr, branches, options, *latent)
         self.save_hyperparameters()
 
 
@@ -61,6 +64,7 @@ class WeightSharing(Unlabelled):
         consistency: float = 0.0,
         two_views_from: float = 1.0,
         reorder: bool = False,
+        part_merged: bool = False,
         **options: Unpack[Options],
     ) -> None:
         """Build one network a seed.
@@ -72,13 +76,15 @@ class WeightSharing(Unlabelled):
             consistency: See there.
             two_views_from: See there.
             reorder: See there.
+            part_merged: See there.
             **options: What is not the paper's.
 
         Raises:
             ValueError: An argument is out of range.
         """
         seed = as_list(seed)  # as hyperparameters are kept
-        super().__init__(seed, lr, "shared", options, prior, consistency, two_views_from, reorder)
+        latent = (prior, consistency, two_views_from, reorder, part_merged)
+        super().__init__(seed, lr, "shared", options, *latent)
         self.save_hyperparameters()
 
 

@@ -61,6 +61,7 @@ class Settings(Options, total=False):
         elastic: Deviation of the warps' elastic part, in pixels.
         two_views_from: Share of training after which a pair comes in two views; 1 is never.
         reorder: Whether comparisons mend the order of the latent digits once an epoch.
+        part_merged: Whether a latent digit that stands for two becomes two, where another stands for none.
         ensemble: Trainings whose probabilities are averaged for one run.
         restarts: Trainings of which the one with the best training likelihood stands for one run.
     """
@@ -77,5 +78,6 @@ class Settings(Options, total=False):
     elastic: float | None
     two_views_from: float | None
     reorder: bool | None
+    part_merged: bool | None
     ensemble: int | None
     restarts: int | None

@@ -139,14 +139,13 @@ def fit(study: Study, report: Callable[[EpochFigures], None], callbacks: Sequenc
     module = study.module(**study.columns())
     set_engine(module.network, study.execution.engine, study.execution.layout)
     data = study.make_data()
-    mistakes = CollectMistakes()
+    mistakes, unsaved = CollectMistakes(), None
     trainer = make_trainer(study.trainer, [ReportEpochs(report), mistakes, *callbacks])
     with threads(study.execution.threads):
         trainer.fit(module, data)
+        if study.checkpoint:  # a full disk does not cost the figures
+            unsaved = _failure(partial(trainer.save_checkpoint, study.checkpoint, weights_only=True))
         runs = measure(trainer, module, data, seeds, study.team, study.all_pairs) if study.test else []
-    unsaved = None
-    if study.checkpoint:  # last: a full disk must not cost the figures
-        unsaved = _failure(partial(trainer.save_checkpoint, study.checkpoint, weights_only=True))
     return Fit(runs, mistakes.mistakes, unsaved)
 
 

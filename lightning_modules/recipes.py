@@ -56,6 +56,7 @@ LATENT: Settings = {
     "consistency": 1.0,
     "two_views_from": 0.2,
     "reorder": True,
+    "part_merged": True,
 }
 MODERN = Recipe(
     max_epochs=25,
@@ -70,6 +71,7 @@ MODERN = Recipe(
             "alpha": 0.5,
             "gamma": 0.0,
             "label_smoothing": 0.1,
+            "two_views_from": 0.0,
         },
     },
 )
@@ -79,8 +81,8 @@ RECIPES: Mapping[str, Recipe] = {"paper": PAPER, "modern": MODERN}
 PER_REPLICA = ("lr", "alpha", "gamma")
 DATA = ("batch_size", "augment", "elastic", "two_views_from")
 
-_COMMON = {"lr", "augment", "elastic", "ensemble", *Options.__annotations__}
-_LATENT = {"prior", "consistency", "two_views_from", "reorder", "restarts"}
+_COMMON = {"lr", "augment", "elastic", "two_views_from", "ensemble", *Options.__annotations__}
+_LATENT = {"prior", "consistency", "reorder", "part_merged", "restarts"}
 KNOWN: Mapping[str, set[str]] = {
     "cnn": _COMMON | _LATENT,
     "weight_sharing": (_COMMON | _LATENT) - {"branches"},
@@ -141,6 +143,8 @@ def without_effect(settings: Mapping[str, Any]) -> set[str]:
         idle |= {"head"}
     if settings.get("head") != "exact" or settings.get("branches") == "early":
         idle |= {"prior", "consistency", "reorder"}  # only this head's features are latent digits
+    if not settings.get("reorder") or "reorder" in idle:
+        idle |= {"part_merged"}
     if settings.get("augment", "none") == "none":
         idle |= {"elastic", "two_views_from", "consistency"}
     if settings.get("two_views_from", 1.0) >= 1:
@@ -160,6 +164,8 @@ def parts(settings: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, Any]
     """
     replica = {name: settings[name] for name in PER_REPLICA if name in settings}
     data = {name: settings[name] for name in DATA if name in settings}
-    elsewhere = {*PER_REPLICA, *DATA, "ensemble", "restarts"} - {"two_views_from"}  # of data and module
+    elsewhere = {*PER_REPLICA, *DATA, "ensemble", "restarts"}
+    if "consistency" in settings:
+        elsewhere -= {"two_views_from"}  # of data and module: its weight rises from there
     common = {name: value for name, value in settings.items() if name not in elsewhere}
     return cast("dict[str, float]", replica), common, data

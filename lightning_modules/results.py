@@ -75,6 +75,14 @@ class ModelRuns:
             summary |= {f"{name}_mean": average, f"{name}_std": deviation}
         return summary | {"n": len(self.runs)}
 
+    def metrics(self) -> dict[str, float]:
+        """Final metrics by their names in the dashboard; NaN where nothing was validated."""
+        val_errors = [run.val_error for run in self.runs if run.val_error is not None]
+        return {
+            "hp/test_error": self.summary()["test_error_mean"],
+            "hp/val_error": mean(val_errors) if val_errors else float("nan"),
+        }
+
 
 def write_results(path: Path, models: Sequence[ModelRuns], command: str, config: Mapping[str, Any]) -> None:
     """Write results.json, whole or not at all.

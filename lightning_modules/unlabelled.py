@@ -1,15 +1,16 @@
 """Models that learn from comparisons alone, and what helps them to find the digits behind these."""
 
 from collections.abc import Sequence
+from typing import cast
 
-import torch
 from torch import Tensor
 
 from lightning_modules.comparison import Comparison
 from lightning_modules.fused import Sequential
-from lightning_modules.latent_order import evidence, reorder, separate_orders, shared_order
 from lightning_modules.layers import Linear
 from lightning_modules.losses import cross_entropy, disagreement, unevenness
+from lightning_modules.mending import Mending
+from lightning_modules.merged_latents import FROM, TO
 from lightning_modules.networks import Outputs
 from lightning_modules.options import Branches, Options
 from lightning_modules.per_replica import PerReplica
@@ -34,6 +35,7 @@ class Unlabelled(Comparison):
         consistency: float,
         two_views_from: float,
         reorder: bool,
+        part_merged: bool,
     ) -> None:
         """Build one network a seed.
 
@@ -46,6 +48,7 @@ class Unlabelled(Comparison):
             consistency: Final weight of `disagreement`, in batches of two views.
             two_views_from: Share of training after which that weight rises.
             reorder: Whether to mend the latent digits' order once an epoch (latent_order.py).
+            part_merged: Whether then to part merged ones, too (merged_latents.py).
 
         Raises:
             ValueError: An argument is out of range.
@@ -57,9 +60,11 @@ class Unlabelled(Comparison):
         if (prior or consistency or reorder) and options.get("head") != "exact":
             raise ValueError("prior, consistency and reorder are of latent digits, which only head exact has")
         self.prior, self.consistency, self.two_views_from = prior, consistency, two_views_from
-        self.reorder = reorder
-        self.one_order = branches == "shared" or bool(options.get("turns"))  # of both sides' latent digits
-        self.evidence: Tensor | None = None  # (R, 2, 10, 10), of this epoch so far
+        if part_merged and not reorder:
+            raise ValueError("part_merged needs reorder, which tells where copies stand")
+        one_order = branches == "shared" or bool(options.get("turns"))  # of both sides' latent digits
+        self.mending = Mending(seeds, one_order) if reorder else None
+        self.part_merged = part_merged
 
     def loss(self, outputs: Outputs, target: Tensor, classes: Tensor | None) -> Tensor:
         """Cross entropy of the comparison."""
@@ -78,31 +83,30 @@ class Unlabelled(Comparison):
         return total
 
     def observe(self, outputs: Outputs, target: Tensor) -> None:
-        """Add up what the answers say about the latent digits' order."""
-        if self.reorder:
+        """Record what the answers say about the latent digits."""
+        if self.mending:
             assert outputs.digits is not None
-            step = evidence(outputs.digits.detach(), target)
-            self.evidence = step if self.evidence is None else self.evidence + step
+            self.mending.observe(outputs.digits.detach(), target)
 
     def keep(self, kept: Sequence[int]) -> None:
         """Drop all replicas but some, and what was observed of the others."""
         super().keep(kept)
-        if self.evidence is not None:
-            self.evidence = self.evidence[list(kept)]
+        if self.mending:
+            self.mending.keep(kept)
 
     def on_train_epoch_start(self) -> None:
-        """Mend the order of the latent digits by the last epoch's evidence."""
+        """Mend the latent digits by the last epoch's record."""
         super().on_train_epoch_start()
-        if self.evidence is None:
+        if self.mending is None:
             return
-        total = self.trainer.strategy.reduce(self.evidence, reduce_op="sum")
-        assert isinstance(total, Tensor)
-        met = total.double().cpu().numpy()
-        orders = torch.tensor([[shared_order(m)] if self.one_order else separate_orders(m) for m in met])
         trunk = self.network.trunk
         assert isinstance(trunk, Sequential)
         layer = trunk[-1]
         assert isinstance(layer, Linear)
-        each = orders.expand(-1, layer.replicas // len(orders), -1).flatten(0, 1)  # of each trunk
-        reorder(layer, self.trainer.optimizers[0], each)
-        self.evidence = None
+        parting = self.part_merged and FROM <= self.progress() <= TO
+        self.mending.mend(
+            layer,
+            self.trainer.optimizers[0],
+            lambda record: cast("Tensor", self.trainer.strategy.reduce(record, reduce_op="sum")),
+            f"parting {self.current_epoch}" if parting else None,
+        )

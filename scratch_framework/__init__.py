@@ -9,16 +9,23 @@
     optimizer.step()
 
 Names, arguments, defaults, weight layout and state_dict keys are those of torch.nn and torch.optim. A good
-order to read: `module`, `linear`, `activations`, `sequential`, `losses`, `sgd`, `adam`, `replicas`.
+order to read: `module`, `linear`, `activations`, `sequential`, `losses`, `sgd`, `adam`, `replicas`; then for
+images `windows`, `conv2d`, `max_pool2d`, `batch_norm`, `dropout`, `flatten`, `branches`.
 """
 
 from scratch_framework import init
 from scratch_framework.activations import LeakyReLU, ReLU, Sigmoid, Tanh
 from scratch_framework.adam import Adam, AdamW
+from scratch_framework.batch_norm import BatchNorm1d, BatchNorm2d
+from scratch_framework.branches import Branches
+from scratch_framework.buffer import Buffer
+from scratch_framework.conv2d import Conv2d
 from scratch_framework.criterion import Criterion
 from scratch_framework.dropout import Dropout
+from scratch_framework.flatten import Flatten
 from scratch_framework.linear import Linear
 from scratch_framework.losses import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
+from scratch_framework.max_pool2d import MaxPool2d
 from scratch_framework.module import Module
 from scratch_framework.one_cycle import OneCycleLR
 from scratch_framework.optimizer import Optimizer
@@ -34,14 +41,21 @@ __all__ = [
     "Adam",
     "AdamW",
     "BCEWithLogitsLoss",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Branches",
+    "Buffer",
+    "Conv2d",
     "CosineAnnealingLR",
     "Criterion",
     "CrossEntropyLoss",
     "Dropout",
+    "Flatten",
     "LRScheduler",
     "LeakyReLU",
     "Linear",
     "MSELoss",
+    "MaxPool2d",
     "Module",
     "OneCycleLR",
     "Optimizer",

@@ -1,4 +1,4 @@
-"""Chapter 2 of the paper: is a point of the unit square inside a disc? Learned by the framework.
+"""Both chapters of the paper, learned by the framework: points in a disc, and pairs of digits.
 
 Command lines:
     python -m scratch_framework                              the paper's recipe, its gradient mended, 15 runs
@@ -6,14 +6,22 @@ Command lines:
     python -m scratch_framework --recipe modern              the best that we found
     python -m scratch_framework --backend torch              the same by torch.nn, from the same weights
     python -m scratch_framework.disc.grid --name grid        the paper's grid search: 480 trainings
+    python -m scratch_framework --net weight_sharing         chapter 1's networks; also cnn, auxiliary
+    python -m scratch_framework --net cnn --help             their flags
     tensorboard --logdir runs
 """
 
 from __future__ import annotations
 
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import yaml
+
 from lightning_modules import cli
+from scratch_framework.digits.command import digits
 from scratch_framework.disc.recipe import (  # noqa: TC001  # flags have these types
     Initialisation,
     Loss,
@@ -29,6 +37,7 @@ if TYPE_CHECKING:
 
 
 def disc(
+    net: Literal["mlp"] = "mlp",
     recipe: Literal["paper", "modern"] = "paper",
     runs: int = 15,
     seed: int = 0,
@@ -62,6 +71,7 @@ def disc(
     """Train a small net to tell points inside a disc from points outside, and test each run once.
 
     Args:
+        net: This net; cnn, weight_sharing and auxiliary, for digits, have other flags: --net cnn --help.
         recipe: Named settings: the paper's, or the best that we found. What follows replaces single ones.
         runs: Runs, each with points, initialisation and order of its own.
         seed: Seed of the first run; the next ones count up.
@@ -131,13 +141,30 @@ def disc(
     ).run()
 
 
+def chosen_net(args: Sequence[str]) -> str:
+    """Which net the flags ask for, or the settings file that they name; the two kinds have other flags."""
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--net", nargs="?")
+    parser.add_argument("--config", nargs="?", type=Path)
+    given, _ = parser.parse_known_args(args)
+    if given.net is not None or given.config is None:
+        return given.net or "mlp"
+    try:
+        settings = yaml.safe_load(given.config.read_bytes())
+    except (OSError, yaml.YAMLError):
+        return "mlp"  # the command itself says what is wrong with the file
+    return settings.get("net", "mlp") if isinstance(settings, dict) else "mlp"
+
+
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line.
 
     Args:
         args: Flags; those of the process by default.
     """
-    cli.run(disc, "python -m scratch_framework", args)
+    args = sys.argv[1:] if args is None else args
+    command = disc if chosen_net(args) == "mlp" else digits
+    cli.run(command, "python -m scratch_framework", args)
 
 
 if __name__ == "__main__":

@@ -26,10 +26,10 @@ class ReLU(Module):
         """dL/dx = dL/dy where x > 0, else 0.
 
         The slope is 1 above 0 and 0 below. At 0 there is none; like torch we take 0. And y > 0 exactly where
-        x > 0, so the output is enough to know.
+        x > 0, so the output is enough to know: its sign, 1 or 0, is the slope.
         """
         y = self.recall(grad_output)
-        return grad_output.where(y > 0, 0)
+        return y.sign().mul_(grad_output)
 
 
 class LeakyReLU(Module):

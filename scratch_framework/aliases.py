@@ -14,5 +14,6 @@ Generator: TypeAlias = Any  # torch.Generator, a source of randomness; None is t
 DType: TypeAlias = Any  # torch.dtype; None is torch's default
 Device: TypeAlias = Any  # torch.device or its name; None is torch's default
 
+Memory: TypeAlias = Any  # what a module keeps from forward for backward: only the module itself knows
 Rate: TypeAlias = "float | Tensor"  # one number for all, or (R,), one for each replica
 State: TypeAlias = "dict[str, Tensor]"  # what a state_dict holds

@@ -24,7 +24,8 @@ class Dropout(Module):
 
         Args:
             p: Probability of being dropped, in [0, 1].
-            generator: Source of the draws.
+            generator: Source of the draws, which are torch's own; or a list of R where the first dimension
+                counts replicas, so that each drops what it would drop alone.
         """
         if not 0 <= p <= 1:
             raise ValueError(f"p must lie in [0, 1], got {p}")
@@ -35,7 +36,13 @@ class Dropout(Module):
         if not self.training:
             return self.remember(x.new_ones(()), x)  # a mask of 1
         keep = 1 - self.p
-        mask = x.new_empty(x.shape).bernoulli_(keep, generator=self.generator)
+        mask = x.clone()  # for its order in memory
+        if isinstance(self.generator, (list, tuple)):
+            for part, generator in zip(mask, self.generator, strict=True):
+                part.uniform_(generator=generator)  # a third of the time of bernoulli_
+            mask.lt_(keep)
+        else:
+            mask.bernoulli_(keep, generator=self.generator)
         mask.div_(keep or 1.0)  # p = 1 keeps nothing: 0, not 0 / 0
         return self.remember(mask, x * mask)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+from scratch_framework.buffer import Buffer
 from scratch_framework.parameter import Parameter
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from scratch_framework.aliases import State
+    from scratch_framework.aliases import DType, Memory, State
 
 
 class Module:
@@ -32,9 +33,9 @@ class Module:
     by themselves, in the order in which they were set.
     """
 
-    training = True  # Dropout acts while training only
-    _memory: Tensor | None = None
-    _output: Tensor | None = None
+    training = True  # Dropout and BatchNorm act otherwise in evaluation
+    _memory: Memory = None
+    _output: tuple[tuple[int, ...], DType] | None = None  # shape and type of the latest output
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the output and `remember` what `backward` needs."""
@@ -55,11 +56,11 @@ class Module:
         """Call `forward`."""
         return self.forward(x)
 
-    def remember(self, memory: Tensor, output: Tensor) -> Tensor:
-        """Keep a tensor from `forward` for `backward`.
+    def remember(self, memory: Memory, output: Tensor) -> Tensor:
+        """Keep from `forward` what `backward` needs.
 
         Args:
-            memory: What the derivative is computed from.
+            memory: What the derivative is computed from, in any form.
             output: The module's output; `recall` holds the gradient against its shape and dtype.
 
         Returns:
@@ -70,31 +71,42 @@ class Module:
                 f"{type(self).__name__}: the input must not require grad (gradients are computed here, not by"
                 " autograd): pass its detach()"
             )
-        self._memory, self._output = memory, output
+        self._memory, self._output = memory, (tuple(output.shape), output.dtype)
         return output
 
-    def recall(self, grad_output: Tensor) -> Tensor:
+    def recall(self, grad_output: Tensor) -> Memory:
         """Give `backward` what `forward` kept, once the gradient is seen to fit.
 
         Args:
             grad_output: The gradient that ``backward`` was given.
 
         Returns:
-            The tensor that `remember` kept.
+            What `remember` kept.
         """
-        name, output = type(self).__name__, self._output
-        if self._memory is None or output is None:
+        name, given = type(self).__name__, (tuple(grad_output.shape), grad_output.dtype)
+        if self._output is None:
             raise RuntimeError(f"{name}: backward before forward; there is no output to differentiate")
-        if grad_output.shape != output.shape:
-            raise ValueError(
-                f"{name}: grad_output must have the output's shape {tuple(output.shape)},"
-                f" got {tuple(grad_output.shape)}"
-            )
-        if grad_output.dtype != output.dtype:
-            raise ValueError(
-                f"{name}: grad_output must have the output's dtype {output.dtype}, got {grad_output.dtype}"
-            )
+        for what, wanted, got in zip(("shape", "dtype"), self._output, given, strict=True):
+            if got != wanted:
+                raise ValueError(f"{name}: grad_output must have the output's {what} {wanted}, got {got}")
         return self._memory
+
+    def memories(self) -> list[Memory]:
+        """What this module and all inside it remember of the latest forward pass.
+
+        Whoever applies one module several times takes these after each, and gives them back (`restore`)
+        before the backward pass that belongs to it.
+        """
+        return [(module._memory, module._output) for module in self.modules()]
+
+    def restore(self, memories: list[Memory]) -> None:
+        """Go back to an earlier forward pass: the next `backward` is of that one.
+
+        Args:
+            memories: What `memories` gave after it.
+        """
+        for module, (memory, output) in zip(self.modules(), memories, strict=True):
+            module._memory, module._output = memory, output
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Modules directly inside this one, by name."""
@@ -106,21 +118,25 @@ class Module:
         for _, child in self.named_children():
             yield from child.modules()
 
-    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
-        """Parameters by torch's names, such as ``0.weight``.
+    def named_tensors(self, prefix: str = "") -> Iterator[tuple[str, Parameter | Buffer]]:
+        """Parameters and buffers by torch's names and in torch's order, such as ``0.weight``.
 
         Args:
             prefix: Name of this module inside a larger one.
 
         Yields:
-            Name and parameter.
+            Name, and parameter or buffer.
         """
         start = f"{prefix}." if prefix else ""
         for name, value in vars(self).items():
-            if isinstance(value, Parameter):
+            if isinstance(value, (Parameter, Buffer)):
                 yield start + name, value
         for name, child in self.named_children():
-            yield from child.named_parameters(start + name)
+            yield from child.named_tensors(start + name)
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Parameters by torch's names, those of inner modules included."""
+        return ((name, one) for name, one in self.named_tensors() if isinstance(one, Parameter))
 
     def parameters(self) -> Iterator[Parameter]:
         """All parameters, those of inner modules included."""
@@ -149,24 +165,26 @@ class Module:
         return self
 
     def eval(self) -> Self:
-        """Switch to evaluation: Dropout lets everything through."""
+        """Switch to evaluation: Dropout lets everything through, BatchNorm uses its running statistics."""
         return self.train(False)
 
     def state_dict(self) -> State:
-        """Values of all parameters by name: the parameters' own tensors, not copies, as in torch."""
-        return {name: parameter.value for name, parameter in self.named_parameters()}
+        """Values of all parameters and buffers by name: their own tensors, not copies, as in torch."""
+        return {name: one.value for name, one in self.named_tensors()}
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
-        """Copy values into the parameters; nothing is copied unless all of them fit.
+        """Copy values into parameters and buffers; nothing is copied unless all of them fit.
 
         Args:
             state_dict: Values by name, from a module of the same structure, ours or torch.nn's.
         """
         own = self.state_dict()
         if missing := [name for name in own if name not in state_dict]:
-            raise ValueError(f"state_dict must hold every parameter, missing: {', '.join(missing)}")
+            raise ValueError(
+                f"state_dict must hold every parameter and buffer, missing: {', '.join(missing)}"
+            )
         if unexpected := [name for name in state_dict if name not in own]:
-            raise ValueError(f"state_dict must hold nothing but parameters, got: {', '.join(unexpected)}")
+            raise ValueError(f"state_dict must hold no other names, got: {', '.join(unexpected)}")
         for name, value in own.items():
             if state_dict[name].shape != value.shape:
                 raise ValueError(

@@ -20,6 +20,54 @@ def assert_same(ours: Tensor, theirs: Tensor, tolerance: float = 1e-12) -> None:
     torch.testing.assert_close(ours, theirs.detach(), rtol=tolerance, atol=tolerance)
 
 
+def assert_twins(module: sf.Module, twin: nn.Module, x: Tensor, tolerance: float = 1e-12) -> None:
+    """Output, gradient of the input, gradients of parameters, and buffers are what torch finds."""
+    leaf = x.clone().requires_grad_()
+    theirs = twin(leaf)
+    grad = draw(*theirs.shape, seed=99)
+    theirs.backward(grad)
+    assert_same(module(x), theirs, tolerance)
+    assert leaf.grad is not None
+    assert_same(module.backward(grad), leaf.grad, tolerance)
+    for parameter, theirs_too in zip(module.parameters(), twin.parameters(), strict=True):
+        assert theirs_too.grad is not None
+        assert_same(parameter.grad, theirs_too.grad, tolerance)
+    for name, value in twin.state_dict().items():
+        assert_same(module.state_dict()[name], value, tolerance)
+
+
+def assert_gradients(module: sf.Module, x: Tensor, tolerance: float = 1e-8) -> None:
+    """The gradients of the input and of parameters are what finite differences find."""
+    grad = draw(*module(x).shape, seed=99)
+    assert_same(module.backward(grad), numeric_gradient(lambda x: (module(x) * grad).sum(), x), tolerance)
+    for parameter in module.parameters():
+        found = numeric_gradient(lambda _: (module(x) * grad).sum(), parameter.value)
+        assert_same(parameter.grad, found, tolerance)
+
+
+def assert_replicas(make: Callable[[int | None], sf.Module], x: Tensor, tolerance: float = 1e-12) -> None:
+    """Each of R replicas computes what it computes alone, forward and backward, and keeps the same buffers.
+
+    Args:
+        make: Makes a module of R replicas, or with None a single one.
+        x: Inputs (R, ...).
+        tolerance: Largest difference.
+    """
+    singles = [make(None) for _ in x]
+    together = make(len(x))
+    together.load_state_dict(sf.stack_states([single.state_dict() for single in singles]))
+    y = together(x)
+    grad = draw(*y.shape, seed=99)
+    grad_input = together.backward(grad)
+    for k, alone in enumerate(singles):
+        assert_same(y[k], alone(x[k]), tolerance)
+        assert_same(grad_input[k], alone.backward(grad[k]), tolerance)
+        for parameter, single in zip(together.parameters(), alone.parameters(), strict=True):
+            assert_same(parameter.grad[k], single.grad, tolerance)
+        for name, value in sf.replica_state(together.state_dict(), k).items():
+            assert_same(value, alone.state_dict()[name], tolerance)
+
+
 def numeric_gradient(function: Callable[[Tensor], Tensor], x: Tensor, step: float = 1e-5) -> Tensor:
     """Central differences of a function with one output by each number of x; x is moved in place and back."""
     gradient = torch.empty_like(x)

@@ -36,11 +36,12 @@ class Report(pl.Callback):
         """Validation has run by now."""
         assert isinstance(pl_module, Comparison)
         self.chunk.pace()
-        epoch = trainer.current_epoch
-        if not self.chunk.definition.is_reported(epoch):
+        epoch, sound = trainer.current_epoch, sound_replicas(pl_module)
+        # What diverged goes at once: what is done between epochs is not made for numbers that are none.
+        if all(sound) and not self.chunk.definition.is_reported(epoch):
             return
         errors = pl_module.figures("val")["val/error"].tolist()
-        kept = self.chunk.report(epoch, errors, sound_replicas(pl_module))
+        kept = self.chunk.report(epoch, errors, sound)
         if not kept:
             trainer.should_stop = True
         elif len(kept) < len(errors):

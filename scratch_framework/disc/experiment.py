@@ -9,7 +9,6 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
-from statistics import mean
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -89,7 +88,7 @@ class Experiment:
             for name, figure in figures.items():
                 figure.savefig(self.run_folder / f"figure_{name}.png", dpi=130)
             tagged = {f"figure/{name}": figure for name, figure in figures.items()}
-            log.finish(self._hparams(), self._metrics(results), tagged)
+            log.finish(self._hparams(), results.metrics(), tagged)
         self._conclude(results)
 
     def _learners(self) -> list[Learner]:
@@ -123,21 +122,11 @@ class Experiment:
         hparams["activations"] = ",".join(self.recipe.activations)
         return hparams | {"runs": len(self.seeds), "train_points": self.counts["train"]}
 
-    def _metrics(self, results: ModelRuns) -> dict[str, float]:
-        val_errors = _val_errors(results)
-        return {
-            "hp/test_error": results.summary()["test_error_mean"],
-            "hp/val_error": mean(val_errors) if val_errors else float("nan"),
-        }
-
     def _conclude(self, results: ModelRuns) -> None:
         console = Console()
         console.print(results_table([results], PAPER_FIGURES))
-        if val_errors := _val_errors(results):
+        val_errors = [run.val_error for run in results.runs if run.val_error is not None]
+        if val_errors:
             console.print(f"validation error {percent(*spread(val_errors))} %")
         console.print(f"{self.folder}: results.json, and the run folder disc with figures 2.1 to 2.4")
         console.print(f"tensorboard --logdir {self.log_dir}")
-
-
-def _val_errors(results: ModelRuns) -> list[float]:
-    return [run.val_error for run in results.runs if run.val_error is not None]

@@ -12,15 +12,15 @@ import pytest
 from benchmarks.ablation import TABLES, ablation
 from benchmarks.latent_digits import latent_digits
 from benchmarks.pairs_growth import pairs_growth
-from benchmarks.significance import half_width, paired, t_quantile
+from benchmarks.significance import half_width, paired
 from lightning_modules.recipes import RECIPES, resolve
 
 
-@pytest.mark.parametrize(
-    ("freedom", "quantile"), [(1, 12.706), (2, 4.303), (9, 2.262), (14, 2.145), (1000, 1.962)]
-)
-def test_the_quantiles_of_t_are_those_of_the_tables(freedom: int, quantile: float) -> None:
-    assert t_quantile(freedom) == pytest.approx(quantile, abs=1e-3)
+@pytest.mark.parametrize(("n", "quantile"), [(2, 12.706), (3, 4.303), (10, 2.262), (15, 2.145)])
+def test_intervals_are_as_wide_as_the_tables_of_t_say(n: int, quantile: float) -> None:
+    values = np.arange(n, dtype=float)
+    expected = quantile * values.std(ddof=1) / math.sqrt(n)
+    assert half_width(values.tolist()) == pytest.approx(expected, rel=1e-3)
 
 
 def test_the_interval_of_a_mean_holds_it_in_95_of_100_cases() -> None:

@@ -37,8 +37,9 @@ def fit(
     """Train the modern recipe, narrower, in float64: 4 epochs of 4 steps, the last two of two views."""
     (settings,) = resolve(MODERN, [model], SMALL).values()
     replica, common, data_settings = parts(settings)
-    if "two_views_from" in data_settings:
-        common["two_views_from"] = data_settings["two_views_from"] = 0.5
+    data_settings["two_views_from"] = 0.5
+    if "two_views_from" in common:
+        common["two_views_from"] = 0.5
     module = MODULES[model](seed=seeds, **{**replica, **common, "lr": lr})
     data = Garbled(100, 50, 50, batch_size=25, seed=seeds, **data_settings)
     data.garble = garble

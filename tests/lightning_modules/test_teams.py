@@ -81,6 +81,31 @@ def test_a_run_of_an_ensemble_has_its_pairs_and_reports_members_beside_it(tmp_pa
     assert "member_test_error" not in alone[0]
 
 
+def test_a_teams_checkpoint_holds_all_its_members(tmp_path: Path) -> None:
+    run(tmp_path, "team", "--model", "auxiliary", "--runs", "2", "--ensemble", "3")
+    path = tmp_path / "team" / "auxiliary" / "checkpoint.ckpt"
+    model = AuxiliaryLoss.load_from_checkpoint(path, weights_only=True)
+    assert model.seeds == [seed for run in range(2) for seed in Team(3, 1).seeds(run)]
+
+
+def test_an_ensembles_training_error_is_of_the_pairs_that_its_members_have_in_common(tmp_path: Path) -> None:
+    """Members see them in orders of their own; mixed up, they would be as good as guesses."""
+    flags = [
+        "--model",
+        "auxiliary",
+        "--runs",
+        "1",
+        "--width",
+        "16",
+        "--max_epochs",
+        "12",
+        "--batch_size",
+        "10",
+    ]
+    (row,) = run(tmp_path, "team", *flags, "--ensemble", "2")
+    assert row["train_error"] < 0.15
+
+
 def test_a_team_does_not_depend_on_how_runs_are_spread_over_programs(tmp_path: Path) -> None:
     flags = ["--model", "weight_sharing", "--runs", "3", "--restarts", "2", "--precision", "64-true"]
     one = run(tmp_path, "one", *flags, "--replicas", "6")

@@ -45,3 +45,14 @@ def test_a_generator_repeats_the_draws() -> None:
     x = draw(30, 30)
     first, second = (Dropout(0.5, Generator().manual_seed(7))(x) for _ in range(2))
     assert torch.equal(first, second)
+
+
+def test_with_a_generator_for_each_replica_each_drops_its_share_and_what_it_drops_alone() -> None:
+    x = torch.ones(3, 200, 100, dtype=torch.float64)
+    y = Dropout(0.3, [Generator().manual_seed(seed) for seed in (5, 6, 5)])(x)
+    alone = Dropout(0.3, [Generator().manual_seed(6)])(x[1:2])
+    assert torch.equal(y[1:2], alone)
+    assert torch.equal(y[0], y[2])
+    assert not torch.equal(y[0], y[1])
+    assert abs(float((y != 0).double().mean()) - 0.7) < 0.01
+    assert_same(y[y != 0], torch.full_like(y[y != 0], 1 / 0.7))

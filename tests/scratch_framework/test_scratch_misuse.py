@@ -28,6 +28,12 @@ def after_loss(criterion: sf.Criterion) -> sf.Criterion:
     return criterion
 
 
+def after_image(module: sf.Module) -> sf.Module:
+    module(IMAGES)
+    return module
+
+
+IMAGES = torch.ones(5, 3, 4, 4)
 X, LEAF = torch.ones(5, 3), torch.ones(5, 3, requires_grad=True)
 SHARED = sf.ReLU()
 
@@ -51,9 +57,28 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     (lambda: sf.MSELoss(replicas=2)(X, X), "the prediction must have shape (2, N, ...), got (5, 3)"),
     (lambda: sf.MSELoss()(X[:0], X[:0]), "at least one number, got shape (0, 3)"),
     (lambda: after_loss(sf.MSELoss()).backward(X), "the loss's shape (), got (5, 3)"),
+    (
+        lambda: sf.Conv2d(2, 4, 3)(IMAGES),
+        "shape (N, 2, H, W) for a weight of shape (4, 2, 3, 3), got (5, 3, 4",
+    ),
+    (lambda: sf.Conv2d(3, 4, 3)(IMAGES[0]), "shape (N, 3, H, W) for a weight of shape (4, 3, 3, 3)"),
+    (lambda: sf.Conv2d(3, 4, 3, replicas=2)(IMAGES.unsqueeze(0)), "shape (2, N, 3, H, W) or (N, 3, H, W)"),
+    (lambda: sf.Conv2d(3, 4, 5)(IMAGES), "a window of 5 x 5 must fit into the image, got one of 4 x 4"),
+    (lambda: sf.MaxPool2d(5)(IMAGES), "MaxPool2d: a window of 5 x 5 must fit into the image"),
+    (lambda: sf.MaxPool2d(2)(IMAGES[0, 0, 0]), "MaxPool2d: the input must have shape (..., H, W), got (4,)"),
+    (lambda: sf.BatchNorm2d(4)(IMAGES), "shape (N, 4, ...) with 4 dimensions, got (5, 3, 4, 4)"),
+    (lambda: sf.BatchNorm1d(3)(IMAGES), "shape (N, 3, ...) with 2 or 3 dimensions, got (5, 3, 4, 4)"),
+    (lambda: sf.BatchNorm1d(3, replicas=2)(X), "shape (2, N, 3, ...) with 3 or 4 dimensions, got (5, 3)"),
+    (lambda: sf.BatchNorm1d(3)(X[:1]), "training needs more than one number a feature, got shape (1, 3)"),
+    (
+        lambda: after_image(sf.Conv2d(3, 4, 3)).backward(IMAGES),
+        "the output's shape (5, 4, 2, 2), got (5, 3, 4",
+    ),
     (lambda: init.xavier_normal_(torch.ones(3)), "a weight must have shape (..., out, in), got (3,)"),
     # Types
     (lambda: sf.Linear(3, 4)(X.double()), "dtype torch.float32, got torch.float64"),
+    (lambda: sf.Conv2d(3, 4, 3)(IMAGES.double()), "dtype torch.float32, got torch.float64"),
+    (lambda: sf.BatchNorm1d(3)(X.double()), "dtype torch.float32, got torch.float64"),
     (lambda: after_forward(sf.ReLU()).backward(X.double()), "dtype torch.float32, got torch.float64"),
     (lambda: sf.MSELoss()(X, X.double()), "dtype torch.float32, got torch.float64"),
     (lambda: sf.BCEWithLogitsLoss()(X, X.long()), "dtype torch.float32, got torch.int64"),
@@ -73,6 +98,14 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     (lambda: sf.Sequential(), "Sequential must hold at least one module, got none"),
     (lambda: sf.Sequential(sf.Linear(1, 1), sf.Tanh), "must hold modules, got <class"),  # type: ignore[arg-type]
     (lambda: sf.Sequential(SHARED, sf.Sequential(SHARED)), "every module once, got this ReLU() twice"),
+    (lambda: sf.Conv2d(0, 4, 3), "in_channels must be at least 1, got 0"),
+    (lambda: sf.Conv2d(3, 4, 3, stride=0), "stride must be at least 1, got 0"),
+    (lambda: sf.Conv2d(3, 4, 3, padding=-1), "padding must be at least 0, got -1"),
+    (lambda: sf.MaxPool2d(0), "kernel_size must be at least 1, got 0"),
+    (lambda: sf.MaxPool2d(2, 0), "stride must be at least 1, got 0"),
+    (lambda: sf.BatchNorm1d(0), "num_features must be at least 1, got 0"),
+    (lambda: sf.BatchNorm2d(3, eps=-1), "eps must be at least 0, got -1"),
+    (lambda: sf.BatchNorm2d(3, momentum=2), "momentum must lie in [0, 1], got 2"),
     (lambda: sf.Dropout(1.5), "p must lie in [0, 1], got 1.5"),
     (lambda: sf.Dropout(-0.1), "p must lie in [0, 1], got -0.1"),
     (lambda: sf.MSELoss("average"), "reduction must be one of mean, sum, none, got 'average'"),
@@ -123,7 +156,7 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     (lambda: sf.Linear(3, 4).load_state_dict({"weight": X}), "missing: bias"),
     (
         lambda: sf.Linear(3, 5, bias=False).load_state_dict({"weight": X, "bias": X, "b": X}),
-        "nothing but parameters, got: bias, b",
+        "no other names, got: bias, b",
     ),
     (
         lambda: sf.Linear(3, 4, bias=False).load_state_dict({"weight": X}),
@@ -139,6 +172,10 @@ RUNTIME_ERRORS: list[Callable[[], Any]] = [
     lambda: sf.Linear(3, 4).backward(X),
     lambda: sf.Sequential(sf.Linear(3, 3), sf.ReLU()).backward(X),
     lambda: sf.Dropout().backward(X),
+    lambda: sf.Conv2d(3, 4, 3).backward(IMAGES),
+    lambda: sf.MaxPool2d(2).backward(IMAGES),
+    lambda: sf.BatchNorm1d(3).backward(X),
+    lambda: sf.Branches(sf.Flatten(), sf.ReLU()).backward(X),
     lambda: sf.MSELoss().backward(),
     lambda: sf.CrossEntropyLoss().backward(),
 ]

@@ -91,6 +91,10 @@ def test_train_and_eval_reach_every_module_and_return_the_net() -> None:
         (paper_net(), torch_paper_net()),
         (sf.Linear(3, 4, bias=False), nn.Linear(3, 4, bias=False)),
         (sf.LeakyReLU(0.2), nn.LeakyReLU(0.2)),
+        (sf.Conv2d(2, 32, 3), nn.Conv2d(2, 32, 3)),
+        (sf.Conv2d(2, 32, 3, 2, 1, bias=False), nn.Conv2d(2, 32, 3, 2, 1, bias=False)),
+        (sf.MaxPool2d(2), nn.MaxPool2d(2)),
+        (sf.Flatten(), nn.Flatten()),
         (sf.Softmax(dim=1), nn.Softmax(dim=1)),
         (
             sf.Sequential(sf.Sequential(sf.Linear(1, 2), sf.Sigmoid()), sf.Tanh()),
@@ -106,5 +110,13 @@ def test_dropout_replicas_and_parameters_print_themselves() -> None:
     assert repr(sf.Dropout(0.2)) == "Dropout(p=0.2)"
     layer = sf.Linear(2, 3, replicas=4)
     assert repr(layer) == "Linear(in_features=2, out_features=3, bias=True, replicas=4)"
+    assert repr(sf.Conv2d(1, 2, 3, replicas=4)).endswith("stride=(1, 1), replicas=4)")
+    same = (
+        "BatchNorm2d(7, eps=0.001, momentum=0.2, affine=True"  # what follows differs between torch's versions
+    )
+    assert repr(sf.BatchNorm2d(7, 1e-3, 0.2)).startswith(same)
+    assert repr(nn.BatchNorm2d(7, 1e-3, 0.2)).startswith(same)
+    assert repr(sf.BatchNorm1d(2, replicas=4)).endswith("track_running_stats=True, replicas=4)")
+    assert repr(sf.BatchNorm1d(2).running_mean) == "Buffer(shape=(2,), dtype=torch.float32)"
     assert repr(layer.weight) == "Parameter(shape=(4, 3, 2), dtype=torch.float32)"
     assert layer.weight.numel() == 24

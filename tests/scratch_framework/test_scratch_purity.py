@@ -104,3 +104,25 @@ def test_a_net_learns_without_autograd_and_no_tensor_ever_requires_grad(
         kept = [*tensors(net), *tensors(criterion), *tensors(optimizer), *losses]
     assert len(kept) > 100
     assert not any(tensor.requires_grad or tensor.grad_fn for tensor in kept)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_net_for_images_learns_without_autograd_too(mode: type[AbstractContextManager[None]]) -> None:
+    with mode():
+        trunk = sf.Sequential(
+            *(sf.Conv2d(1, 4, 3), sf.MaxPool2d(2), sf.ReLU(), sf.BatchNorm2d(4), sf.Dropout(0.1)),
+            *(sf.Flatten(), sf.Linear(16, 8), sf.BatchNorm1d(8)),
+        )
+        net, criterion = sf.Branches(trunk, sf.Linear(16, 2)), sf.CrossEntropyLoss()
+        optimizer = sf.SGD(net.parameters(), lr=0.1)
+        x = torch.randn(64, 2, 6, 6)
+        target = (x[:, 0].sum((1, 2)) > x[:, 1].sum((1, 2))).long()
+        losses = []
+        for _ in range(60):
+            optimizer.zero_grad()
+            losses.append(criterion(net(x), target))
+            net.backward(criterion.backward())
+            optimizer.step()
+        assert losses[-1] < losses[0] / 2
+        kept = [*tensors(net), *tensors(criterion), *tensors(optimizer), *losses]
+    assert not any(tensor.requires_grad or tensor.grad_fn for tensor in kept)

@@ -1,0 +1,43 @@
+"""A model from its checkpoint alone; nothing in the file is executed."""
+
+from pathlib import Path
+
+import torch
+
+from lightning_modules.cli import CommandError
+from lightning_modules.comparison import Comparison
+from lightning_modules.recipes import MODULES
+
+
+def load_model(path: Path) -> Comparison:
+    """Load all nets of a run folder's checkpoint.
+
+    Args:
+        path: A checkpoint.ckpt.
+
+    Returns:
+        The model, of R nets, in evaluation mode, on the CPU.
+
+    Raises:
+        CommandError: There is no such file, or it is no such checkpoint, or damaged.
+    """
+    if not path.is_file():
+        raise CommandError(f"{path} is no file")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of many kinds: pickle's, zipfile's, torch's own
+        raise CommandError(f"{path} is no checkpoint, or damaged: {_first_line(error)}") from error
+    classes = {module.__name__: module for module in MODULES.values() if isinstance(module, type)}
+    name = checkpoint.get("model") if isinstance(checkpoint, dict) else None
+    if name not in classes:
+        raise CommandError(f"{path} does not say which model it is of; take a checkpoint.ckpt of train.py")
+    try:
+        model: Comparison = classes[name](**checkpoint["hyper_parameters"])
+        model.load_state_dict(checkpoint["state_dict"])
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise CommandError(f"{path} does not fit {name}: {_first_line(error)}") from error
+    return model.eval()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,117 @@
+"""Which of two handwritten digits is larger? Asked of a trained model, about any pictures.
+
+Command lines:
+    python -m lightning_modules.predict runs/NAME/auxiliary/checkpoint.ckpt left.png right.jpg
+    python -m lightning_modules.predict CHECKPOINT folder_of_left_ones folder_of_right_ones
+    python -m lightning_modules.predict CHECKPOINT pairs.csv
+    python -m lightning_modules.predict CHECKPOINT --replica 0 --onnx net.onnx --state_dict net.pt
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightning_modules import cli
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from lightning_modules.answers import Pair
+    from lightning_modules.comparison import Comparison
+
+SHOWN = 60  # pairs in the picture, at most
+POSITIONAL = {
+    "checkpoint": "checkpoint.ckpt of a run folder; the probabilities of all its nets are averaged.",
+    "images": "Two images, two folders of images, or a CSV file of pairs.",
+}
+
+
+def predict(
+    checkpoint: str,
+    images: list[str],
+    replica: int | None = None,
+    out: str = "runs/predict",
+    onnx: str | None = None,
+    state_dict: str | None = None,
+    verbose: bool = False,
+) -> None:
+    """Say which digit of each pair is larger; or export a net.
+
+    Args:
+        checkpoint: See `POSITIONAL`.
+        images: See there.
+        replica: The number of the only net to ask or export, from 0; all are asked by default.
+        out: Folder for answers.csv and seen.png, a picture of what the nets saw.
+        onnx: File to write the net to, as ONNX.
+        state_dict: File to write the net's plain state_dict to.
+        verbose: Whether to show tracebacks.
+    """
+    if not (images or onnx or state_dict):
+        raise cli.CommandError("give images, or a file to export to (--onnx, --state_dict)")
+    with cli.imports():
+        from rich.console import Console
+
+        from lightning_modules.answers import find_pairs
+        from lightning_modules.export import export_onnx, export_state_dict
+        from lightning_modules.loading import load_model
+
+    console, pairs = Console(), find_pairs(images) if images else []
+    model = load_model(Path(checkpoint))
+    count = len(model.seeds)
+    if replica is not None:
+        if not 0 <= replica < count:
+            raise cli.CommandError(
+                f"replica must be from 0 to {count - 1}, the nets of {checkpoint}, got {replica}"
+            )
+        model = model.replica(replica).eval()
+    elif (onnx or state_dict) and count > 1:
+        raise cli.CommandError(f"{checkpoint} holds {count} nets; say which to export by --replica")
+    if pairs:
+        ask(model, pairs, Path(out), console)
+    for file, export in ((onnx, export_onnx), (state_dict, export_state_dict)):
+        if file:
+            export(model, Path(file))
+            console.print(f"{file} written")
+
+
+def ask(model: Comparison, pairs: Sequence[Pair], folder: Path, console: Console) -> None:
+    """Answer, and show what was seen.
+
+    Args:
+        model: The nets.
+        pairs: Pairs of image files.
+        folder: Where to put answers.csv and seen.png.
+        console: Where to print the table.
+    """
+    import torch
+
+    from lightning_modules.answers import answer, answers_table, write_answers
+    from lightning_modules.figures import pairs_figure
+    from lightning_modules.handwriting import read_digit
+
+    images = torch.stack(
+        [torch.stack([torch.from_numpy(read_digit(path)) for path in pair]) for pair in pairs]
+    )
+    answers = answer(model, pairs, images)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_answers(folder / "answers.csv", answers)
+    captions = [f"{a.larger} ({100 * a.probability:.1f} %)" for a in answers[:SHOWN]]
+    pairs_figure([image.numpy() for image in images[:SHOWN]], captions).savefig(folder / "seen.png", dpi=130)
+    console.print(answers_table(answers))
+    console.print(f"{folder}: answers.csv, seen.png (what the nets saw)")
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line.
+
+    Args:
+        args: Arguments; those of the process by default.
+    """
+    cli.run(predict, "python -m lightning_modules.predict", args, POSITIONAL)
+
+
+if __name__ == "__main__":
+    main()

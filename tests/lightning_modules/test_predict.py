@@ -1,0 +1,257 @@
+"""Pictures are brought to MNIST's form, nets answer about them, and nets can be taken elsewhere."""
+
+import csv
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from skimage.transform import resize
+
+from datamodules import DigitPairs, load_digits
+from lightning_modules import AuxiliaryLoss
+from lightning_modules.cli import CommandError
+from lightning_modules.execution import Choice
+from lightning_modules.handwriting import as_mnist, read_digit
+from lightning_modules.loading import load_model
+from lightning_modules.predict import main
+from lightning_modules.protocol import fit
+from lightning_modules.recipes import MODERN, MODULES, resolve
+from lightning_modules.replicas import export_replica
+from lightning_modules.studies import make_study
+
+Pixels = NDArray[np.float64]
+
+
+def drawn(digit: Pixels, size: int) -> Pixels:
+    return resize(digit / 255, (size, size), order=1)
+
+
+def photographed(digit: Pixels) -> Pixels:
+    """Dark ink on paper in a shadow, off centre, with noise."""
+    ink = np.pad(drawn(digit, 112), ((30, 10), (5, 40)))
+    height, width = ink.shape
+    light = 0.9 - 0.3 * np.linspace(0, 1, width) - 0.1 * np.linspace(0, 1, height)[:, None]
+    return (light * (1 - 0.7 * ink) + np.random.default_rng(0).normal(0, 0.01, ink.shape)).clip(0, 1)
+
+
+SIGHTS: dict[str, Callable[[Pixels], Pixels]] = {
+    "as it is": lambda digit: digit / 255,
+    "large": lambda digit: drawn(digit, 300),
+    "dark on light": lambda digit: 1 - drawn(digit, 60),
+    "on a wide page": lambda digit: np.pad(1 - drawn(digit, 60), ((20, 20), (90, 30)), constant_values=1),
+    "photo": photographed,
+}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three small nets that read most digits."""
+    path = tmp_path_factory.mktemp("run") / "checkpoint.ckpt"
+    (settings,) = resolve(MODERN, ["auxiliary"], {"width": 8, "two_views_from": 1.0}).values()
+    study = make_study(
+        "auxiliary",
+        settings,
+        [0, 1, 2],
+        lambda **more: DigitPairs(train_pairs=1000, val_pairs=0, test_pairs=50, **{"batch_size": 25, **more}),
+        {"max_epochs": 4, "accelerator": "cpu"},
+        Choice(workers=1),
+        checkpoint=path,
+    )
+    fit(study, lambda figures: None)
+    return path
+
+
+def save(path: Path, grey: Pixels) -> Path:
+    Image.fromarray((255 * grey).round().astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_a_digit_is_read_as_itself_however_it_is_shown(sight: str, checkpoint: Path) -> None:
+    model = load_model(checkpoint).replica(0).eval()
+    _, test = load_digits(None)
+    digits = test.images[:100].double().numpy().reshape(-1, 14, 14)
+    seen = torch.from_numpy(np.stack([as_mnist(SIGHTS[sight](digit)) for digit in digits]))
+    assert seen.min() == 0
+    assert seen.max() <= 255
+    read = model.network(seen.unsqueeze(1).expand(-1, 2, -1, -1)).digits[:, 0, 0].argmax(-1)
+    plain = model.network(test.images[:100].view(-1, 1, 14, 14).float().expand(-1, 2, -1, -1)).digits[:, 0, 0]
+    assert (read != test.labels[:100]).float().mean() <= (
+        plain.argmax(-1) != test.labels[:100]
+    ).float().mean() + 0.04
+
+
+def test_the_centre_of_mass_is_in_the_middle() -> None:
+    page = np.zeros((90, 120))
+    page[10:60, 20:30] = page[50:60, 20:60] = 1  # an L
+    seen = as_mnist(page)
+    y, x = np.indices(seen.shape)
+    assert abs((seen * y).sum() / seen.sum() - 6.5) <= 0.3
+    assert abs((seen * x).sum() / seen.sum() - 6.5) <= 0.3
+
+
+@pytest.mark.parametrize(
+    ("mode", "ink", "paper"),
+    [
+        ("RGBA", (0, 0, 0, 255), (0, 0, 0, 0)),
+        ("P", 0, 1),
+        ("I;16", 60000, 500),
+        ("RGB", (20, 20, 90), (250, 240, 200)),
+    ],
+)
+def test_all_kinds_of_images_are_read(mode: str, ink: Any, paper: Any, tmp_path: Path) -> None:
+    image = Image.new(mode, (60, 80), paper)
+    if mode == "P":
+        image.putpalette([10, 10, 10, 255, 255, 255])
+    image.paste(ink, (27, 15, 33, 65))
+    image.save(tmp_path / "one.png")
+    seen = read_digit(tmp_path / "one.png")
+    assert seen[3:11, 5:9].max(1).min() > 100
+    assert seen[:, :4].max() == seen[:, 10:].max() == 0
+
+
+def bad_files(folder: Path) -> dict[str, str]:
+    """File to a part of what is said about it."""
+    (folder / "text.png").write_text("no picture")
+    save(folder / "cut.png", np.random.default_rng(0).random((50, 50)))
+    (folder / "cut.png").write_bytes((folder / "cut.png").read_bytes()[:300])
+    save(folder / "blank.png", np.full((50, 50), 0.7))
+    Image.fromarray(np.full((9, 9), np.nan, np.float32)).save(folder / "nan.tiff")
+    return {
+        "text.png": "no image",
+        "cut.png": "cannot be read",
+        "blank.png": "shows no digit",
+        "nan.tiff": "no numbers",
+        "missing.png": "No such file",
+    }
+
+
+def test_pictures_that_show_nothing_are_named(tmp_path: Path) -> None:
+    for name, message in bad_files(tmp_path).items():
+        with pytest.raises(CommandError, match=message) as caught:
+            read_digit(tmp_path / name)
+        assert name in str(caught.value)
+
+
+def test_pairs_are_answered_from_files_folders_and_a_csv(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, test = load_digits(None)
+    for side, digit in (("left", 0), ("right", 7)):
+        (tmp_path / side).mkdir()
+        chosen = test.images[test.labels == digit][:2].double().numpy().reshape(-1, 14, 14)
+        for number, image in enumerate(chosen):
+            save(tmp_path / side / f"{number}.png", 1 - drawn(image, 80))
+    (tmp_path / "pairs.csv").write_text("left,right\nright/0.png,left/1.png\n")
+    cases = [
+        ([str(tmp_path / "left" / "0.png"), str(tmp_path / "right" / "1.png")], ["right, or equal"]),
+        ([str(tmp_path / "left"), str(tmp_path / "right")], ["right, or equal"] * 2),
+        ([str(tmp_path / "pairs.csv")], ["left"]),
+    ]
+    for images, larger in cases:
+        main([str(checkpoint), *images, "--out", str(tmp_path / "out")])
+        rows = list(csv.DictReader((tmp_path / "out" / "answers.csv").open()))
+        assert [row["larger"] for row in rows] == larger
+        assert {(row["left_digit"], row["right_digit"]) for row in rows} <= {("0", "7"), ("7", "0")}
+        assert all(0.5 <= float(row["probability"]) <= 1 for row in rows)
+        assert (tmp_path / "out" / "seen.png").stat().st_size > 2_000
+    assert "answers.csv" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("model", MODULES)
+@pytest.mark.parametrize("recipe", ["paper", "modern"])
+def test_an_exported_net_answers_as_before(model: str, recipe: str, tmp_path: Path) -> None:
+    settings = {} if recipe == "paper" else {"trunk": "modern", "head": "exact", "width": 8}
+    if model == "cnn" and settings:
+        settings["branches"] = "separate"
+    three = MODULES[model](seed=[0, 1, 2], **settings)
+    torch.save(
+        {
+            "model": type(three).__name__,
+            "hyper_parameters": dict(three.hparams),
+            "state_dict": three.state_dict(),
+        },
+        tmp_path / "three.ckpt",
+    )
+    main([str(tmp_path / "three.ckpt"), "--replica", "1", "--onnx", str(tmp_path / "net.onnx"),
+          "--state_dict", str(tmp_path / "net.pt")])  # fmt: skip
+    plain = MODULES[model](seed=0, **settings).eval()
+    plain.network.load_state_dict(torch.load(tmp_path / "net.pt", weights_only=True))
+    pairs = load_digits(None)[1].images[:20].float().view(10, 2, 14, 14)
+    expected = three.eval().network(pairs.repeat(1, 3, 1, 1)).pair[:, 1:2]
+    torch.testing.assert_close(plain.network(pairs).pair, expected, rtol=1e-5, atol=1e-5)
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    (answer, *_) = session.run(None, {"pairs": pairs.numpy()})
+    torch.testing.assert_close(torch.from_numpy(answer), expected, rtol=1e-5, atol=1e-5)
+
+
+class Malicious:
+    """Would make a file when unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (self.path,))
+
+
+def test_a_malicious_checkpoint_is_refused_and_not_executed(tmp_path: Path) -> None:
+    victim = tmp_path / "executed"
+    torch.save({"model": "AuxiliaryLoss", "state_dict": Malicious(victim)}, tmp_path / "evil.ckpt")
+    (tmp_path / "evil.pkl").write_bytes(pickle.dumps(Malicious(victim)))
+    for name in ("evil.ckpt", "evil.pkl"):
+        with pytest.raises(CommandError, match="no checkpoint"):
+            load_model(tmp_path / name)
+    assert not victim.exists()
+
+
+def test_foreign_and_damaged_checkpoints_are_refused_in_one_line(checkpoint: Path, tmp_path: Path) -> None:
+    whole = torch.load(checkpoint, weights_only=True)
+    torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
+    torch.save(whole | {"state_dict": {}}, tmp_path / "hollow.ckpt")
+    torch.save(whole | {"hyper_parameters": {"nonsense": 1}}, tmp_path / "settings.ckpt")
+    (tmp_path / "torn.ckpt").write_bytes(checkpoint.read_bytes()[:10_000])
+    (tmp_path / "empty.ckpt").touch()
+    for path in sorted(tmp_path.iterdir()):
+        with pytest.raises(CommandError) as caught:
+            load_model(path)
+        assert "\n" not in str(caught.value)
+        assert path.name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give images"),
+        (["one.png"], "give two images"),
+        (["a.png", "b.png", "c.png"], "got 3"),
+        (["pairs.csv"], "No such file"),
+        (["--replica", "9", "--state_dict", "x.pt"], "replica must be from 0 to 2"),
+        (["--state_dict", "x.pt"], "say which to export"),
+        (["--replica", "one"], "--replica"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_one_line(
+    arguments: list[str], message: str, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([str(checkpoint), *arguments])
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_one_replica_of_a_checkpoint_is_the_one_that_was_trained(checkpoint: Path) -> None:
+    three = load_model(checkpoint)
+    assert isinstance(three, AuxiliaryLoss)
+    one = three.replica(2).network.state_dict()
+    for name, value in export_replica(three.network.state_dict(), 2, 3).items():
+        assert torch.equal(one[name], value)

@@ -1,0 +1,127 @@
+"""Convolution against torch.nn.Conv2d and against finite differences."""
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scratch_twins import assert_gradients, assert_replicas, assert_same, assert_twins, draw
+from torch import Tensor, nn
+
+import scratch_framework as sf
+
+F64 = torch.float64
+SIZES = st.integers(1, 3)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    points=SIZES,
+    channels=st.tuples(SIZES, SIZES),
+    kernel_size=SIZES,
+    stride=SIZES,
+    padding=st.integers(0, 2),
+    more=st.tuples(st.integers(0, 4), st.integers(0, 4)),
+    bias=st.booleans(),
+)
+def test_output_and_gradients_of_any_convolution_are_what_torch_finds(
+    points: int,
+    channels: tuple[int, int],
+    kernel_size: int,
+    stride: int,
+    padding: int,
+    more: tuple[int, int],
+    bias: bool,
+) -> None:
+    layer = sf.Conv2d(*channels, kernel_size, stride, padding, bias=bias, dtype=F64)
+    twin = nn.Conv2d(*channels, kernel_size, stride, padding, bias=bias, dtype=F64)
+    twin.load_state_dict(layer.state_dict())
+    height, width = (kernel_size + extra for extra in more)
+    assert_twins(layer, twin, draw(points, channels[0], height, width))
+
+
+@pytest.mark.parametrize("replicas", [None, 2])
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize(("stride", "padding"), [(1, 0), (2, 1)])
+def test_the_gradients_of_a_convolution_are_what_finite_differences_find(
+    replicas: int | None, shared: bool, stride: int, padding: int
+) -> None:
+    layer = sf.Conv2d(2, 3, 3, stride, padding, replicas=replicas, dtype=F64)
+    lead = () if replicas is None or shared else (replicas,)
+    assert_gradients(layer, draw(*lead, 2, 2, 5, 4))
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_a_replica_of_a_convolution_is_the_layer_alone(padding: int) -> None:
+    make = partial(sf.Conv2d, 2, 3, 3, 1, padding, dtype=F64)
+    assert_replicas(lambda replicas: make(replicas=replicas), draw(4, 5, 2, 6, 7))
+
+
+def test_replicas_that_share_their_images_convolve_as_if_each_had_a_copy() -> None:
+    layer = sf.Conv2d(2, 3, 3, replicas=4, dtype=F64)
+    x = draw(5, 2, 6, 6)
+    shared = layer(x)
+    grad = draw(*shared.shape, seed=1)
+    grad_input = layer.backward(grad)
+    once = [parameter.grad.clone() for parameter in layer.parameters()]
+    layer.zero_grad()
+    assert_same(layer(x.repeat(4, 1, 1, 1, 1)), shared)
+    assert_same(layer.backward(grad).sum(0), grad_input)
+    for parameter, first in zip(layer.parameters(), once, strict=True):
+        assert_same(parameter.grad, first)
+
+
+ORDERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "torch's": lambda x: x.contiguous(),
+    "channels last": lambda x: x.contiguous(memory_format=torch.channels_last),
+    "points last": lambda x: x.movedim(0, -1).contiguous().movedim(-1, 0),
+    "every other row": lambda x: x.repeat_interleave(2, 2)[:, :, ::2],
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_how_images_and_gradients_lie_in_memory_makes_no_difference(order: str) -> None:
+    layer, twin = sf.Conv2d(2, 3, 3, dtype=F64), sf.Conv2d(2, 3, 3, dtype=F64)
+    twin.load_state_dict(layer.state_dict())
+    x, grad = draw(4, 2, 6, 6), draw(4, 3, 4, 4, seed=1)
+    arranged = ORDERS[order]
+    assert_same(layer(arranged(x)), twin(x))
+    assert_same(layer.backward(arranged(grad)), twin.backward(grad))
+    for parameter, theirs in zip(layer.parameters(), twin.parameters(), strict=True):
+        assert_same(parameter.grad, theirs.grad)
+
+
+def test_a_convolution_draws_the_weights_that_torch_draws_from_the_same_seed() -> None:
+    torch.manual_seed(5)
+    twin = nn.Conv2d(3, 4, 3)
+    torch.manual_seed(5)
+    layer = sf.Conv2d(3, 4, 3)
+    for name, value in twin.state_dict().items():
+        torch.testing.assert_close(layer.state_dict()[name], value)
+
+
+def test_gradients_of_a_convolution_add_up_until_they_are_zeroed() -> None:
+    layer = sf.Conv2d(2, 3, 3, replicas=2, dtype=F64)
+    grad = draw(*layer(draw(2, 4, 2, 5, 5)).shape, seed=1)
+    layer.backward(grad)
+    once = [parameter.grad.clone() for parameter in layer.parameters()]
+    layer.backward(grad)
+    for parameter, first in zip(layer.parameters(), once, strict=True):
+        assert_same(parameter.grad, 2 * first)
+
+
+def test_a_first_layer_spares_itself_the_gradient_of_the_images_and_hands_none_out() -> None:
+    first = sf.Conv2d(2, 3, 3, input_grad=False, dtype=F64)
+    whole = sf.Conv2d(2, 3, 3, dtype=F64)
+    whole.load_state_dict(first.state_dict())
+    x, grad = draw(4, 2, 6, 6), draw(4, 3, 4, 4, seed=1)
+    given: list[Tensor] = []
+    for layer in (first, whole):
+        layer(x)
+        given.append(layer.backward(grad))
+    assert given[0].shape == x.shape
+    assert given[0].isnan().all()
+    for parameter, theirs in zip(first.parameters(), whole.parameters(), strict=True):
+        assert_same(parameter.grad, theirs.grad)
