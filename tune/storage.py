@@ -6,8 +6,9 @@ of them is gone. docs/tuning.md says why SQLite and not Optuna's journal file.
 
 from __future__ import annotations
 
+import time
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HEARTBEAT, GRACE = 10, 60  # seconds between two signs of life; without one for so long a worker is gone
+TRIES = 3  # to open a database that somebody else may be making
 BUSY = 120  # seconds to wait for another process's write
 FILE = "study.db"
 
@@ -55,12 +57,12 @@ class Place:
         with clear_errors(self.url or str(self)), warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             if self.url is not None:
-                storage = _connect(_with_driver(self.url), pool_pre_ping=True)
-            else:
+                return _cached(_connect(_with_driver(self.url), pool_pre_ping=True))
+            with self.turn():  # one at a time makes the tables
                 storage = _connect(f"sqlite:///{self.folder / FILE}", connect_args={"timeout": BUSY})
                 event.listen(storage.engine, "connect", _relax)
                 storage.engine.dispose()  # connections made so far do not know of it
-            return cast("RDBStorage", get_storage(storage))  # in Optuna's cache, which has its methods
+            return _cached(storage)
 
     def turn(self) -> AbstractContextManager[Any]:
         """One process of this machine at a time takes points, so that none makes a trial in vain.
@@ -95,7 +97,16 @@ def clear_errors(url: str) -> Iterator[None]:
 
 
 def _connect(url: str, **engine: Any) -> RDBStorage:
+    for _ in range(TRIES):
+        # Of two that make the tables of a new database at once, one is told that they exist.
+        with suppress(exc.IntegrityError, exc.ProgrammingError):
+            return RDBStorage(url, engine_kwargs=engine, heartbeat_interval=HEARTBEAT, grace_period=GRACE)
+        time.sleep(1)
     return RDBStorage(url, engine_kwargs=engine, heartbeat_interval=HEARTBEAT, grace_period=GRACE)
+
+
+def _cached(storage: RDBStorage) -> RDBStorage:
+    return cast("RDBStorage", get_storage(storage))  # Optuna's cache around it has its methods
 
 
 def _with_driver(url: str) -> str:
