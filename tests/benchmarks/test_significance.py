@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from benchmarks.ablation import TABLES, ablation
+from benchmarks.compare import compare
 from benchmarks.latent_digits import latent_digits
 from benchmarks.pairs_growth import pairs_growth
 from benchmarks.significance import half_width, paired
+from lightning_modules.cli import CommandError
 from lightning_modules.recipes import RECIPES, resolve
 
 
@@ -34,6 +36,44 @@ def test_pairing_takes_out_what_runs_have_in_common() -> None:
     assert difference == pytest.approx(1.0)
     assert width < 0.3
     assert half_width([1.0]) == math.inf
+
+
+def study(folder: Path, rows: dict[str, list[float]]) -> str:
+    """A study's folder whose nets have these errors at seeds 0, 1, ..."""
+    folder.mkdir()
+    runs = [
+        {"model": model, "seed": seed, "test_error": error}
+        for model, errors in rows.items()
+        for seed, error in enumerate(errors)
+    ]
+    (folder / "results.json").write_text(json.dumps({"rows": runs}))
+    return str(folder)
+
+
+def test_nets_of_several_studies_are_compared_where_their_seeds_are_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compare(
+        [
+            study(tmp_path / "one", {"cnn": [0.11, 0.22, 0.3], "auxiliary": [0.1, 0.2, 0.3]}),
+            study(tmp_path / "two", {"cnn": [0.5, 0.6]}),
+            study(tmp_path / "three", {"cnn": [0.21, 0.32, 0.4]}),
+        ]
+    )
+    printed = capsys.readouterr().out
+    assert "-10.00 ± 0.00" in printed  # one, cnn less three, cnn
+    assert "+1.00 ± 2.48" in printed  # one, cnn less one, auxiliary
+    assert "two" not in printed
+
+
+def test_studies_that_cannot_be_compared_are_named(tmp_path: Path) -> None:
+    alone = study(tmp_path / "alone", {"cnn": [0.1]})
+    with pytest.raises(CommandError, match="two nets between them, got 1"):
+        compare([alone])
+    (tmp_path / "alone" / "results.json").write_text("{")
+    for folder in (alone, str(tmp_path / "missing")):
+        with pytest.raises(CommandError, match="must be the folder of a study"):
+            compare([folder])
 
 
 def test_every_row_of_every_table_has_settings_that_bite() -> None:
