@@ -140,6 +140,17 @@ class DigitPairs(pl.LightningDataModule):
         pair_set = PairSet.of([pairs] * len(self.seeds), self.test_digits)
         return PairLoader(self.test_digits, pair_set, self.batch_size)
 
+    def keep(self, kept: Sequence[int]) -> None:
+        """Drop all replicas but some; loaders that are already made have a `keep` of their own.
+
+        Args:
+            kept: Which ones stay.
+        """
+        self.seeds = [self.seeds[r] for r in kept]
+        self.stream_seeds = [self.stream_seeds[r] for r in kept]
+        for split in ("train_set", "val_set", "test_set"):
+            setattr(self, split, getattr(self, split).keep(kept))
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Warp the digits of training pairs, where they are trained on."""
         trainer = self.trainer

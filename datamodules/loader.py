@@ -77,6 +77,16 @@ class PairLoader:
         """Choose the order of the next iteration; Lightning calls it at every epoch's start, a loop must."""
         self.epoch = epoch
 
+    def keep(self, kept: Sequence[int]) -> None:
+        """Serve some replicas only, from the next iteration on.
+
+        Args:
+            kept: Which ones.
+        """
+        self.pairs = self.pairs.keep(kept)
+        if self.shuffle_seeds is not None:
+            self.shuffle_seeds = [self.shuffle_seeds[r] for r in kept]
+
     def __len__(self) -> int:
         return len(self.sizes)
 

@@ -3,6 +3,7 @@
 The draws are those of the course's ``generate_pair_sets`` (EPFL EE-559, project 1), seed for seed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -39,6 +40,14 @@ class PairSet:
         return PairSet(
             self.index.gather(0, pairwise), self.classes.gather(0, pairwise), self.target.gather(0, order)
         )
+
+    def keep(self, kept: Sequence[int]) -> "PairSet":
+        """The pairs of some replicas.
+
+        Args:
+            kept: Which ones.
+        """
+        return PairSet(*(part[:, list(kept)] for part in (self.index, self.classes, self.target)))
 
     @classmethod
     def of(cls, index: list[Tensor], digits: Digits) -> "PairSet":

@@ -5,6 +5,7 @@ after the other; target (N, R), 1 where the first digit is at most the second; c
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, Self, cast
 
 import pytorch_lightning as pl
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_modules.branches import make_network
+from lightning_modules.keeping import keep_replicas
 from lightning_modules.metrics import ReplicaMean
 from lightning_modules.networks import Outputs
 from lightning_modules.optimisation import make_optimizer, with_warmup_linear
@@ -162,6 +164,19 @@ class Comparison(pl.LightningModule, ABC):
         state = export_replica(self.network.state_dict(), index, len(self.seeds))
         single.network.load_state_dict(state)
         return single
+
+    def keep(self, kept: Sequence[int]) -> None:
+        """Drop all replicas but some.
+
+        Args:
+            kept: Which ones stay, in their order.
+        """
+        keep_replicas(self.network, kept, len(self.seeds))
+        for metric in self.metrics.values():
+            cast("ReplicaMean", metric).keep(kept)
+        self.seeds, self.lr = [self.seeds[r] for r in kept], [self.lr[r] for r in kept]
+        own = {name: value for name, value in self.hparams.items() if isinstance(value, list | tuple)}
+        self.hparams.update({name: [value[r] for r in kept] for name, value in own.items()})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say which model it is of, so that a file alone is enough to load it."""

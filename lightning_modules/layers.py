@@ -142,6 +142,18 @@ class Dropout(nn.Module):
         self.keys = np.array(halves, np.uint32)
         self.device_generator: Generator | None = None
 
+    def keep(self, kept: Sequence[int], replicas: int) -> None:
+        """Drop all streams but those of some replicas, which go on as they would have.
+
+        Args:
+            kept: Which replicas stay.
+            replicas: How many there are; each may have several streams.
+        """
+        calls, streams = self.calls, self.replicas // replicas
+        self.replicas = streams * len(kept)
+        self.seed([self.seeds[streams * r + k] for r in kept for k in range(streams)])
+        self.calls = calls
+
     def next_draw(self, calls: int = 1) -> Draw:
         """Go on in the streams; in evaluation nothing is drawn, and nothing dropped.
 

@@ -30,6 +30,16 @@ class Mending:
         self.met: Tensor | None = None  # (R, 2, C, C), as `evidence` gives it
         self.counts: Tensor | None = None  # (R, 2, C), as `chosen` does
 
+    def keep(self, kept: Sequence[int]) -> None:
+        """Drop the record of all replicas but some.
+
+        Args:
+            kept: Which ones stay.
+        """
+        self.seeds = [self.seeds[r] for r in kept]
+        self.met = None if self.met is None else self.met[list(kept)]
+        self.counts = None if self.counts is None else self.counts[list(kept)]
+
     def observe(self, digits: Tensor, target: Tensor) -> None:
         """Add a training step.
 

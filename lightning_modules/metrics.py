@@ -1,5 +1,7 @@
 """Per-replica means, summed over batches and processes."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -26,6 +28,17 @@ class ReplicaMean(Metric):
         # float32 whatever the module computes in: at half precision Lightning casts the state with the module
         self.total = self.total.float() + values.sum(0, dtype=torch.float32)
         self.count += len(values)
+
+    def keep(self, kept: Sequence[int]) -> None:
+        """Forget all replicas but some.
+
+        Args:
+            kept: Which ones stay.
+        """
+        total = self.total[list(kept)]
+        self.add_state("total", torch.zeros_like(total), dist_reduce_fx="sum")
+        self.total = total
+        self._computed = None  # torchmetrics remembers what it has computed
 
     def compute(self) -> Tensor:
         """The mean of each replica, (R,)."""

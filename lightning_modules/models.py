@@ -127,6 +127,11 @@ class AuxiliaryLoss(Comparison):
         self.label_smoothing = label_smoothing
         self.save_hyperparameters()
 
+    def keep(self, kept: Sequence[int]) -> None:
+        """Drop all replicas but some, their weights of losses too."""
+        super().keep(kept)
+        self.alpha, self.gamma = self.alpha[list(kept)], self.gamma[list(kept)]
+
     def loss(self, outputs: Outputs, target: Tensor, classes: Tensor | None) -> Tensor:
         """``alpha * aux1 + alpha * aux2 + gamma * main``, cross entropies all."""
         assert outputs.digits is not None

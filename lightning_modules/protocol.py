@@ -37,6 +37,7 @@ class Study:
     all_pairs: bool = False  # whether to test on all pairs of test digits too
     checkpoint: Path | None = None  # file to write
     verbose: bool = False
+    test: bool = True  # without it only training and validation pairs are looked at, and there are no runs
 
     def columns(self) -> dict[str, list[float]]:
         """The settings of all replicas, by name."""
@@ -115,12 +116,13 @@ def _fit_all(chunks: Sequence[Study], report: Callable[[int, EpochFigures], None
         raise KeyboardInterrupt from stop
 
 
-def fit(study: Study, report: Callable[[EpochFigures], None]) -> Fit:
+def fit(study: Study, report: Callable[[EpochFigures], None], callbacks: Sequence[pl.Callback] = ()) -> Fit:
     """Fit and test all replicas in one program.
 
     Args:
         study: The study.
         report: Called with the figures of each epoch.
+        callbacks: Others to call.
 
     Returns:
         Figures of all replicas, in order.
@@ -136,12 +138,12 @@ def fit(study: Study, report: Callable[[EpochFigures], None]) -> Fit:
     set_engine(module.network, study.execution.engine, study.execution.layout)
     data = study.make_data()
     mistakes, unsaved = CollectMistakes(), None
-    trainer = make_trainer(study.trainer, [ReportEpochs(report), mistakes])
+    trainer = make_trainer(study.trainer, [ReportEpochs(report), mistakes, *callbacks])
     with threads(study.execution.threads):
         trainer.fit(module, data)
         if study.checkpoint:  # a full disk does not cost the figures
             unsaved = _failure(partial(trainer.save_checkpoint, study.checkpoint, weights_only=True))
-        runs = measure(trainer, module, data, seeds, study.team, study.all_pairs)
+        runs = measure(trainer, module, data, seeds, study.team, study.all_pairs) if study.test else []
     return Fit(runs, mistakes.mistakes, unsaved)
 
 

@@ -20,6 +20,8 @@ State = dict[str, Tensor]
 # LBFGS, Adafactor and Muon compute with whole parameters; ASGD's decay of the rate depends on the rate.
 MIXING = (torch.optim.LBFGS, torch.optim.Adafactor, torch.optim.Muon, torch.optim.ASGD)
 
+SHARE = "replica_share"  # an optimiser's own entry in its groups: each replica's share of the learning rate
+
 
 def stream(seed: int, purpose: str) -> int:
     """The seed of one purpose's random stream: hashed, so that streams of neighbouring seeds are unrelated.
@@ -101,21 +103,38 @@ def with_replica_lr(
     instance = optimizer(parameters, **options, lr=max(lr))  # type: ignore[call-arg]
     if len(set(lr)) == 1:
         return instance
-    moved = [p for group in instance.param_groups for p in group["params"]]
-    factor = moved[0].new_tensor([rate / max(lr) for rate in lr]).unsqueeze(1)  # (R, 1)
+    for group in instance.param_groups:  # (R, 1); kept with the optimiser, so that replicas can be dropped
+        group[SHARE] = group["params"][0].new_tensor([rate / max(lr) for rate in lr]).unsqueeze(1)
     before: list[Tensor] = []
 
-    def remember(*_: Any) -> None:
-        before[:] = [p.detach().clone().view(len(lr), -1) for p in moved]
+    def remember(moving: Optimizer, *_: Any) -> None:
+        before[:] = [p.detach().clone() for group in moving.param_groups for p in group["params"]]
 
-    def scale(*_: Any) -> None:
-        for old, parameter in zip(before, moved, strict=True):
-            new = parameter.detach().view(len(lr), -1)
-            new.copy_(old.lerp(new, factor))
+    def scale(moving: Optimizer, *_: Any) -> None:
+        moved = [(p, group[SHARE]) for group in moving.param_groups for p in group["params"]]
+        for old, (parameter, share) in zip(before, moved, strict=True):
+            new = parameter.detach().view(len(share), -1)
+            new.copy_(old.view_as(new).lerp(new, share))
 
     instance.register_step_pre_hook(remember)
     instance.register_step_post_hook(scale)
     return instance
+
+
+def take_replicas(value: Tensor, kept: Sequence[int], replicas: int) -> Tensor:
+    """Take some of R replicas out of a tensor.
+
+    Args:
+        value: Equal blocks of R replicas along its first dimension, or a scalar, which all share.
+        kept: Which ones, in their order.
+        replicas: Their number R.
+
+    Returns:
+        A copy of their blocks.
+    """
+    if value.dim() == 0:
+        return value.clone()
+    return value.unflatten(0, (replicas, -1))[list(kept)].flatten(0, 1)
 
 
 def export_replica(state: State, index: int, replicas: int) -> State:
@@ -129,7 +148,7 @@ def export_replica(state: State, index: int, replicas: int) -> State:
     Returns:
         The state_dict of the ordinary net.
     """
-    return {name: t if t.dim() == 0 else t.chunk(replicas)[index].clone() for name, t in state.items()}
+    return {name: take_replicas(value, [index], replicas) for name, value in state.items()}
 
 
 def join_replicas(states: Sequence[State]) -> State:

@@ -9,10 +9,13 @@ import threading
 from typing import Any
 
 
-def worker_context() -> Any:
+def worker_context(preload: str = "lightning_modules.protocol") -> Any:
     """How workers start: from a server that has imported torch for all of them, where there is one.
 
     The first call starts the server and does not wait for it.
+
+    Args:
+        preload: What the server imports.
 
     Returns:
         A context of multiprocessing.
@@ -22,7 +25,7 @@ def worker_context() -> Any:
     from multiprocessing import forkserver  # not everywhere
 
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["lightning_modules.protocol"])
+    context.set_forkserver_preload([preload])
     if threading.current_thread() is threading.main_thread():
         # The server and its workers inherit this: Ctrl-C is the main process's to handle, from the start.
         handler = signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,5 +1,6 @@
 """Models that learn from comparisons alone, and what helps them to find the digits behind these."""
 
+from collections.abc import Sequence
 from typing import cast
 
 from torch import Tensor
@@ -86,6 +87,12 @@ class Unlabelled(Comparison):
         if self.mending:
             assert outputs.digits is not None
             self.mending.observe(outputs.digits.detach(), target)
+
+    def keep(self, kept: Sequence[int]) -> None:
+        """Drop all replicas but some, and what was observed of the others."""
+        super().keep(kept)
+        if self.mending:
+            self.mending.keep(kept)
 
     def on_train_epoch_start(self) -> None:
         """Mend the latent digits by the last epoch's record."""

@@ -65,12 +65,12 @@ def run_jobs(jobs: Sequence[Job], workers: int, on_report: Callable[[int, Any], 
         while pending or running:
             while pending and len(running) < workers:
                 number, job = pending.popleft()
-                connection, process = _start(job)
+                connection, process = start(job)
                 running[connection] = (number, process)
             for ready in wait(list(running)):
                 connection = cast("Connection", ready)
                 number, process = running[connection]
-                kind, value = _receive(connection, process)
+                kind, value = receive(connection, process)
                 if kind == "report":
                     on_report(number, value)
                 elif kind == "error":
@@ -85,7 +85,15 @@ def run_jobs(jobs: Sequence[Job], workers: int, on_report: Callable[[int, Any], 
     return [results[number] for number in range(len(jobs))]
 
 
-def _start(job: Job) -> tuple[Connection, BaseProcess]:
+def start(job: Job) -> tuple[Connection, BaseProcess]:
+    """Start a worker process.
+
+    Args:
+        job: What it does; see `run_jobs`.
+
+    Returns:
+        What to `receive` from, and the process.
+    """
     context = worker_context()
     connection, child_end = context.Pipe()
     process = context.Process(target=_work, args=(job, child_end), daemon=True)
@@ -114,7 +122,19 @@ def _picklable(error: Exception) -> Exception:
     return error
 
 
-def _receive(connection: Connection, process: BaseProcess) -> tuple[str, Any]:
+def receive(connection: Connection, process: BaseProcess) -> tuple[str, Any]:
+    """Wait for what a worker has to say.
+
+    Args:
+        connection: From it.
+        process: The worker.
+
+    Returns:
+        "report", "result" or "error", and the report, result or error.
+
+    Raises:
+        WorkerError: It was killed or crashed.
+    """
     try:
         return connection.recv()
     except (EOFError, ConnectionResetError) as error:

@@ -2,12 +2,13 @@
 
 import gzip
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from postgresql_server import serve
 
 from datamodules.mnist import EMBEDDED, LAYOUTS, Layout
 
@@ -23,6 +24,13 @@ def one_thread() -> None:
 def interruptible() -> None:
     """A shell's background job ignores Ctrl-C, and so would the commands that tests interrupt."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """URL of an empty database on a real server."""
+    with serve() as url:
+        yield url
 
 
 def idx_bytes(array: np.ndarray) -> bytes:

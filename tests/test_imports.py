@@ -16,6 +16,7 @@ FORBIDDEN = {
     "datamodules": OURS - {"datamodules"},
     "train.py": OURS - {"lightning_modules", "datamodules"},
     "scratch_framework": OURS - {"scratch_framework", "lightning_modules"},
+    "tune": {"train", "benchmarks", "tests"},
     # Hands the pairs of digits in; the framework and its experiments know nothing of where they come from.
     "scratch_framework/digits/command.py": OURS - {"scratch_framework", "lightning_modules", "datamodules"},
 }
@@ -46,12 +47,20 @@ def test_lightning_is_imported_by_its_own_name_only(path: Path) -> None:
     assert "lightning" not in {name.partition(".")[0] for name in imported(path)}
 
 
-def test_help_is_printed_without_torch() -> None:
+@pytest.mark.parametrize(
+    ("command", "flags"),
+    [
+        ("train", ("--model", "--runs", "--accelerator", "--config", "--print_config")),
+        ("tune.__main__", ("--model", "--sampler", "--storage", "--config", "--print_config")),
+    ],
+)
+def test_help_is_printed_without_torch(command: str, flags: tuple[str, ...]) -> None:
     script = (
-        "import sys, train\ntry: train.main(['--help'])\nexcept SystemExit: assert 'torch' not in sys.modules"
+        f"import sys\nfrom {command} import main\n"
+        "try: main(['--help'])\nexcept SystemExit: assert 'torch' not in sys.modules"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    for flag in ("--model", "--runs", "--accelerator", "--config", "--print_config"):
+    for flag in flags:
         assert flag in done.stdout

@@ -45,9 +45,10 @@ class ScratchLearner:
             lr: One rate for each replica, (R,); the recipe's by default.
             weight_decay: Likewise.
         """
-        self.recipe, self.seeds, self.dtype = recipe, seeds, dtype
+        self.recipe, self.seeds, self.steps, self.dtype, self.compiled = recipe, seeds, steps, dtype, compiled
         lr = recipe.lr if lr is None else lr
         weight_decay = recipe.weight_decay if weight_decay is None else weight_decay
+        self.lr, self.weight_decay = lr, weight_decay
         self.model = network(recipe, seeds, dtype)
         criterion = getattr(sf, OBJECTIVES[recipe.loss].criterion)
         self.criterion: sf.Criterion = criterion(reduction=recipe.reduction, replicas=len(seeds))
@@ -75,6 +76,33 @@ class ScratchLearner:
     def state_dict(self) -> State:
         """Parameters by name."""
         return self.model.state_dict()
+
+    def keep(self, kept: Sequence[int]) -> ScratchLearner:
+        """A learner of some of the replicas, which go on from here as they would have.
+
+        Args:
+            kept: Which ones, in their order.
+        """
+        rows, seeds = list(kept), [self.seeds[k] for k in kept]
+        lr, weight_decay = (
+            rate if isinstance(rate, (int, float)) else rate[rows] for rate in (self.lr, self.weight_decay)
+        )
+        other = ScratchLearner(self.recipe, seeds, self.steps, self.dtype, self.compiled, lr, weight_decay)
+        other.model.load_state_dict({name: value[rows] for name, value in self.state_dict().items()})
+        if isinstance(self.optimizer, sf.SGD):
+            velocity = self.optimizer.velocity
+            other.optimizer.velocity = [None if v is None else v[rows] for v in velocity]
+        else:
+            other.optimizer.steps = self.optimizer.steps
+            for name in ("means", "squares"):
+                for own, past in zip(
+                    getattr(other.optimizer, name), getattr(self.optimizer, name), strict=True
+                ):
+                    own.copy_(past[rows])
+        if other.schedule is not None:
+            other.schedule.last_epoch = self.schedule.last_epoch
+            other.optimizer.lr = other.schedule.rate(other.schedule.last_epoch)
+        return other
 
     def _descend(self, x: Tensor, target: Tensor) -> Tensor:
         self.optimizer.zero_grad()

@@ -1,0 +1,95 @@
+"""Kill -9, again and again: what comes out is what comes out undisturbed."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+
+from tune.points import POINT, REASON, is_finished
+from tune.storage import Place
+
+ROOT = Path(__file__).parents[2]
+KILLS = 24
+STUDY = ["--repeats", "2", "--max_epochs", "8", "--train_size", "100", "--val_size", "60"]
+
+
+def command(log_dir: Path, name: str, *flags: str) -> list[str]:
+    where = ["--log_dir", str(log_dir), "--study_name", name]
+    return [sys.executable, "-m", "tune", *STUDY, *where, *flags]
+
+
+def values(place: Place, name: str) -> dict[int, tuple[float | None, list[float]]]:
+    """Score and raw errors of each point, of which each must be finished once."""
+    trials = optuna.load_study(study_name=name, storage=place.open()).get_trials()
+    finished = [trial for trial in trials if is_finished(trial)]
+    times = Counter(trial.user_attrs[POINT] for trial in finished)
+    assert set(times.values()) == {1}, "a point ran twice"
+    assert not [trial for trial in trials if not trial.state.is_finished()], "a trial was left behind"
+    return {trial.user_attrs[POINT]: (trial.value, trial.user_attrs["val_errors"]) for trial in finished}
+
+
+def workers_of(group: int) -> list[int]:
+    """Processes of a command that its server of processes has started."""
+    parents, servers = dict[int, int](), set[int]()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            called = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue  # it has just ended
+        if int(fields[2]) == group:
+            parents[int(folder.name)] = int(fields[1])
+            if b"forkserver" in called:
+                servers.add(int(folder.name))
+    return [pid for pid, parent in parents.items() if parent in servers]
+
+
+def disturb(flags: list[str], chance: random.Random) -> int:
+    """Run a command again and again until it ends by itself; return how often something was killed."""
+    kills = 0
+    while True:
+        process = subprocess.Popen(flags, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
+        while kills < KILLS and process.poll() is None:
+            time.sleep(chance.uniform(0.1, 1.5))
+            workers = workers_of(process.pid)
+            if not workers:
+                continue  # still importing: nothing to lose yet
+            if chance.random() < 0.3:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            else:
+                os.kill(chance.choice(workers), signal.SIGKILL)
+            kills += 1
+        if process.wait(timeout=300) == 0:
+            return kills
+
+
+def check(log_dir: Path, url: str | None, workers: int, seed: int) -> None:
+    shared = [] if url is None else ["--storage", url]
+    count = ["--workers", str(workers)]
+    calm, wild = Place(log_dir / "calm", url), Place(log_dir / "wild", url)
+    subprocess.run(command(log_dir, "calm", *shared, *count), cwd=ROOT, check=True)
+    kills = disturb(command(log_dir, "wild", *shared, *count), random.Random(seed))
+    assert kills >= 20
+    undisturbed = values(calm, "calm")
+    assert sorted(undisturbed) == list(range(64))
+    assert values(wild, "wild") == undisturbed
+    trials = optuna.load_study(study_name="wild", storage=wild.open()).get_trials()
+    assert any("lost" in trial.user_attrs.get(REASON, "") for trial in trials), "no kill hit a training"
+
+
+@pytest.mark.slow
+def test_a_study_whose_processes_are_killed_is_the_undisturbed_study(tmp_path: Path) -> None:
+    check(tmp_path, None, workers=2, seed=0)
+
+
+@pytest.mark.slow
+def test_so_is_one_of_four_workers_on_a_postgresql_server(tmp_path: Path, postgresql: str) -> None:
+    check(tmp_path, postgresql, workers=4, seed=1)

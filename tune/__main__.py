@@ -1,0 +1,140 @@
+"""Search hyperparameters: the paper's grids, or a space around the modern recipes, many trials at once.
+
+Command lines:
+    python -m tune                                       the paper's grid for auxiliary losses: 320 trainings
+    python -m tune --model cnn                           for the plain net
+    python -m tune --model disc                          for chapter 2's net
+    python -m tune --model cnn --space modern --sampler tpe --n_trials 64 --pruner median
+    python -m tune --storage postgresql://user:password@host/database     with other machines
+    python -m tune report --study_name auxiliary-paper-grid               table and files again, at any time
+    tensorboard --logdir runs
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lightning_modules import cli
+from lightning_modules.server import worker_context
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Model = Literal["cnn", "weight_sharing", "auxiliary", "disc"]
+
+
+def tune(
+    model: Model = "auxiliary",
+    sampler: Literal["grid", "tpe", "random"] = "grid",
+    space: Literal["paper", "modern"] = "paper",
+    n_trials: int | None = None,
+    repeats: int = 5,
+    pruner: Literal["none", "median", "hyperband"] = "none",
+    max_epochs: int | None = None,
+    train_size: int | None = None,
+    val_size: int | None = None,
+    data_dir: str | None = None,
+    seed: int = 0,
+    timeout: float | None = None,
+    workers: int | None = None,
+    accelerator: str = "auto",
+    study_name: str | None = None,
+    storage: str | None = None,
+    log_dir: str = "runs",
+    verbose: bool = False,
+) -> None:
+    """Search hyperparameters by the mean validation error over some repeats; no test data are looked at.
+
+    The same command goes on where it was stopped, killed or interrupted, with what is missing.
+
+    Args:
+        model: Which network.
+        sampler: All points of a grid, or so many as asked for by TPE or at random.
+        space: What is searched: the paper's grid, or a space around the modern recipe.
+        n_trials: Trials of the whole study, those of earlier starts included; by default a whole grid, or 50.
+        repeats: Trainings of each trial, each with pairs (points) and initialisation of its own.
+        pruner: Who drops hopeless trials from a running fit.
+        max_epochs: Epochs of a training (paper: 25; disc: 100).
+        train_size: Training pairs of a training (paper: 500); for disc points (1000).
+        val_size: Validation pairs of a training (paper: 500); for disc points (1000).
+        data_dir: Folder of IDX files of MNIST or a relative; the embedded MNIST by default.
+        seed: Seed of the first repeat and of the sampler; the next repeats count up, alike in all trials.
+        timeout: Seconds after which nothing new is begun; what runs is finished.
+        workers: Processes; one a core by default, one where an accelerator computes.
+        accelerator: Lightning's: auto, cpu, gpu, ...
+        study_name: Name of the study, and its folder in log_dir; by default model, space and sampler.
+        storage: URL of a database server that all machines of a study share; by default a file in the folder.
+        log_dir: Folder of all studies, for TensorBoard.
+        verbose: Whether to show what libraries say, and tracebacks.
+    """
+    if n_trials is not None and n_trials < 1:
+        raise ValueError(f"n_trials must be at least 1, got {n_trials}")
+    worker_context("tune.worker")  # the workers' server imports while we do
+    with cli.imports():
+        from lightning_modules.folder import choose_folder
+        from tune.definition import Definition
+        from tune.storage import Place
+        from tune.study import Run
+
+    disc = model == "disc"
+    definition = Definition(
+        model=model,
+        space=space,
+        sampler=sampler,
+        pruner=pruner,
+        repeats=repeats,
+        seed=seed,
+        max_epochs=(100 if disc else 25) if max_epochs is None else max_epochs,
+        train_size=(1000 if disc else 500) if train_size is None else train_size,
+        val_size=(1000 if disc else 500) if val_size is None else val_size,
+        data_dir=data_dir,
+        together=1,
+    )
+    name = study_name or f"{model}-{space}-{sampler}"
+    place = Place(choose_folder(log_dir, name), storage)
+    Run(definition, name, place, n_trials, workers, accelerator, timeout, Path(log_dir), verbose).run()
+
+
+def report(
+    study_name: str, storage: str | None = None, log_dir: str = "runs", top: int = 10, verbose: bool = False
+) -> None:
+    """Print the best trials of a study and write its files again, also while it runs.
+
+    Args:
+        study_name: Name of the study.
+        storage: URL of its database server; by default the file in its folder.
+        log_dir: Folder of all studies.
+        top: How many trials to print.
+        verbose: Whether to show tracebacks.
+    """
+    with cli.imports():
+        from rich.console import Console
+
+        from lightning_modules.folder import choose_folder
+        from tune.report import conclude
+        from tune.storage import Place
+        from tune.study import find
+
+    if top < 1:
+        raise ValueError(f"top must be at least 1, got {top}")
+    place = Place(choose_folder(log_dir, study_name), storage)
+    conclude(find(study_name, place), place.folder, Console(), top)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line.
+
+    Args:
+        args: Flags, after `report` or nothing; those of the process by default.
+    """
+    args = sys.argv[1:] if args is None else args
+    if args[:1] == ["report"]:
+        cli.run(report, "python -m tune report", args[1:])
+    else:
+        cli.run(tune, "python -m tune", args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""What a study is: all that its values follow from, written into it, so that a resumed one is the same."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from math import ceil
+from typing import TYPE_CHECKING, Any, Self
+
+from lightning_modules.cli import CommandError
+from lightning_modules.execution import REPLICAS_PER_CORE
+from tune.spaces import space_of
+
+if TYPE_CHECKING:
+    import optuna
+
+    from tune.spaces import Space
+
+KEY = "definition"  # the attribute of Optuna's study that holds it
+TRIALS = 50  # of a sampler that could go on for ever
+REPORTS = 25  # at most so many epochs of a trial are reported: a storage is slower than an epoch of the disc
+
+
+@dataclass(frozen=True)
+class Definition:
+    """Settings of a study."""
+
+    model: str
+    space: str
+    sampler: str
+    pruner: str
+    repeats: int
+    seed: int
+    max_epochs: int
+    train_size: int  # pairs, or points of the disc
+    val_size: int
+    data_dir: str | None
+    together: int  # trials of one fit, at most; the machine's choice that began the study
+
+    def __post_init__(self) -> None:
+        least = {"repeats": 1, "seed": 0, "max_epochs": 1, "train_size": 2, "val_size": 1}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise ValueError(f"{name} must be at least {value}, got {getattr(self, name)}")
+        if self.model == "disc" and self.data_dir is not None:
+            raise ValueError("data_dir has no effect on disc, whose points are drawn; leave it out")
+        if self.sampler == "grid":
+            self.searched().grid()  # refuses a space that is none
+
+    def searched(self) -> Space:
+        """The space."""
+        return space_of(self.model, self.space)
+
+    @property
+    def seeds(self) -> list[int]:
+        """Those of every trial's repeats, so that trials are compared over the same pairs."""
+        return list(range(self.seed, self.seed + self.repeats))
+
+    @property
+    def exact(self) -> bool:
+        """Whether a point's value follows from the definition alone.
+
+        In float32 it does so to the bit only beside the same other replicas. With a pruner or a sampler that
+        looks at other trials it depends on who was faster.
+        """
+        return self.pruner == "none" and self.sampler != "tpe"
+
+    def is_reported(self, epoch: int) -> bool:
+        """Whether an epoch is, by its number from 0; the last one always is."""
+        return (self.max_epochs - 1 - epoch) % ceil(self.max_epochs / REPORTS) == 0
+
+    def points(self, n_trials: int | None) -> int:
+        """How many points the study has.
+
+        Args:
+            n_trials: How many a person wants; None for the whole grid.
+        """
+        if self.sampler != "grid":
+            return n_trials or TRIALS
+        whole = len(self.searched().grid())
+        return min(n_trials or whole, whole)
+
+    def chunk(self, point: int) -> str:
+        """The fit that a point belongs to: points alike but for what replicas may have their own of."""
+        if self.sampler != "grid":
+            return str(point // self.together)
+        block = self.searched().block()
+        return f"{point // block}.{point % block // self.together}"
+
+    def enter(self, study: optuna.Study, version: str) -> Self:
+        """Write the definition into a new study, or hold it against that of an old one.
+
+        Args:
+            study: The study.
+            version: Optuna's, to be recorded with a new study.
+
+        Returns:
+            The study's own, which is this one but for `together`.
+
+        Raises:
+            CommandError: The study is another one.
+        """
+        if KEY not in study.user_attrs and not study.trials:
+            study.set_user_attr("optuna", version)
+            study.set_user_attr(KEY, asdict(self))
+        begun = Definition.of(study)
+        for field in fields(self):
+            ours, theirs = getattr(self, field.name), getattr(begun, field.name)
+            if field.name != "together" and ours != theirs:
+                raise CommandError(
+                    f"study {study.study_name} was begun with {field.name} {theirs}, not {ours};"
+                    " choose another study_name"
+                )
+        return type(self)(**asdict(begun))
+
+    @classmethod
+    def of(cls, study: optuna.Study) -> Definition:
+        """Read a study's definition.
+
+        Args:
+            study: The study.
+
+        Raises:
+            CommandError: It is none of ours.
+        """
+        written: dict[str, Any] | None = study.user_attrs.get(KEY)
+        if written is None or written.keys() != {field.name for field in fields(cls)}:
+            raise CommandError(
+                f"study {study.study_name} was not made by python -m tune; choose another study_name"
+            )
+        return cls(**written)
+
+
+def choose_together(definition: Definition, n_trials: int | None, workers: int, whole: bool) -> int:
+    """How many trials to train at once.
+
+    On a CPU as many as a core likes, but so few that every worker has some; elsewhere all.
+
+    Args:
+        definition: The study, whose own choice does not matter.
+        n_trials: Its trials, None for the whole grid.
+        workers: Processes on this machine.
+        whole: Whether one program shall train as much as it can.
+    """
+    space, points = definition.searched(), definition.points(n_trials)
+    alike = definition.sampler == "grid" or space.per_replica == space.distributions.keys()
+    if not alike:
+        return 1
+    most = points if whole else max(1, CORE_REPLICAS[definition.model] // definition.repeats)
+    return min(most, ceil(points / workers))
+
+
+# The disc's nets are so small that a core likes more of them: all rates of a choice of activations.
+CORE_REPLICAS = dict.fromkeys(("cnn", "weight_sharing", "auxiliary"), REPLICAS_PER_CORE) | {"disc": 48}

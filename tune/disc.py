@@ -1,0 +1,61 @@
+"""The trials of one fit on the disc: replicas of one net, by the framework from scratch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from scratch_framework.disc.points import Reading
+from scratch_framework.disc.recipe import RECIPES
+from scratch_framework.disc.scratch_learner import ScratchLearner
+from scratch_framework.disc.training import Examples, evaluate, examples, steps_per_epoch, train_epoch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tune.chunk import Chunk
+
+
+def train(chunk: Chunk) -> None:
+    """Train a chunk's members, on training and validation points alone.
+
+    Args:
+        chunk: Members that differ only in learning rate and weight decay.
+
+    Raises:
+        ValueError: A setting is refused.
+    """
+    definition = chunk.definition
+    members = [RECIPES[definition.space].overridden(member.params) for member in chunk.members]
+    recipe = members[0].overridden({"max_epochs": definition.max_epochs})
+    rates = [(own.lr, own.weight_decay) for own in members for _ in definition.seeds]
+    lr, weight_decay = torch.tensor(rates).T.contiguous()  # (R,) each
+    seeds = definition.seeds * len(members)
+    steps = definition.max_epochs * steps_per_epoch(recipe, definition.train_size)
+    learner = ScratchLearner(recipe, seeds, steps, lr=lr, weight_decay=weight_decay)
+    shown, held_out = (
+        examples(recipe, Reading().draw(purpose, count, seeds), torch.float32)
+        for purpose, count in (("train", definition.train_size), ("val", definition.val_size))
+    )
+    for epoch in range(definition.max_epochs):
+        loss = train_epoch(learner, recipe, shown, epoch)
+        chunk.pace()
+        if not definition.is_reported(epoch):
+            continue
+        errors = evaluate(learner, recipe, held_out)[1].tolist()
+        kept = chunk.report(epoch, errors, _sound(learner, loss))
+        if not kept:
+            return
+        if len(kept) < len(errors):
+            learner = learner.keep(kept)
+            shown, held_out = (Examples(*(part[kept] for part in data)) for data in (shown, held_out))
+    chunk.finish()
+
+
+def _sound(learner: ScratchLearner, loss: Tensor) -> list[bool]:
+    """Which replicas have a finite loss and finite weights."""
+    sound = loss.isfinite()
+    for value in learner.state_dict().values():
+        sound &= value.flatten(1).isfinite().all(1)
+    return sound.tolist()

@@ -1,0 +1,132 @@
+"""What a person gets of a study: a table of its best trials, and its files, as often as one likes.
+
+<log_dir>/<study_name>/trials.csv       number, state, value, std, parameters, seconds of every trial
+<log_dir>/<study_name>/best.yaml        the best trial's settings, for the command that trains its model
+<log_dir>/<study_name>/*.png            plots, also in TensorBoard's run `plots`
+<log_dir>/<study_name>/trials/<number>/ a TensorBoard run a trial
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from typing import TYPE_CHECKING, Any, cast
+
+import yaml
+from optuna.trial import TrialState
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from lightning_modules.folder import write_whole
+from lightning_modules.results import percent
+from tune.chunk import SECONDS, STD
+from tune.definition import Definition
+from tune.plots import draw
+from tune.points import REASON, is_finished, standing
+from tune.spaces import PAPER_CHOICE
+from tune.tensorboard import log_plots, log_trials
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import optuna
+    from optuna.trial import FrozenTrial
+    from rich.console import Console
+
+EPOCHS = {"disc": 100}  # of a study's trainings where nobody says otherwise; of the other models 25
+COMMAND = {"disc": "python -m scratch_framework"}  # takes best.yaml; of the other models train.py
+
+
+def conclude(study: optuna.Study, folder: Path, console: Console, top: int) -> None:
+    """Print the best trials and write all files.
+
+    Args:
+        study: The study, which may be running.
+        folder: Its folder.
+        console: Where to print.
+        top: How many trials to print.
+    """
+    definition = Definition.of(study)
+    trials = sorted(standing(study.get_trials(deepcopy=False)).values(), key=lambda trial: trial.number)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "trials.csv", _csv(trials, definition))
+    best = ranked(trials)
+    if not best:
+        console.print(f"{study.study_name}: no trial has a score yet")
+        return
+    write_whole(folder / "best.yaml", _best(best[0], definition, study.study_name))
+    figures = draw(trials, definition)
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=130, bbox_inches="tight")  # else long labels are cut off
+    log_plots(folder / "plots", [folder / f"{name}.png" for name in figures])
+    log_trials(folder / "trials", trials, definition)
+    _say(console, trials, definition, top)
+    console.print(f"{folder}: trials.csv, best.yaml, {', '.join(f'{name}.png' for name in figures)}")
+    command = COMMAND.get(definition.model, "python train.py")
+    console.print(f"{command} --config {folder / 'best.yaml'}")
+    console.print(f"tensorboard --logdir {folder.parent}")
+
+
+def _say(console: Console, trials: Sequence[FrozenTrial], definition: Definition, top: int) -> None:
+    done = Counter(trial.state.name for trial in trials if is_finished(trial))
+    console.print(f"validation error in %, mean ± std over {definition.repeats} runs of each trial")
+    console.print(f"{done['COMPLETE']} trials complete, {done['PRUNED']} pruned, {done['FAIL']} diverged")
+    console.print(_table(trials, definition, top))
+    for trial in trials:
+        if is_finished(trial) and trial.state == TrialState.FAIL:
+            console.print(f"trial {trial.number} {trial.user_attrs[REASON]}")
+
+
+def ranked(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Trials with a score, the best first; equal shares tie, and the earlier one leads."""
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    return sorted(complete, key=lambda trial: (round(cast("float", trial.value), 9), trial.number))
+
+
+def _csv(trials: Sequence[FrozenTrial], definition: Definition) -> str:
+    names = list(definition.searched().distributions)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["number", "state", "value", "std", *names, "seconds"])
+    for trial in trials:
+        row: list[Any] = [trial.number, trial.state.name, trial.value, trial.user_attrs.get(STD)]
+        writer.writerow([*row, *(trial.params.get(name) for name in names), trial.user_attrs.get(SECONDS)])
+    return text.getvalue()
+
+
+def _best(trial: FrozenTrial, definition: Definition, name: str) -> str:
+    settings: dict[str, Any] = {} if definition.model == "disc" else {"model": definition.model}
+    settings |= {"recipe": definition.space, **trial.params}
+    if definition.max_epochs != EPOCHS.get(definition.model, 25):
+        settings["max_epochs"] = definition.max_epochs
+    if definition.data_dir is not None:
+        settings["data_dir"] = definition.data_dir
+    score = percent(cast("float", trial.value), trial.user_attrs[STD])
+    about = f"# trial {trial.number} of study {name}: validation error {score} %\n"
+    return about + yaml.safe_dump(settings, sort_keys=False)
+
+
+def _table(trials: Sequence[FrozenTrial], definition: Definition, top: int) -> Table:
+    best, names = ranked(trials), list(definition.searched().distributions)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("rank", "trial", "error"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("settings")
+    papers = PAPER_CHOICE[definition.model] if definition.space == "paper" else None
+    for rank, trial in enumerate(best, 1):
+        if rank > top and trial.params != papers:
+            continue
+        table.add_row(
+            f"paper's: {rank}" if trial.params == papers else str(rank),
+            str(trial.number),
+            percent(cast("float", trial.value), trial.user_attrs[STD]),
+            ", ".join(f"{name} {_short(trial.params[name])}" for name in names),
+            end_section=rank == top,
+        )
+    return table
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

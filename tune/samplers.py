@@ -1,0 +1,74 @@
+"""Optuna's samplers and pruners by the names of their flags."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.trial import Trial
+
+from tune.points import POINT
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.storages import RDBStorage
+    from optuna.trial import FrozenTrial
+
+    from tune.definition import Definition
+
+START = 5  # complete trials before the median means anything
+WARMUP = 0.2  # share of the epochs in which nobody is hopeless
+REDUCTION = 3  # Hyperband: of so many trials one goes on
+
+
+def begin(name: str, storage: RDBStorage, definition: Definition, trial: FrozenTrial) -> Trial:
+    """Give a trial that was taken its parameters, where it has none.
+
+    Args:
+        name: Of the study.
+        storage: Of the study.
+        definition: The study's.
+        trial: The trial.
+    """
+    # A fresh study: Optuna's own remembers other trials from one `ask` to the next, and there is none here.
+    sampler = _sampler(definition, trial.user_attrs[POINT])
+    study = optuna.load_study(
+        study_name=name, storage=storage, sampler=sampler, pruner=make_pruner(definition)
+    )
+    begun = Trial(study, trial._trial_id)
+    for parameter, distribution in definition.searched().distributions.items():
+        _suggest(begun, parameter, distribution)
+    return begun
+
+
+def _sampler(definition: Definition, point: int) -> BaseSampler:
+    """A sampler with a stream of its own for each point: which process draws does not matter."""
+    seed = random.Random(f"sampler {definition.seed} {point}").getrandbits(32)
+    return TPESampler(seed=seed) if definition.sampler == "tpe" else RandomSampler(seed=seed)
+
+
+def make_pruner(definition: Definition) -> BasePruner:
+    """The pruner of a study; its steps are epochs."""
+    warmup = max(1, round(WARMUP * definition.max_epochs))
+    if definition.pruner == "median":
+        return MedianPruner(n_startup_trials=START, n_warmup_steps=warmup)
+    if definition.pruner == "hyperband":
+        return HyperbandPruner(
+            min_resource=warmup, max_resource=definition.max_epochs, reduction_factor=REDUCTION
+        )
+    return NopPruner()
+
+
+def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
+    match distribution:
+        case CategoricalDistribution(choices=choices):
+            return trial.suggest_categorical(name, choices)
+        case IntDistribution(low=low, high=high, log=log):
+            return trial.suggest_int(name, low, high, log=log)
+        case FloatDistribution(low=low, high=high, log=log):
+            return trial.suggest_float(name, low, high, log=log)
+    raise TypeError(f"no parameter is made from {distribution!r}")

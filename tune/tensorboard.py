@@ -1,0 +1,70 @@
+"""A study in TensorBoard: its plots, and each trial as a run with curves and hyperparameters."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from matplotlib.image import imread
+from optuna.trial import TrialState
+from torch.utils.tensorboard import SummaryWriter
+
+from lightning_modules.study_log import EpochFigures, StudyLog
+from tune.chunk import CURVE
+from tune.points import is_finished
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from optuna.trial import FrozenTrial
+
+    from tune.definition import Definition
+
+
+def log_plots(folder: Path, plots: Sequence[Path]) -> None:
+    """Write plots as pictures, instead of earlier ones.
+
+    Args:
+        folder: Of the run.
+        plots: PNG files.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    with SummaryWriter(str(folder)) as writer:
+        for plot in plots:
+            writer.add_image(f"study/{plot.stem}", imread(plot)[..., :3], dataformats="HWC")
+
+
+def log_trials(folder: Path, trials: Sequence[FrozenTrial], definition: Definition) -> None:
+    """Write a run for every finished trial that has none yet.
+
+    Args:
+        folder: Of all trials' runs.
+        trials: Of the study.
+        definition: The study's.
+    """
+    folder.mkdir(exist_ok=True)
+    for trial in trials:
+        run = folder / str(trial.number)
+        if is_finished(trial) and not run.exists():
+            # Whole or not at all; of two reports at once one is first, the other's is thrown away.
+            with TemporaryDirectory(dir=folder, prefix=".", ignore_cleanup_errors=True) as temporary:
+                _log_trial(Path(temporary) / "run", trial, definition)
+                if not run.exists():
+                    (Path(temporary) / "run").rename(run)
+
+
+def _log_trial(folder: Path, trial: FrozenTrial, definition: Definition) -> None:
+    log = StudyLog(folder, definition.repeats)
+    curve = trial.user_attrs.get(CURVE, [])
+    steps = -(-definition.train_size // trial.params.get("batch_size", 1))  # an epoch's
+    for epoch, errors in zip(sorted(trial.intermediate_values), curve, strict=False):
+        log.add(0, EpochFigures(epoch - 1, epoch * steps, {"val/error": errors}))
+    hparams = {"model": definition.model, "recipe": definition.space, "runs": definition.repeats}
+    hparams |= {"max_epochs": definition.max_epochs, "train_size": definition.train_size} | trial.params
+    hparams["state"] = trial.state.name
+    scored = trial.state == TrialState.COMPLETE and trial.value is not None
+    # The keys of all runs of the project; test data are not looked at here.
+    metrics = {"hp/test_error": float("nan"), "hp/val_error": trial.value if scored else float("nan")}
+    log.finish(hparams, {name: value for name, value in metrics.items() if value is not None}, {})
