@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import yaml
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from rich.console import Console
@@ -18,7 +17,7 @@ from rich.console import Console
 from lightning_modules.cli import CommandError, command_line
 from lightning_modules.execution import Choice
 from lightning_modules.figures import mistakes_figure, results_figure
-from lightning_modules.folder import choose_folder, make_folder
+from lightning_modules.folder import choose_folder, make_folder, make_run_folder
 from lightning_modules.options import Settings
 from lightning_modules.progress import StudyProgress
 from lightning_modules.protocol import Fit, make_trainer, quiet, run_study
@@ -115,12 +114,9 @@ class Experiment:
         if not self.main_process:
             run_study(study, lambda first, figures: None)
             return
-        folder = self.folder / model
-        folder.mkdir()
-        log = StudyLog(folder, len(self.seeds) * study.team.size)
         config = dict(self.config) | {"model": model}
         config |= {name: settings.get(name, config.get(name)) for name in Settings.__annotations__}
-        (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        log = StudyLog(make_run_folder(self.folder, model, config), len(self.seeds) * study.team.size)
 
         def on_epoch(first: int, figures: EpochFigures) -> None:
             log.add(first * study.team.size, figures)
@@ -137,9 +133,7 @@ class Experiment:
 
     def _log_results(self, log: StudyLog, fit: Fit, settings: Mapping[str, Any], team: Team) -> None:
         results = self.finished[-1]
-        hparams = {"model": results.model, "recipe": self.recipe, "runs": len(fit.runs)}
-        hparams |= {name: settings.get(name, 0.0) for name in ("lr", "alpha", "gamma")}
-        hparams |= {name: self.config[name] for name in ("max_epochs", "batch_size", "train_pairs")}
+        hparams = results.hparams(settings, self.config)
         # A run's error stands for each of its members: the log has as many curves as there are trainings.
         tested = {"test/error": [run.test_error for run in fit.runs for _ in range(team.size)]}
         log.add(0, EpochFigures(self.trainer["max_epochs"], log.step, tested))

@@ -5,8 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 from secrets import token_hex
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from lightning_modules.cli import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def choose_folder(log_dir: str | Path, name: str | None) -> Path:
@@ -42,6 +48,23 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True)
     except FileExistsError as error:
         raise CommandError(f"{folder} exists; choose another name or remove it") from error
+
+
+def make_run_folder(folder: Path, model: str, config: Mapping[str, Any]) -> Path:
+    """Make the folder that is one run in TensorBoard, and write the settings into it.
+
+    Args:
+        folder: Of the study.
+        model: What is trained, and the new folder's name.
+        config: All settings by the names of their flags.
+
+    Returns:
+        Its path.
+    """
+    run_folder = folder / model
+    run_folder.mkdir()
+    (run_folder / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False))
+    return run_folder
 
 
 def write_whole(path: Path, text: str) -> None:

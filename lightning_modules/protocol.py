@@ -6,8 +6,6 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from lightning_modules.comparison import Comparison
 from lightning_modules.execution import Execution
 from lightning_modules.fused import set_engine
 from lightning_modules.measuring import measure
+from lightning_modules.programs import divide
 from lightning_modules.results import Run
 from lightning_modules.study_log import EpochFigures
 from lightning_modules.teams import ALONE, Team, members
@@ -54,18 +53,17 @@ class Study:
 
     def chunks(self) -> list["Study"]:
         """Divide the runs evenly into programs, as many for each worker process."""
-        total, workers = len(self.settings), self.execution.workers
-        count = min(total, workers * ceil(total * self.team.size / (workers * self.execution.replicas)))
-        if count == 1:
+        execution = self.execution
+        programs = divide(len(self.settings), execution.workers, execution.replicas, self.team.size)
+        if len(programs) == 1:
             return [self]
-        bounds = [total * i // count for i in range(count + 1)]
         return [
             replace(
                 self,
-                settings=self.settings[start:stop],
-                checkpoint=self.checkpoint and self.checkpoint.with_suffix(f".{start}.part"),
+                settings=self.settings[runs],
+                checkpoint=self.checkpoint and self.checkpoint.with_suffix(f".{runs.start}.part"),
             )
-            for start, stop in pairwise(bounds)
+            for runs in programs
         ]
 
 

@@ -75,6 +75,17 @@ class ModelRuns:
             summary |= {f"{name}_mean": average, f"{name}_std": deviation}
         return summary | {"n": len(self.runs)}
 
+    def hparams(self, settings: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+        """Hyperparameters by their names in the dashboard, the same for all that train on pairs of digits.
+
+        Args:
+            settings: Of the model; a weight that it does not have counts as 0.
+            config: All settings of the command.
+        """
+        hparams = {"model": self.model, "recipe": self.recipe, "runs": len(self.runs)}
+        hparams |= {name: settings.get(name, 0.0) for name in ("lr", "alpha", "gamma")}
+        return hparams | {name: config[name] for name in ("max_epochs", "batch_size", "train_pairs")}
+
     def metrics(self) -> dict[str, float]:
         """Final metrics by their names in the dashboard; NaN where nothing was validated."""
         val_errors = [run.val_error for run in self.runs if run.val_error is not None]

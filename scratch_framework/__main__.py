@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 import yaml
 
 from lightning_modules import cli
-from scratch_framework.digits.command import digits
+from scratch_framework.digits.command import Net, digits
 from scratch_framework.disc.recipe import (  # noqa: TC001  # flags have these types
     Initialisation,
     Loss,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def disc(
-    net: Literal["mlp"] = "mlp",
+    net: Net = "mlp",
     recipe: Literal["paper", "modern"] = "paper",
     runs: int = 15,
     seed: int = 0,

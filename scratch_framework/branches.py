@@ -36,6 +36,7 @@ class Branches(Module):
             head: Applied to all that the trunk says, part by part in one row.
         """
         self.trunk, self.head = trunk, head
+        self.refuse_repeats()
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute head(trunk(x_1), ..., trunk(x_B)).
@@ -43,6 +44,8 @@ class Branches(Module):
         A module remembers only its latest forward pass; so what the trunk remembers of each is taken out
         before the next.
         """
+        if x.dim() < 4:
+            raise ValueError(f"Branches: the input must have shape (..., N, B, H, W), got {tuple(x.shape)}")
         self._memory = None  # the last pass is not needed any more: spare its memory
         outputs, memories = [], []
         for part in x.split(1, -3):  # (..., N, 1, H, W)

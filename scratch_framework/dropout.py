@@ -38,6 +38,11 @@ class Dropout(Module):
         keep = 1 - self.p
         mask = x.clone()  # for its order in memory
         if isinstance(self.generator, (list, tuple)):
+            if len(self.generator) != len(x):
+                raise ValueError(
+                    f"Dropout: the input must have a first dimension of {len(self.generator)}, a replica"
+                    f" for each generator, got shape {tuple(x.shape)}"
+                )
             for part, generator in zip(mask, self.generator, strict=True):
                 part.uniform_(generator=generator)  # a third of the time of bernoulli_
             mask.lt_(keep)

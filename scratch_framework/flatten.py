@@ -21,11 +21,17 @@ class Flatten(Module):
             end_dim: The last.
             replicas: R, when a leading dimension counts replicas.
         """
+        if replicas is not None and replicas < 1:
+            raise ValueError(f"replicas must be at least 1, got {replicas}")
         self.start_dim, self.end_dim, self.replicas = start_dim, end_dim, replicas
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the same numbers in another shape."""
         lead = 0 if self.replicas is None else 1
+        if lead and tuple(x.shape[:1]) != (self.replicas,):
+            raise ValueError(
+                f"Flatten: the input must have shape ({self.replicas}, N, ...), got {tuple(x.shape)}"
+            )
         start, end = (dim + lead if dim >= 0 else dim for dim in (self.start_dim, self.end_dim))
         return self.remember(x, x.flatten(start, end))
 

@@ -118,6 +118,13 @@ class Module:
         for _, child in self.named_children():
             yield from child.modules()
 
+    def refuse_repeats(self) -> None:
+        """Refuse a module that stands in two places inside this one: it would remember only the latter."""
+        inner = list(self.modules())
+        if len({id(module) for module in inner}) < len(inner):
+            twice = next(module for module in inner if sum(other is module for other in inner) > 1)
+            raise ValueError(f"{type(self).__name__} must hold every module once, got this {twice!r} twice")
+
     def named_tensors(self, prefix: str = "") -> Iterator[tuple[str, Parameter | Buffer]]:
         """Parameters and buffers by torch's names and in torch's order, such as ``0.weight``.
 

@@ -31,10 +31,7 @@ class Sequential(Module):
             if not isinstance(module, Module):
                 raise ValueError(f"Sequential must hold modules, got {module!r} at place {place}")
         self.chain = modules
-        inner = list(self.modules())
-        if len({id(module) for module in inner}) < len(inner):
-            twice = next(module for module in inner if sum(other is module for other in inner) > 1)
-            raise ValueError(f"Sequential must hold every module once, got this {twice!r} twice")
+        self.refuse_repeats()
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Modules of the chain, named 0, 1, 2 and so on."""

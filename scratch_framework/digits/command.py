@@ -6,7 +6,7 @@ Data is handed in here, and only here: neither the framework nor the experiment 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from lightning_modules import cli
 from lightning_modules.per_replica import per_replica
@@ -14,6 +14,8 @@ from lightning_modules.server import worker_context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+Net: TypeAlias = Literal["mlp", "cnn", "weight_sharing", "auxiliary"]  # mlp is the other half's
 
 DATA = ("train_pairs", "val_pairs", "test_pairs", "batch_size", "data_dir")
 
@@ -23,7 +25,7 @@ REPLICAS = 5  # runs of one program: fewer pay more for Python, more leave the p
 
 
 def digits(
-    net: Literal["cnn", "weight_sharing", "auxiliary"] = "cnn",
+    net: Net = "cnn",
     recipe: Literal["paper"] = "paper",
     runs: int = 15,
     seed: int = 0,

@@ -11,17 +11,16 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
-from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import torch
-import yaml
 from rich.console import Console
 
+from lightning_modules.checkpoints import keep_checkpoint
 from lightning_modules.cli import command_line
 from lightning_modules.figures import results_figure
-from lightning_modules.folder import choose_folder, make_folder
+from lightning_modules.folder import choose_folder, make_folder, make_run_folder
+from lightning_modules.programs import divide
 from lightning_modules.progress import StudyProgress
 from lightning_modules.results import ModelRuns, PaperFigure, results_table, write_results
 from lightning_modules.study_log import EpochFigures, StudyLog
@@ -49,48 +48,39 @@ class Experiment:
         """Train and test all runs; write and show the results.
 
         Raises:
-            CommandError: A setting is refused; nothing was written.
-            ValueError: Likewise.
+            CommandError: A setting is refused, nothing was written; or only the checkpoint could not be.
+            ValueError: A setting is refused.
             OSError: The folder cannot be written.
         """
         net, seeds = self.training.net, self.training.seeds
         self.folder = choose_folder(self.log_dir, self.name)
-        self.run_folder = self.folder / net
         make_folder(self.folder)
-        self.run_folder.mkdir()
-        (self.run_folder / "config.yaml").write_text(yaml.safe_dump(dict(self.config), sort_keys=False))
+        self.run_folder = make_run_folder(self.folder, net, self.config)
         log, console = StudyLog(self.run_folder, len(seeds)), Console()
         with closing(log.writer):  # an interrupted training keeps its curves
             with StudyProgress(console, [net], self.training.max_epochs * len(seeds)) as progress:
                 fits = self._fit(log, progress)
             results = ModelRuns(net, "paper", [run for fit in fits for run in fit.runs])
             write_results(self.folder / "results.json", [results], command_line(), self.config)
-            self._save(fits)
-            log.finish(self._hparams(), results.metrics(), {})
+            log.finish(results.hparams(self.training.settings, self.config), results.metrics(), {})
         self._conclude(console, results)
+        self._save(fits)  # last: a full disk costs nothing else
 
     def _fit(self, log: StudyLog, progress: StudyProgress) -> list[Fit]:
         """Train in worker processes, one thread each; with a single one here."""
-        chunks = self.chunks()
-        firsts = [sum(len(chunk.seeds) for chunk in chunks[:number]) for number in range(len(chunks))]
+        seeds = self.training.seeds
+        programs = divide(len(seeds), self.workers, self.replicas)
 
         def report(number: int, figures: EpochFigures) -> None:
-            log.add(firsts[number], figures)
+            log.add(programs[number].start, figures)
             if "test/error" not in figures.values:
                 progress.add(self.training.net, figures)
 
-        jobs = [chunk.fit for chunk in chunks]
+        jobs = [replace(self.training, seeds=seeds[runs]).fit for runs in programs]
         if self.workers > 1:
             return run_jobs(jobs, self.workers, report)
         with threads(1):
             return [job(partial(report, number)) for number, job in enumerate(jobs)]
-
-    def chunks(self) -> list[Training]:
-        """Divide the runs evenly into programs, as many for each worker process."""
-        seeds, workers = self.training.seeds, self.workers
-        count = min(len(seeds), workers * ceil(len(seeds) / (workers * self.replicas)))
-        bounds = [len(seeds) * i // count for i in range(count + 1)]
-        return [replace(self.training, seeds=seeds[start:stop]) for start, stop in pairwise(bounds)]
 
     def _save(self, fits: Sequence[Fit]) -> None:
         """Write the weights of all replicas, (R, ...) by name, with the settings that made them."""
@@ -98,14 +88,8 @@ class Experiment:
             name: torch.cat([torch.from_numpy(fit.state[name]) for fit in fits]) for name in fits[0].state
         }
         checkpoint = {"state_dict": joined, "net": self.training.net, "seeds": list(self.training.seeds)}
-        torch.save(checkpoint | {"settings": dict(self.training.settings)}, self.run_folder / "checkpoint.pt")
-
-    def _hparams(self) -> dict[str, Any]:
-        """By train.py's names, in which the dashboard then shows both."""
-        settings = self.training.settings
-        hparams = {"model": self.training.net, "recipe": "paper", "runs": len(self.training.seeds)}
-        hparams |= {name: settings.get(name, 0.0) for name in ("lr", "alpha", "gamma")}
-        return hparams | {name: self.config[name] for name in ("max_epochs", "batch_size", "train_pairs")}
+        checkpoint["settings"] = dict(self.training.settings)
+        keep_checkpoint(checkpoint, self.run_folder / "checkpoint.pt")
 
     def _conclude(self, console: Console, results: ModelRuns) -> None:
         console.print(results_table([results], self.paper))

@@ -12,10 +12,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-import yaml
 from rich.console import Console
 
-from lightning_modules.folder import choose_folder, make_folder
+from lightning_modules.checkpoints import keep_checkpoint
+from lightning_modules.folder import choose_folder, make_folder, make_run_folder
 from lightning_modules.progress import progress_bar
 from lightning_modules.results import (
     ModelRuns,
@@ -66,30 +66,28 @@ class Experiment:
         """Train and test all runs; write and show the results.
 
         Raises:
-            CommandError: A setting is refused; nothing was written.
-            ValueError: Likewise.
+            CommandError: A setting is refused, nothing was written; or only the checkpoint could not be.
+            ValueError: A setting is refused.
             OSError: The folder cannot be written.
         """
         learners = self._learners()  # refuses wrong values, before there is a folder
         points = {split: self.reading.draw(split, n, self.seeds) for split, n in self.counts.items() if n}
         self.folder = choose_folder(self.log_dir, self.name)
-        self.run_folder = self.folder / "disc"
         make_folder(self.folder)
-        self.run_folder.mkdir()
-        (self.run_folder / "config.yaml").write_text(yaml.safe_dump(dict(self.config), sort_keys=False))
+        self.run_folder = make_run_folder(self.folder, "disc", self.config)
         log = StudyLog(self.run_folder, len(self.seeds))
         with closing(log.writer):  # an interrupted training keeps its curves
             with progress_bar() as bar:
                 monitor = Monitor(log, bar, self.recipe.max_epochs, len(self.seeds))
                 results = self._train(learners, points, monitor)
             write_results(self.folder / "results.json", [results], self.command, self.config)
-            self._save(learners)
             figures = pictures(self.recipe, self.reading, points, learners[0], monitor.losses, self.dtype)
             for name, figure in figures.items():
                 figure.savefig(self.run_folder / f"figure_{name}.png", dpi=130)
             tagged = {f"figure/{name}": figure for name, figure in figures.items()}
             log.finish(self._hparams(), results.metrics(), tagged)
         self._conclude(results)
+        self._save(learners)  # last: a full disk costs nothing else
 
     def _learners(self) -> list[Learner]:
         """All replicas as one, or a twin for each."""
@@ -114,7 +112,7 @@ class Experiment:
         states = [learner.state_dict() for learner in learners]
         joined = {name: torch.cat([state[name] for state in states]) for name in states[0]}
         checkpoint = {"state_dict": joined, "recipe": asdict(self.recipe), "seeds": self.seeds}
-        torch.save(checkpoint, self.run_folder / "checkpoint.pt")
+        keep_checkpoint(checkpoint, self.run_folder / "checkpoint.pt")
 
     def _hparams(self) -> dict[str, Any]:
         hparams = {"model": "disc", "recipe": self.recipe_name, "backend": self.backend}

@@ -81,6 +81,7 @@ def test_the_gradients_of_a_shared_trunk_add_up_as_autograd_adds_them(parts: int
 
 
 def test_the_gradients_of_branches_are_what_finite_differences_find() -> None:
+    torch.manual_seed(2)  # one in eight draws has a ReLU or a maximum so near its kink that a step crosses it
     assert_gradients(branches(), draw(3, 2, 6, 6), 1e-7)
 
 

@@ -74,6 +74,12 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
         lambda: after_image(sf.Conv2d(3, 4, 3)).backward(IMAGES),
         "the output's shape (5, 4, 2, 2), got (5, 3, 4",
     ),
+    (
+        lambda: sf.Branches(sf.Flatten(), sf.ReLU())(X),
+        "Branches: the input must have shape (..., N, B, H, W)",
+    ),
+    (lambda: sf.Flatten(replicas=2)(X), "Flatten: the input must have shape (2, N, ...), got (5, 3)"),
+    (lambda: sf.Dropout(0.5, [None, None])(X), "Dropout: the input must have a first dimension of 2"),
     (lambda: init.xavier_normal_(torch.ones(3)), "a weight must have shape (..., out, in), got (3,)"),
     # Types
     (lambda: sf.Linear(3, 4)(X.double()), "dtype torch.float32, got torch.float64"),
@@ -98,6 +104,8 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     (lambda: sf.Sequential(), "Sequential must hold at least one module, got none"),
     (lambda: sf.Sequential(sf.Linear(1, 1), sf.Tanh), "must hold modules, got <class"),  # type: ignore[arg-type]
     (lambda: sf.Sequential(SHARED, sf.Sequential(SHARED)), "every module once, got this ReLU() twice"),
+    (lambda: sf.Branches(SHARED, SHARED), "Branches must hold every module once, got this ReLU() twice"),
+    (lambda: sf.Flatten(replicas=0), "replicas must be at least 1, got 0"),
     (lambda: sf.Conv2d(0, 4, 3), "in_channels must be at least 1, got 0"),
     (lambda: sf.Conv2d(3, 4, 3, stride=0), "stride must be at least 1, got 0"),
     (lambda: sf.Conv2d(3, 4, 3, padding=-1), "padding must be at least 0, got -1"),

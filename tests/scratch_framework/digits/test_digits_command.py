@@ -127,7 +127,10 @@ def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--net", "cake"], "--net: expected Literal['cnn', 'weight_sharing', 'auxiliary'], got cake"),
+        (
+            ["--net", "cake"],
+            "--net: expected Literal['mlp', 'cnn', 'weight_sharing', 'auxiliary'], got cake",
+        ),
         (["--net"], "expected one argument"),
         (["--net", "mlp"], "unrecognized arguments: --train_pairs"),
         (["--net", "cnn", "--widths", "25"], "unrecognized arguments: --widths"),

@@ -10,7 +10,10 @@ import pytest
 import scratch_framework
 
 FOLDER = Path(scratch_framework.__file__).parent / "digits"
-SHARED = {"cli", "figures", "folder", "per_replica", "progress", "results", "server", "study_log", "workers"}
+SHARED = {
+    *("checkpoints", "cli", "figures", "folder", "per_replica", "programs", "progress", "results", "server"),
+    *("study_log", "workers"),
+}
 MORE = {"command.py": {"recipes"}, "exchange.py": {"replicas"}}
 
 
