@@ -13,6 +13,7 @@ beside weights and data. A second table says which layers the time goes to.
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from pathlib import Path
 from time import perf_counter
@@ -65,7 +66,7 @@ def scratch(model: str, replicas: int) -> tuple[Contestant, DigitLearner]:
 
 
 def peak_memory(turn: Callable[[], None]) -> int:
-    """The most bytes that tensors made in a turn hold at a time.
+    """The most bytes that tensors made in a turn hold at a time, but for what an operation holds only inside.
 
     Args:
         turn: The first turn of a contestant, so that nothing is kept from an earlier one.
@@ -73,6 +74,7 @@ def peak_memory(turn: Callable[[], None]) -> int:
     Returns:
         Bytes.
     """
+    os.environ["KINETO_LOG_LEVEL"] = "99"  # else torch's profiler tells of each start and stop
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         turn()
     held = most = 0

@@ -6,6 +6,7 @@ Command line:
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -56,6 +57,7 @@ def step_profile(replicas: int = 8, turns: int = 3, verbose: bool = False) -> No
         turns: Turns of two epochs to warm up.
         verbose: Whether to show tracebacks.
     """
+    os.environ["KINETO_LOG_LEVEL"] = "99"  # else torch's profiler tells of each start and stop
     quiet()
     one_core()
     for model in ("cnn", "weight_sharing"):
