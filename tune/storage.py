@@ -6,6 +6,7 @@ of them is gone. docs/tuning.md says why SQLite and not Optuna's journal file.
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from contextlib import contextmanager, suppress
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from sqlalchemy import URL
 
 HEARTBEAT, GRACE = 10, 60  # seconds between two signs of life; without one for so long a worker is gone
 TRIES = 3  # to open a database that somebody else may be making
@@ -46,7 +49,7 @@ class Place:
         return self.url is None
 
     def __str__(self) -> str:
-        return str(self.folder / FILE) if self.url is None else make_url(self.url).render_as_string()
+        return str(self.folder / FILE) if self.url is None else _parsed(self.url).render_as_string()
 
     def open(self) -> RDBStorage:
         """Open the storage; make its tables where there are none.
@@ -54,10 +57,10 @@ class Place:
         Raises:
             CommandError: It cannot be reached, or the URL is wrong.
         """
-        with clear_errors(self.url or str(self)), warnings.catch_warnings():
+        with clear_errors(self), warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             if self.url is not None:
-                return _cached(_connect(_with_driver(self.url), pool_pre_ping=True))
+                return _cached(_connect_server(self.url))
             with self.turn():  # one at a time makes the tables
                 storage = _connect(f"sqlite:///{self.folder / FILE}", connect_args={"timeout": BUSY})
                 event.listen(storage.engine, "connect", _relax)
@@ -73,27 +76,49 @@ class Place:
 
 
 @contextmanager
-def clear_errors(url: str) -> Iterator[None]:
+def clear_errors(place: Place) -> Iterator[None]:
     """Say in one line what is wrong with a storage.
 
     Args:
-        url: What to call it.
+        place: Where it is.
 
     Raises:
         CommandError: Something is.
     """
     try:
         yield
-    except (exc.ArgumentError, exc.NoSuchModuleError) as error:
-        raise CommandError(
-            f"storage must be an URL such as postgresql://user:password@host/database, got {url!r}"
-        ) from error
-    except ImportError as error:
-        raise CommandError(f"storage {_safe(url)} needs its driver: pip install '.[postgresql]'") from error
     except StorageError as error:
         cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
-        reason = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
-        raise CommandError(f"storage {_safe(url)} cannot be used: {reason}") from error
+        reason, *_ = [*str(getattr(cause, "orig", None) or cause).strip().splitlines(), type(cause).__name__]
+        raise CommandError(f"storage {place} cannot be used: {reason}") from error
+
+
+def _connect_server(url: str) -> RDBStorage:
+    parsed = _parsed(url)
+    if parsed.drivername in ("postgresql", "postgres"):  # the driver that we declare, not SQLAlchemy's
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    try:
+        return _connect(parsed.render_as_string(hide_password=False), pool_pre_ping=True)
+    except exc.NoSuchModuleError as error:
+        raise _no_url(url) from error
+    except ImportError as error:
+        raise CommandError(
+            f"storage {parsed.render_as_string()} needs its driver: pip install '.[postgresql]'"
+        ) from error
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except (exc.ArgumentError, ValueError) as error:  # the latter by a port that is no number
+        raise _no_url(url) from error
+
+
+def _no_url(url: str) -> CommandError:
+    shown = re.sub(":.*@", ":***@", url)  # whatever it is, there may be a password between
+    return CommandError(
+        f"storage must be an URL such as postgresql://user:password@host/database, got {shown!r}"
+    )
 
 
 def _connect(url: str, **engine: Any) -> RDBStorage:
@@ -107,23 +132,6 @@ def _connect(url: str, **engine: Any) -> RDBStorage:
 
 def _cached(storage: RDBStorage) -> RDBStorage:
     return cast("RDBStorage", get_storage(storage))  # Optuna's cache around it has its methods
-
-
-def _with_driver(url: str) -> str:
-    parsed = make_url(url)
-    if parsed.drivername in (
-        "postgresql",
-        "postgres",
-    ):  # the driver that we declare, whatever SQLAlchemy's is
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    return parsed.render_as_string(hide_password=False)
-
-
-def _safe(url: str) -> str:
-    try:
-        return make_url(url).render_as_string()  # without its password
-    except exc.ArgumentError:
-        return url
 
 
 def _relax(connection: Any, record: object) -> None:

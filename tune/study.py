@@ -58,7 +58,7 @@ class Run:
         together = choose_together(self.definition, self.n_trials, workers, whole)
         self.place.folder.mkdir(parents=True, exist_ok=True)
         storage = self.place.open()
-        with clear_errors(str(self.place)):
+        with clear_errors(self.place):
             study = optuna.create_study(
                 study_name=self.name, storage=storage, direction="minimize", load_if_exists=True
             )
@@ -106,7 +106,7 @@ def find(name: str, place: Place) -> optuna.Study:
     if place.embedded and not (place.folder / FILE).exists():
         raise missing
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with clear_errors(str(place)):
+    with clear_errors(place):
         try:
             study = optuna.load_study(study_name=name, storage=place.open())
         except KeyError as error:

@@ -53,7 +53,7 @@ def work(job: Job, report: Callable[[Any], None]) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     quiet()
     storage = job.place.open()
-    with clear_errors(str(job.place)):
+    with clear_errors(job.place):
         study = optuna.load_study(study_name=job.name, storage=storage)
         definition = Definition.of(study)
         points = Points(study, storage, definition, job.count)

@@ -77,7 +77,9 @@ def test_a_grid_leaves_its_files_and_is_exhausted_then(
         (("--train_size", "1"), "train_size must be at least 2, got 1"),
         (("--model", "disc", "--data_dir", "."), "data_dir has no effect on disc"),
         (("--storage", "somewhere"), "storage must be an URL such as postgresql://"),
-        (("--storage", "sybase://host/db"), "storage must be an URL such as postgresql://"),
+        (("--storage", "sybase://me:secret@host/db"), "storage must be an URL such as postgresql://"),
+        (("--storage", "postgres//me:secret@host/db"), "got 'postgres//me:***@host/db'"),
+        (("--storage", "postgresql://me:secret@host:port/db"), "got 'postgresql:***@host:port/db'"),
         (
             ("--storage", "postgresql://me:secret@127.0.0.1:9/db"),
             "postgresql://me:***@127.0.0.1:9/db cannot be",
