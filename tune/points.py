@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from optuna.exceptions import UpdateFinishedTrialError
@@ -95,10 +96,13 @@ class Points:
         while missing := self._free(trials := self.study.get_trials(deepcopy=False)):
             first, *others = missing
             trial = self._make(first, trials)
-            # Read anew: a trial with a lower number was made before ours, so that it is there by now.
-            best = standing(self.study.get_trials(deepcopy=False)).get(first, trial)
+            # Read anew: a trial with a lower number was made before ours, so that it is there by now, and the
+            # other points may have been run since the last look, if this process was asleep.
+            stand = standing(self.study.get_trials(deepcopy=False))
+            best = stand.get(first, trial)
             if best.number == trial.number:
-                return [self._begin(own) for own in (trial, *(self._make(p, trials) for p in others))]
+                made = (self._make(point, trials) for point in others if point not in stand)
+                return [own for own in chain([trial], made) if self._begin(own)]
             self.held.remove(trial.number)
             close(self.storage, trial._trial_id, f"duplicate of trial {best.number}")
         return []
@@ -154,7 +158,10 @@ class Points:
         self.held.add(made.number)
         return made
 
-    def _begin(self, trial: FrozenTrial) -> FrozenTrial:
-        self.storage.record_heartbeat(trial._trial_id)  # first: a running trial must have one
-        self.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
-        return trial
+    def _begin(self, trial: FrozenTrial) -> bool:
+        with suppress(UpdateFinishedTrialError):  # taken for lost meanwhile
+            self.storage.record_heartbeat(trial._trial_id)  # first: a running trial must have one
+            if self.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
+                return True
+        self.held.remove(trial.number)
+        return False

@@ -83,6 +83,42 @@ def test_of_two_trials_made_at_once_the_one_with_the_lower_number_stands(
     assert not any(map(is_finished, double))
 
 
+def test_what_was_run_while_a_process_slept_is_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast, slow = points(tmp_path, 3), points(tmp_path, 3)
+    slow.held = fast.held
+    make = slow._make
+
+    def late(point: int, trials: list[optuna.trial.FrozenTrial]) -> optuna.trial.FrozenTrial:
+        """Between the look at the trials and the making of one, somebody runs all, but loses the first."""
+        monkeypatch.setattr(slow, "_make", make)
+        assert taken(fast) == [0, 1, 2]
+        close(fast.storage, fast.study.trials[0]._trial_id, "lost")
+        finish(fast)
+        return make(point, trials)
+
+    monkeypatch.setattr(slow, "_make", late)
+    assert taken(slow) == [0]
+
+
+def test_a_trial_that_is_taken_for_lost_before_it_begins_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = points(tmp_path, 3)
+    make = some._make
+
+    def lose(point: int, trials: list[optuna.trial.FrozenTrial]) -> optuna.trial.FrozenTrial:
+        made = make(point, trials)
+        if point != 2:
+            close(some.storage, made._trial_id, "lost")
+        return made
+
+    monkeypatch.setattr(some, "_make", lose)
+    assert taken(some) == [2]
+    assert some.held == {2}
+
+
 def test_trials_of_a_living_process_elsewhere_are_left_to_it(tmp_path: Path, elsewhere: Owner) -> None:
     away = points(tmp_path, 3)
     assert taken(away) == [0, 1, 2]
