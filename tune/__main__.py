@@ -71,6 +71,8 @@ def tune(
     """
     if n_trials is not None and n_trials < 1:
         raise ValueError(f"n_trials must be at least 1, got {n_trials}")
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout must be above 0, got {timeout}")
     worker_context("tune.worker")  # the workers' server imports while we do
     with cli.imports():
         from lightning_modules.folder import choose_folder

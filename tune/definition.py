@@ -133,7 +133,8 @@ class Definition:
 def choose_together(definition: Definition, n_trials: int | None, workers: int, whole: bool) -> int:
     """How many trials to train at once.
 
-    On a CPU as many as a core likes, but so few that every worker has some; elsewhere all.
+    On a CPU as many as a core likes, but so few that every worker has some; elsewhere all, unless the sampler
+    is to learn from earlier trials.
 
     Args:
         definition: The study, whose own choice does not matter.
@@ -145,7 +146,9 @@ def choose_together(definition: Definition, n_trials: int | None, workers: int, 
     alike = definition.sampler == "grid" or space.per_replica == space.distributions.keys()
     if not alike:
         return 1
-    most = points if whole else max(1, CORE_REPLICAS[definition.model] // definition.repeats)
+    most = max(1, CORE_REPLICAS[definition.model] // definition.repeats)
+    if whole and definition.sampler != "tpe":
+        most = points
     return min(most, ceil(points / workers))
 
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
+from optuna.distributions import CategoricalDistribution
 
 from datamodules import DigitPairs
 from lightning_modules.comparison import Comparison
@@ -15,7 +16,7 @@ from lightning_modules.protocol import Study, fit, make_trainer
 from lightning_modules.recipes import MODULES, RECIPES, parts, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tune.chunk import Chunk
     from tune.definition import Definition
@@ -111,4 +112,12 @@ def check(definition: Definition) -> None:
         definition.train_size, definition.val_size, seed=definition.seeds, data_dir=definition.data_dir
     )
     data.setup("fit")
-    data.train_dataloader()
+    for data.batch_size in _batch_sizes(definition):
+        data.train_dataloader()
+
+
+def _batch_sizes(definition: Definition) -> Sequence[Any]:
+    batch_size = definition.searched().distributions.get("batch_size")
+    if isinstance(batch_size, CategoricalDistribution):
+        return batch_size.choices
+    return [RECIPES[definition.space].batch_size]

@@ -14,6 +14,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
 
 import yaml
+from filelock import FileLock
 from optuna.trial import TrialState
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -49,24 +50,32 @@ def conclude(study: optuna.Study, folder: Path, console: Console, top: int) -> N
         top: How many trials to print.
     """
     definition = Definition.of(study)
-    trials = sorted(standing(study.get_trials(deepcopy=False)).values(), key=lambda trial: trial.number)
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "trials.csv", _csv(trials, definition))
-    best = ranked(trials)
-    if not best:
+    with FileLock(folder / "report.lock"):  # two commands of one study end at the same time
+        trials = sorted(standing(study.get_trials(deepcopy=False)).values(), key=lambda trial: trial.number)
+        files = _write(folder, study.study_name, trials, definition)
+    if not ranked(trials):
         console.print(f"{study.study_name}: no trial has a score yet")
         return
-    write_whole(folder / "best.yaml", _best(best[0], definition, study.study_name))
-    figures = draw(trials, definition)
-    for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=130, bbox_inches="tight")  # else long labels are cut off
-    log_plots(folder / "plots", [folder / f"{name}.png" for name in figures])
-    log_trials(folder / "trials", trials, definition)
     _say(console, trials, definition, top)
-    console.print(f"{folder}: trials.csv, best.yaml, {', '.join(f'{name}.png' for name in figures)}")
+    console.print(f"{folder}: {', '.join(files)}")
     command = COMMAND.get(definition.model, "python train.py")
     console.print(f"{command} --config {folder / 'best.yaml'}")
     console.print(f"tensorboard --logdir {folder.parent}")
+
+
+def _write(folder: Path, name: str, trials: Sequence[FrozenTrial], definition: Definition) -> list[str]:
+    """Write what there is to write; the files' names."""
+    write_whole(folder / "trials.csv", _csv(trials, definition))
+    if not (best := ranked(trials)):
+        return ["trials.csv"]
+    write_whole(folder / "best.yaml", _best(best[0], definition, name))
+    figures = {f"{plot}.png": figure for plot, figure in draw(trials, definition).items()}
+    for file, figure in figures.items():
+        figure.savefig(folder / file, dpi=130, bbox_inches="tight")  # else long labels are cut off
+    log_plots(folder / "plots", [folder / file for file in figures])
+    log_trials(folder / "trials", trials, definition)
+    return ["trials.csv", "best.yaml", *figures]
 
 
 def _say(console: Console, trials: Sequence[FrozenTrial], definition: Definition, top: int) -> None:

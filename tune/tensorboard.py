@@ -11,7 +11,9 @@ from matplotlib.image import imread
 from optuna.trial import TrialState
 from torch.utils.tensorboard import SummaryWriter
 
+from lightning_modules.recipes import RECIPES
 from lightning_modules.study_log import EpochFigures, StudyLog
+from scratch_framework.disc.recipe import RECIPES as DISC_RECIPES
 from tune.chunk import CURVE
 from tune.points import is_finished
 
@@ -48,17 +50,17 @@ def log_trials(folder: Path, trials: Sequence[FrozenTrial], definition: Definiti
     for trial in trials:
         run = folder / str(trial.number)
         if is_finished(trial) and not run.exists():
-            # Whole or not at all; of two reports at once one is first, the other's is thrown away.
+            # Whole or not at all, also when the program is killed meanwhile.
             with TemporaryDirectory(dir=folder, prefix=".", ignore_cleanup_errors=True) as temporary:
                 _log_trial(Path(temporary) / "run", trial, definition)
-                if not run.exists():
-                    (Path(temporary) / "run").rename(run)
+                (Path(temporary) / "run").rename(run)
 
 
 def _log_trial(folder: Path, trial: FrozenTrial, definition: Definition) -> None:
     log = StudyLog(folder, definition.repeats)
     curve = trial.user_attrs.get(CURVE, [])
-    steps = -(-definition.train_size // trial.params.get("batch_size", 1))  # an epoch's
+    recipe = (DISC_RECIPES if definition.model == "disc" else RECIPES)[definition.space]
+    steps = -(-definition.train_size // trial.params.get("batch_size", recipe.batch_size))  # an epoch's
     for epoch, errors in zip(sorted(trial.intermediate_values), curve, strict=False):
         log.add(0, EpochFigures(epoch - 1, epoch * steps, {"val/error": errors}))
     hparams = {"model": definition.model, "recipe": definition.space, "runs": definition.repeats}

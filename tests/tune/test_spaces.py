@@ -77,6 +77,7 @@ def test_a_grid_of_ranges_is_refused() -> None:
         ({"repeats": 5}, 2, False, 3),  # 15 replicas on a core
         ({"repeats": 5, "model": "cnn"}, 2, False, 2),  # of 4 points, so that both cores have some
         ({"repeats": 5}, 1, True, 64),
+        ({"repeats": 5, "sampler": "tpe"}, 1, True, 3),  # which is to learn from those before
         ({"repeats": 30}, 2, False, 1),
         ({"repeats": 5, "model": "disc"}, 2, False, 9),  # a choice of activations has 6
         ({"sampler": "random", "space": "modern"}, 1, True, 1),  # each trial is a program of its own

@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import train
 from scratch_framework.__main__ import main as scratch
 from tune.__main__ import main
+from tune.points import POINT, is_finished
 from tune.storage import Place
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +55,7 @@ def test_a_grid_leaves_its_files_and_is_exhausted_then(
         assert (folder / f"{name}.png").stat().st_size > 5_000
     events = EventAccumulator(str(folder / "trials" / "0")).Reload()
     assert {"val/error", "val/error_low", "hp/val_error", "hp/test_error"} <= set(events.Tags()["scalars"])
+    assert [scalar.step for scalar in events.Scalars("val/error")] == [1, 2]  # batches of 50: one an epoch
     assert "study/history" in EventAccumulator(str(folder / "plots")).Reload().Tags()["images"]
     capsys.readouterr()
     tune(tmp_path, *flags)
@@ -74,7 +76,9 @@ def test_a_grid_leaves_its_files_and_is_exhausted_then(
         (("--repeats", "0"), "repeats must be at least 1, got 0"),
         (("--n_trials", "0"), "n_trials must be at least 1, got 0"),
         (("--workers", "0"), "workers must be at least 1, got 0"),
+        (("--timeout", "0"), "timeout must be above 0, got 0.0"),
         (("--train_size", "1"), "train_size must be at least 2, got 1"),
+        (("--space", "modern", "--sampler", "tpe", "--train_size", "76"), "batch_size = 25 leave a last"),
         (("--model", "disc", "--data_dir", "."), "data_dir has no effect on disc"),
         (("--storage", "somewhere"), "storage must be an URL such as postgresql://"),
         (("--storage", "sybase://me:secret@host/db"), "storage must be an URL such as postgresql://"),
@@ -140,7 +144,8 @@ def test_two_commands_at_once_share_a_study_on_a_server(tmp_path: Path, postgres
         for name in ("one", "two")
     ]
     assert [machine.wait() for machine in machines] == [0, 0]
-    first, second = (rows(tmp_path / name / "shared") for name in ("one", "two"))
-    assert len(second) == 64 or len(first) == 64  # who ends first may see the other's last ones running
-    points = [(row["lr"], row["alpha"], row["gamma"]) for row in max(first, second, key=len)]
-    assert len(set(points)) == 64
+    storage = Place(tmp_path, postgresql).open()
+    trials = optuna.load_study(study_name="shared", storage=storage).get_trials()
+    points = [trial.user_attrs[POINT] for trial in trials if is_finished(trial)]
+    assert sorted(points) == list(range(64))
+    assert all(len(rows(tmp_path / name / "shared")) == 64 for name in ("one", "two"))
