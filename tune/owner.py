@@ -31,9 +31,13 @@ class Owner:
         """As a storage holds it."""
         return asdict(self)
 
+    def is_here(self) -> bool:
+        """Whether it is, or was, a process of this machine."""
+        return self.place == _place()
+
     def is_gone(self) -> bool:
         """Whether the process is known to have ended; of one elsewhere nothing is known here."""
-        if self.place != _place():
+        if not self.is_here():
             return False
         try:
             os.kill(self.pid, 0)

@@ -122,21 +122,23 @@ class Points:
 
     def _close_lost(self) -> None:
         study_id = self.storage.get_study_id_from_name(self.study.study_name)
-        for trial_id in self.storage._get_stale_trial_ids(study_id):  # Optuna's own closing gives no reason
-            close(self.storage, trial_id, f"lost: no heartbeat for {GRACE} s")
+        silent = set(self.storage._get_stale_trial_ids(study_id))  # Optuna's own closing gives no reason
         for trial in self.study.get_trials(deepcopy=False):
-            if OWNER in trial.user_attrs and not trial.state.is_finished() and self._is_lost(trial):
-                close(self.storage, trial._trial_id, "lost: its process ended")
+            if OWNER not in trial.user_attrs or trial.state.is_finished():
+                continue
+            if reason := self._why_lost(trial, trial._trial_id in silent):
+                close(self.storage, trial._trial_id, f"lost: {reason}")
 
-    def _is_lost(self, trial: FrozenTrial) -> bool:
+    def _why_lost(self, trial: FrozenTrial, silent: bool) -> str | None:
         owner = Owner.read(trial.user_attrs[OWNER])
-        if owner == Owner.me():
-            return trial.number not in self.held
-        if owner.is_gone():
-            return True
+        if owner.is_gone() or (owner == Owner.me() and trial.number not in self.held):
+            return "its process ended"
+        if owner.is_here():
+            return None  # it lives, however long it slept
         # One that runs elsewhere has a heartbeat. One that is only being taken may not have it yet.
         met = self.met.setdefault(trial.number, time.monotonic())
-        return trial.state == TrialState.WAITING and time.monotonic() - met > GRACE
+        waited = trial.state == TrialState.WAITING and time.monotonic() - met > GRACE
+        return f"no heartbeat for {GRACE} s" if silent or waited else None
 
     def _make(self, point: int, trials: Sequence[FrozenTrial]) -> FrozenTrial:
         """A trial for a point, ours from the first; with its parameters where they are known."""

@@ -61,8 +61,12 @@ def disturb(flags: list[str], chance: random.Random) -> int:
             workers = workers_of(process.pid)
             if not workers:
                 continue  # still importing: nothing to lose yet
-            if chance.random() < 0.3:
+            fate = chance.random()
+            if fate < 0.2:
                 os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            elif fate < 0.35:
+                os.kill(process.pid, signal.SIGKILL)  # alone: its workers live on for a moment
                 process.wait()
             else:
                 os.kill(chance.choice(workers), signal.SIGKILL)
