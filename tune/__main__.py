@@ -4,7 +4,7 @@ Command lines:
     python -m tune                                       the paper's grid for auxiliary losses: 320 trainings
     python -m tune --model cnn                           for the plain net
     python -m tune --model disc                          for chapter 2's net
-    python -m tune --model cnn --space modern --sampler tpe --n_trials 64 --pruner median
+    python -m tune --model cnn --space modern --sampler tpe --n_trials 24 --pruner median
     python -m tune --storage postgresql://user:password@host/database     with other machines
     python -m tune report --study_name auxiliary-paper-grid               table and files again, at any time
     tensorboard --logdir runs
