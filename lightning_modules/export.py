@@ -33,7 +33,7 @@ def export_onnx(model: Comparison, path: Path) -> None:
     try:
         import onnxscript  # noqa: F401  # torch asks for it late, and in many lines
     except ImportError as error:
-        raise CommandError("ONNX needs packages of its own: pip install 'digit-duel[onnx]'") from error
+        raise CommandError("ONNX needs packages of its own: pip install '.[onnx]'") from error
     outputs = (
         ONNX_OUTPUTS if model.network(torch.zeros(1, 2, 14, 14)).digits is not None else ONNX_OUTPUTS[:1]
     )
