@@ -3,6 +3,7 @@
 Command lines:
     python -m benchmarks.ablation                             all tables, 10 runs a row
     python -m benchmarks.ablation --table auxiliary --runs 5
+    python -m benchmarks.ablation --resume true               after an interruption
     python -m benchmarks.ablation --runs 2 --max_epochs 1     a smoke run
 
 Every row is trained over the same seeds and pairs; a difference is from the table's first row, paired by run,
@@ -18,7 +19,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.rows import Row, write_runs
+from benchmarks.rows import Record, Row
 from benchmarks.significance import half_width, paired
 from lightning_modules import cli
 from lightning_modules.execution import Choice
@@ -98,6 +99,7 @@ def ablation(
     max_epochs: int | None = None,
     workers: int | None = None,
     out: str = "runs/ablation",
+    resume: bool = False,
     verbose: bool = False,
 ) -> None:
     """Train the rows of one or all tables.
@@ -109,6 +111,7 @@ def ablation(
         max_epochs: Epochs; the recipes' by default.
         workers: Processes; one a core by default.
         out: Folder for a CSV file and a plot of each table.
+        resume: Whether to keep the rows that an interrupted command, else the same, left in the CSV files.
         verbose: Whether to show what libraries say, and tracebacks.
     """
     if not verbose:
@@ -117,16 +120,14 @@ def ablation(
     folder.mkdir(parents=True, exist_ok=True)
     known: list[tuple[Row, Sequence[Run]]] = []  # tables share rows, which are trained once
     for name in TABLES if table == "all" else [table]:
-        trained: list[tuple[Row, Sequence[Run]]] = []
+        record, trained = Record(folder / f"{slug(name)}.csv", resume), list[tuple[Row, Sequence[Run]]]()
         with progress_bar() as progress:
             task = progress.add_task(name, total=len(TABLES[name]))
             for row in TABLES[name]:
                 progress.update(task, description=f"{name}: {row.name}")
                 twin = next((runs for other, runs in known if replace(other, name=row.name) == row), None)
-                runs_of_row = twin or row.train(seeds, max_epochs, choice, lambda figures: None)
-                trained.append((row, runs_of_row))
+                trained.append((row, record.train(row, seeds, max_epochs, choice, twin=twin)))
                 progress.advance(task)
-                write_runs(folder / f"{slug(name)}.csv", trained)
         known += trained
         Console().print(ablation_table(name, trained))
         ablation_figure(name, trained).savefig(folder / f"{slug(name)}.png", dpi=130)

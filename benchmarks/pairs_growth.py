@@ -2,6 +2,7 @@
 
 Command lines:
     python -m benchmarks.pairs_growth                              100 to 30,000 pairs, 5 to 2 runs each
+    python -m benchmarks.pairs_growth --resume true                after an interruption
     python -m benchmarks.pairs_growth --quick true --runs 2        a smoke run: two sizes, one epoch
 
 Up to 30,000 pairs of different digits fit into MNIST's 60,000; validation pairs are left out for that. The
@@ -18,7 +19,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.rows import Row, write_runs
+from benchmarks.rows import Record, Row
 from lightning_modules import cli
 from lightning_modules.execution import Choice
 from lightning_modules.progress import progress_bar
@@ -41,6 +42,7 @@ def pairs_growth(
     quick: bool = False,
     workers: int | None = None,
     out: str = "runs/pairs-growth",
+    resume: bool = False,
     verbose: bool = False,
 ) -> None:
     """Train all nets at all sizes; write a CSV file and a plot.
@@ -52,6 +54,7 @@ def pairs_growth(
         quick: Two small sizes and one epoch, to see that it runs.
         workers: Processes; one a core by default.
         out: Folder for pairs-growth.csv and pairs-growth.png.
+        resume: Whether to keep the rows that an interrupted command, else the same, left in the CSV file.
         verbose: Whether to show what libraries say, and tracebacks.
     """
     if not verbose:
@@ -66,7 +69,7 @@ def pairs_growth(
         for model in MODULES
     ]
     rows.append(Row("floor", "auxiliary", train_pairs=sizes[-1]) if quick else FLOOR)
-    trained: list[tuple[Row, Sequence[Run]]] = []
+    record, trained = Record(folder / "pairs-growth.csv", resume), list[tuple[Row, Sequence[Run]]]()
     with progress_bar() as progress:
         task = progress.add_task("starting", total=sum(row.train_pairs for row in rows))
         for row in rows:
@@ -74,9 +77,8 @@ def pairs_growth(
             length = (1 if quick else FLOOR_EPOCHS) if row.name == "floor" else epochs
             count = 1 if row.name == "floor" else min(runs, max(2, BUDGET // row.train_pairs))
             seeds = range(seed, seed + count)
-            trained.append((row, row.train(seeds, length, choice, lambda figures: None, val_pairs=0)))
+            trained.append((row, record.train(row, seeds, length, choice, val_pairs=0)))
             progress.advance(task, row.train_pairs)
-            write_runs(folder / "pairs-growth.csv", trained)
     errors, floor = collect(trained)
     growth_figure(errors, floor).savefig(folder / "pairs-growth.png", dpi=130)
     Console().print(growth_table(errors, floor))

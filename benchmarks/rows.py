@@ -1,6 +1,7 @@
 """Rows of a comparison: named changes of a recipe, each trained over the same seeds and pairs."""
 
 import csv
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -8,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from datamodules import DigitPairs
+from lightning_modules.cli import CommandError
 from lightning_modules.execution import Choice
+from lightning_modules.folder import write_whole
 from lightning_modules.protocol import run_study
 from lightning_modules.recipes import RECIPES, resolve
 from lightning_modules.results import Run
 from lightning_modules.studies import make_study
 from lightning_modules.study_log import EpochFigures
+
+FIELDS = ["row", "model", "recipe", "train_pairs", "max_epochs", "changes", *Run.__annotations__]
 
 
 @dataclass(frozen=True)
@@ -56,19 +61,76 @@ class Row:
         return run_study(study, lambda first, figures: tick(figures)).runs
 
 
-def write_runs(path: Path, rows: Sequence[tuple[Row, Sequence[Run]]]) -> None:
-    """Write a line for every run of every row.
+class Record:
+    """The runs of rows in a CSV file, a line a run, written after every row.
 
-    Args:
-        path: The CSV file.
-        rows: Rows with their runs.
+    A command that takes an hour and is interrupted may go on from it.
     """
-    names = ["row", "model", "recipe", "train_pairs", "changes", *Run.__annotations__]
-    with path.open("w", newline="") as file:
-        table = csv.DictWriter(file, names)
+
+    def __init__(self, path: Path, resume: bool) -> None:
+        """Start a file, or read what an interrupted command left in it.
+
+        Args:
+            path: The CSV file.
+            resume: Whether rows that are in the file already are kept.
+
+        Raises:
+            CommandError: The file is not of this form.
+        """
+        self.path = path
+        self.lines: list[dict[str, str]] = []
+        if resume and path.exists():
+            with path.open(newline="") as file:
+                table = csv.DictReader(file)
+                self.lines = list(table)
+            if table.fieldnames != FIELDS:
+                raise CommandError(f"{path} has other columns than this command writes; move it away")
+
+    def train(
+        self,
+        row: Row,
+        seeds: Sequence[int],
+        max_epochs: int | None,
+        choice: Choice,
+        val_pairs: int = 500,
+        twin: Sequence[Run] | None = None,
+    ) -> Sequence[Run]:
+        """Train a row as `Row.train` does, or take its runs from the file.
+
+        Args:
+            row: The row.
+            seeds: Of the runs.
+            max_epochs: Epochs; the recipe's for None.
+            choice: How to compute.
+            val_pairs: Validation pairs of a run.
+            twin: The runs of the same row under another name, which need not be trained again.
+        """
+        about = {
+            "row": row.name,
+            "model": row.model,
+            "recipe": row.recipe,
+            "train_pairs": str(row.train_pairs),
+            "max_epochs": str(max_epochs or RECIPES[row.recipe].max_epochs),
+            "changes": " ".join(f"{name}={value}" for name, value in row.changes.items()),
+        }
+        known = [_run(line) for line in self.lines if about.items() <= line.items()]
+        if [run.seed for run in known] == list(seeds):
+            return known
+        runs = twin or row.train(seeds, max_epochs, choice, lambda figures: None, val_pairs)
+        for run in runs:
+            figures = {name: "" if value is None else str(value) for name, value in asdict(run).items()}
+            self.lines.append(about | figures)
+        self._write()
+        return runs
+
+    def _write(self) -> None:
+        text = io.StringIO(newline="")
+        table = csv.DictWriter(text, FIELDS)
         table.writeheader()
-        for row, runs in rows:
-            changes = " ".join(f"{name}={value}" for name, value in row.changes.items())
-            about = {"row": row.name, "model": row.model, "recipe": row.recipe}
-            about |= {"train_pairs": str(row.train_pairs), "changes": changes}
-            table.writerows(about | asdict(run) for run in runs)
+        table.writerows(self.lines)
+        write_whole(self.path, text.getvalue())
+
+
+def _run(line: Mapping[str, str]) -> Run:
+    figures = {name: float(line[name]) if line[name] else None for name in Run.__annotations__}
+    return Run(**(figures | {"seed": int(line["seed"])}))  # type: ignore[arg-type]  # floats all but the seed

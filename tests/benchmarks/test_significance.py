@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from benchmarks.ablation import TABLES, ablation
 from benchmarks.compare import compare
 from benchmarks.latent_digits import latent_digits
 from benchmarks.pairs_growth import pairs_growth
+from benchmarks.rows import Record, Row
 from benchmarks.significance import half_width, paired
 from lightning_modules.cli import CommandError
+from lightning_modules.execution import Choice
 from lightning_modules.recipes import RECIPES, resolve
 
 
@@ -90,6 +93,25 @@ def test_the_ablation_writes_a_row_a_run_and_a_plot(tmp_path: Path) -> None:
     assert [row["row"] for row in rows[::2]] == ["neither", "sharing", "auxiliary losses", "both"]
     assert all(0 < float(row["all_test_error"]) < 1 for row in rows)
     assert (tmp_path / "2x2-modern.png").stat().st_size > 5_000
+
+
+def test_an_interrupted_table_goes_on_with_the_rows_that_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = Row("recipe", "cnn", "paper", {"lr": 0.01}, train_pairs=100)
+    record = Record(tmp_path / "rows.csv", resume=False)
+    runs = record.train(row, range(2), 1, Choice(workers=1), val_pairs=0)
+    monkeypatch.setattr(Row, "train", lambda *_: pytest.fail("trained again"))
+    resumed = Record(tmp_path / "rows.csv", resume=True)
+    assert resumed.train(row, range(2), 1, Choice(workers=1), val_pairs=0) == runs
+    for other in (replace(row, changes={"lr": 0.02}), replace(row, train_pairs=200)):
+        with pytest.raises(pytest.fail.Exception):
+            resumed.train(other, range(2), 1, Choice(workers=1))
+    with pytest.raises(pytest.fail.Exception):
+        resumed.train(row, range(3), 1, Choice(workers=1))
+    (tmp_path / "rows.csv").write_text("row,model\n")
+    with pytest.raises(CommandError, match="other columns"):
+        Record(tmp_path / "rows.csv", resume=True)
 
 
 @pytest.mark.slow
