@@ -1,15 +1,17 @@
 """An experiment: studies of one or several models, each with a run folder, and what a person gets of them.
 
-<log_dir>/<name>/results.json, results.png
-<log_dir>/<name>/<model>/            TensorBoard events, config.yaml, checkpoint.ckpt
+<log_dir>/<name>/study.json, results.json, results.png
+<log_dir>/<name>/<model>/            TensorBoard events, config.yaml, checkpoint.ckpt; *.part till it is done
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from rich.console import Console
@@ -17,12 +19,14 @@ from rich.console import Console
 from lightning_modules.cli import CommandError, command_line
 from lightning_modules.execution import Choice
 from lightning_modules.figures import mistakes_figure, results_figure
-from lightning_modules.folder import choose_folder, make_folder, make_run_folder
+from lightning_modules.folder import choose_folder, make_run_folder
+from lightning_modules.measuring import Fit
 from lightning_modules.options import Settings
 from lightning_modules.progress import StudyProgress
-from lightning_modules.protocol import Fit, make_trainer, quiet, run_study
+from lightning_modules.protocol import Study, make_trainer, quiet, run_study
 from lightning_modules.recipes import MODULES, parts
-from lightning_modules.results import ModelRuns, PaperFigure, results_table, write_results
+from lightning_modules.record import Record, opened
+from lightning_modules.results import ModelRuns, PaperFigure, read_results, results_table, write_results
 from lightning_modules.studies import make_study, team_of
 from lightning_modules.study_log import EpochFigures, StudyLog
 from lightning_modules.teams import Team
@@ -44,8 +48,11 @@ class Experiment:
     paper: Mapping[str, PaperFigure]  # model to figures to show beside ours; none where they do not compare
     all_pairs: bool = False
     verbose: bool = False
+    resume: bool = False  # go on with the study of this name
+    checkpoint_every: float = 10.0  # seconds
     finished: list[ModelRuns] = field(default_factory=list, init=False)
     main_process: bool = field(default=True, init=False)  # the only one that writes and speaks
+    command: str = field(default="", init=False)  # that began it
 
     def run(self) -> None:
         """Train and test all models; write and show the results, also of an interrupted experiment.
@@ -60,18 +67,63 @@ class Experiment:
         trainer = self._check()
         self.choice.on(trainer, len(self.seeds))  # refuses before anything is written
         self.folder = choose_folder(self.log_dir, self.name)
-        if self.main_process:
-            make_folder(self.folder)
         self.console = Console(quiet=not self.main_process)
+        studies = {model: self._study(model) for model in self.models}
+        if not self.main_process:
+            self._run_models(studies)
+            return
+        with self._opened(studies, trainer) as record:
+            self.command, self.config = record.command, record.config
+            try:
+                self._run_models(self._go_on(studies, record))
+            finally:
+                if self.finished:
+                    self._conclude()
+
+    @contextmanager
+    def _opened(self, studies: Mapping[str, Study], trainer: pl.Trainer) -> Iterator[Record]:
+        """Begin the experiment, or go on with it; only what one process does can be gone on with."""
+        if self.resume and self.name is None:
+            raise CommandError("resume needs the name of the study to go on with; give --name")
+        if self.resume and trainer.world_size > 1:
+            raise CommandError(f"resume goes on with one process, but there are {trainer.world_size}")
+        device = trainer.strategy.root_device
+        gpu = device.type == "cuda"
+        kind = torch.cuda.get_device_name(device) if gpu else torch.backends.cpu.get_cpu_capability()
+        programs = {model: study.division() for model, study in studies.items()}
+        now = Record(command_line(), self.config, f"{device.type} {kind}", programs)
+        with opened(self.folder, now, self.resume) as record:
+            yield record
+
+    def _go_on(self, studies: Mapping[str, Study], record: Record) -> dict[str, Study]:
+        """What there is left to do; refuses a torn file before anything is done."""
+        self.finished += read_results(self.folder / "results.json")
+        done = {results.model for results in self.finished}
+        distributed = studies and make_trainer(self.trainer).world_size > 1
+        left = {
+            model: replace(
+                study,
+                sizes=record.programs[model],
+                owner=None if distributed else f"{record.study} {model}",
+            )
+            for model, study in studies.items()
+        }
+        for model, study in left.items():
+            if model in done:
+                study.clear()
+            for chunk in study.chunks():
+                if chunk.file:
+                    chunk.file.read()
+        return {model: study for model, study in left.items() if model not in done}
+
+    def _run_models(self, studies: Mapping[str, Study]) -> None:
         epochs = self.trainer["max_epochs"] * len(self.seeds)
-        trainings = [model for model, settings in self.models.items() for _ in range(team_of(settings).size)]
-        try:
-            with StudyProgress(self.console, trainings, epochs) as progress:
-                for model, settings in self.models.items():
-                    self._run_model(model, settings, progress)
-        finally:
-            if self.finished:
-                self._conclude()
+        trainings = [model for model, study in studies.items() for _ in range(study.team.size)]
+        if not studies:
+            return
+        with StudyProgress(self.console, trainings, epochs) as progress:
+            for model, study in studies.items():
+                self._run_model(model, study, progress)
 
     def _check(self) -> pl.Trainer:
         """Make once what the studies will make, to refuse wrong settings before anything is written."""
@@ -97,18 +149,22 @@ class Experiment:
         self.main_process = trainer.is_global_zero
         return trainer
 
-    def _run_model(self, model: str, settings: Mapping[str, Any], progress: StudyProgress) -> None:
-        study = make_study(
+    def _study(self, model: str) -> Study:
+        return make_study(
             model,
-            settings,
+            self.models[model],
             self.seeds,
             self.data,
             self.trainer,
             self.choice,
             all_pairs=self.all_pairs,
             checkpoint=self.folder / model / "checkpoint.ckpt",
+            checkpoint_every=self.checkpoint_every,
             verbose=self.verbose,
         )
+
+    def _run_model(self, model: str, study: Study, progress: StudyProgress) -> None:
+        settings = self.models[model]
         if self.verbose:
             self.console.print(f"{model}: {study.execution}")
         if not self.main_process:
@@ -116,7 +172,8 @@ class Experiment:
             return
         config = dict(self.config) | {"model": model}
         config |= {name: settings.get(name, config.get(name)) for name in Settings.__annotations__}
-        log = StudyLog(make_run_folder(self.folder, model, config), len(self.seeds) * study.team.size)
+        run_folder = make_run_folder(self.folder, model, config)
+        log = StudyLog(run_folder, len(self.seeds) * study.team.size, anew=self.resume)
 
         def on_epoch(first: int, figures: EpochFigures) -> None:
             log.add(first * study.team.size, figures)
@@ -124,12 +181,20 @@ class Experiment:
 
         fit = run_study(study, on_epoch)
         self.finished.append(ModelRuns(model, self.recipe, fit.runs))
-        write_results(self.folder / "results.json", self.finished, command_line(), self.config)
-        self._log_results(log, fit, settings, study.team)
+        try:
+            self._log_results(log, fit, settings, study.team)
+        except Exception:  # a log that cannot be written does not cost the figures
+            self._write_results()
+            raise
+        self._write_results()  # says that the model is done, and so is done last
+        study.clear()
         if fit.unsaved:
             raise CommandError(
                 f"{study.checkpoint} could not be written: {fit.unsaved}; the results are kept"
             )
+
+    def _write_results(self) -> None:
+        write_results(self.folder / "results.json", self.finished, self.command, self.config)
 
     def _log_results(self, log: StudyLog, fit: Fit, settings: Mapping[str, Any], team: Team) -> None:
         results = self.finished[-1]
@@ -142,6 +207,6 @@ class Experiment:
     def _conclude(self) -> None:
         self.console.print(results_table(self.finished, self.paper))
         errors = {result.model: [run.test_error for run in result.runs] for result in self.finished}
-        results_figure(errors, self.paper, command_line()).savefig(self.folder / "results.png", dpi=130)
+        results_figure(errors, self.paper, self.command).savefig(self.folder / "results.png", dpi=130)
         self.console.print(f"{self.folder}: results.json, results.png, and a run folder a model")
         self.console.print(f"tensorboard --logdir {self.log_dir}")
