@@ -200,9 +200,8 @@ def scalars(run_folder: Path) -> dict[str, list[tuple[int, float]]]:
 def test_a_finished_study_is_shown_and_left_as_it_is(
     log_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = {
-        path: path.stat().st_mtime_ns for path in log_dir.rglob("*") if path.suffix in (".json", ".ckpt")
-    }
+    kept = [path for path in log_dir.rglob("*") if path.suffix in (".json", ".ckpt")]
+    before = {path: path.stat().st_mtime_ns for path in kept}
     train.main(flags(log_dir, "--resume"))
     assert "cnn" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -236,7 +235,7 @@ def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
     [
         (
             ["--lr", "0.3"],
-            "--lr was left out when the study was begun, is now 0.3; resume with the same flags",
+            "--lr was left out when the study was begun, is now 0.3; resume with the same",
         ),
         (["--runs", "4"], "--runs was 3 when the study was begun, is now 4"),
         (["--model", "all"], "--model was cnn when the study was begun, is now all"),
@@ -308,9 +307,8 @@ def test_a_study_that_was_killed_before_it_wrote_anything_is_begun(tmp_path: Pat
 
 
 STUDIES = {
-    "paper": ["--recipe", "paper", "--runs", "3", "--workers", "1", "--max_epochs", "12"],
-    "modern": ["--recipe", "modern", "--runs", "3", "--workers", "2", "--max_epochs", "8"]
-    + ["--ensemble", "2", "--width", "4", "--batch_size", "20"],
+    "paper": "--recipe paper --runs 3 --workers 1 --max_epochs 12",
+    "modern": "--recipe modern --runs 3 --workers 2 --max_epochs 8 --ensemble 2 --width 4 --batch_size 20",
 }
 
 
@@ -321,25 +319,48 @@ class Command:
         folder.mkdir()
         self.folder, self.study = folder, folder / "runs" / "study"
         more = ["--checkpoint_every", "0", "--name", "study"]
-        self.line = [sys.executable, str(ROOT / "train.py"), *TINY, *STUDIES[study], *more]
+        self.line = [sys.executable, str(ROOT / "train.py"), *TINY, *STUDIES[study].split(), *more]
 
     def start(self) -> subprocess.Popen[bytes]:
-        resume = ["--resume"] if self.study.exists() else []
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        return subprocess.Popen([*self.line, *resume], cwd=self.folder, start_new_session=True, **quiet)
-
-    def outcome(self) -> tuple[bytes, dict[str, Any]]:
-        curves = {model: scalars(self.study / model) for model in MODULES}
-        return (self.study / "results.json").read_bytes(), curves
+        """Begin the study, or go on with it."""
+        return subprocess.Popen(
+            [*self.line, "--resume"] if self.study.exists() else self.line,
+            cwd=self.folder,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
     def is_writing(self) -> bool:
-        return any(True for _ in self.study.glob("**/*.part.*.tmp"))
+        """Whether a checkpoint is being written, or was when all ended."""
+        return any(True for model in MODULES for _ in (self.study / model).glob("*.part.*"))
+
+    def outcome(self) -> dict[str, Any]:
+        """All that is left of it and has to be the same."""
+        files = ["results.json", *(f"{model}/checkpoint.ckpt" for model in MODULES)]
+        left = {file: (self.study / file).read_bytes() for file in files}
+        return left | {model: scalars(self.study / model) for model in MODULES}
 
 
-def kill(process: subprocess.Popen[bytes], alone: bool) -> None:
-    """End the process, and those that it started unless these are to find out for themselves."""
-    (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
-    process.wait()
+def ended_at(process: subprocess.Popen[bytes], moment: float, ready: Callable[[], bool], alone: bool) -> bool:
+    """Kill a process, and those that it started unless these are to find out for themselves.
+
+    Args:
+        process: The process, the first of its group.
+        moment: Not before, in seconds of the monotonic clock.
+        ready: Not before it says so.
+        alone: Whether only the process itself is killed.
+
+    Returns:
+        Whether it had not ended before.
+    """
+    while time.monotonic() < moment:
+        time.sleep(0.001)
+    while process.poll() is None:
+        if ready():
+            (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
+            return process.wait() == -signal.SIGKILL
+    return False
 
 
 @pytest.mark.slow
@@ -347,29 +368,24 @@ def kill(process: subprocess.Popen[bytes], alone: bool) -> None:
 def test_killed_at_random_moments_and_while_it_writes_a_study_gives_the_same_results_to_the_bit(
     study: str, tmp_path: Path
 ) -> None:
-    started = time.monotonic()
+    """Ten moments of each study: four while a checkpoint is written, in every other the workers live on."""
+    start = time.monotonic()
     undisturbed = Command(tmp_path / "undisturbed", study)
     assert undisturbed.start().wait() == 0
-    seconds, expected = time.monotonic() - started, undisturbed.outcome()
-    moments = random.Random(study)
-    kills = caught_writing = compared = 0
-    command = Command(tmp_path / "0", study)
-    while kills < 10 or not compared:
-        process, deadline = command.start(), time.monotonic() + moments.uniform(0, seconds)
-        while_writing = kills % 2 == 1
-        if kills >= 10:
-            deadline = float("inf")
-        while process.poll() is None and time.monotonic() < deadline:
-            if while_writing and command.is_writing():
-                deadline = 0.0
-            time.sleep(0.0002 if while_writing else 0.01)
-        if process.poll() is None:
-            kill(process, alone=kills % 4 >= 2)
-            kills += 1
-            caught_writing += command.is_writing()
-            continue
-        assert process.returncode == 0
-        assert command.outcome() == expected
-        compared += 1
-        command = Command(tmp_path / str(compared), study)
-    assert caught_writing
+    seconds, expected = time.monotonic() - start, undisturbed.outcome()
+    command, moments, torn_ones = Command(tmp_path / "0", study), random.Random(study), 0
+    for number in range(10):
+        ready = command.is_writing if number % 5 in (1, 4) else lambda: True
+        while not ended_at(
+            process := command.start(),
+            time.monotonic() + moments.uniform(0, seconds),
+            ready,
+            alone=number % 2 == 1,
+        ):  # it was done before
+            assert process.returncode == 0
+            assert command.outcome() == expected
+            command = Command(tmp_path / f"{number}, after {process.pid}", study)
+        torn_ones += command.is_writing()
+    assert torn_ones
+    assert command.start().wait() == 0
+    assert command.outcome() == expected
