@@ -30,7 +30,9 @@ TRAINER = ("max_epochs", "accelerator", "devices", "strategy", "num_nodes", "pre
 # With these flags, and no setting of the recipe changed, the paper's figures are about the same task.
 AS_IN_PAPER = {"train_pairs": 1000, "test_pairs": 1000, "data_dir": None}
 
-SWITCHES = {"resume": "Go on with the study of this --name; all flags must be those it was begun with."}
+SWITCHES = {
+    "resume": "Go on with the study of this --name, however it ended; all other flags as it was begun with."
+}
 CALL = ("name", "resume", "verbose", "settings")  # no flags of the study
 
 Model = Literal["cnn", "weight_sharing", "auxiliary", "all"]
@@ -86,7 +88,7 @@ def train(
         engine: How networks compute; `fused` does several layers in one pass over memory, on CPU only.
         layout: How images lie in memory; `fused` needs channels_last.
         log_dir: Folder of all studies, for TensorBoard.
-        name: Folder of this study in it, which must not exist; a unique one by default.
+        name: Folder of this study in it, which must not exist yet, or be resumed; a unique one by default.
         checkpoint_every: Seconds from one checkpoint of unfinished runs to the next, for `resume`.
         resume: See `SWITCHES`.
         verbose: Whether to show how it computes, what libraries say, and tracebacks.

@@ -4,14 +4,12 @@
 <log_dir>/<name>/<model>/            TensorBoard events, config.yaml, checkpoint.ckpt; *.part till it is done
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from rich.console import Console
@@ -25,7 +23,7 @@ from lightning_modules.options import Settings
 from lightning_modules.progress import StudyProgress
 from lightning_modules.protocol import Study, make_trainer, quiet, run_study
 from lightning_modules.recipes import MODULES, parts
-from lightning_modules.record import Record, opened
+from lightning_modules.record import Record, device_name, opened
 from lightning_modules.results import ModelRuns, PaperFigure, read_results, results_table, write_results
 from lightning_modules.studies import make_study, team_of
 from lightning_modules.study_log import EpochFigures, StudyLog
@@ -65,68 +63,55 @@ class Experiment:
         if not self.verbose:
             quiet()
         trainer = self._check()
-        self.choice.on(trainer, len(self.seeds))  # refuses before anything is written
         self.folder = choose_folder(self.log_dir, self.name)
         self.console = Console(quiet=not self.main_process)
-        studies = {model: self._study(model) for model in self.models}
+        studies = {model: self._study(model) for model in self.models}  # refuses before anything is written
         if not self.main_process:
             self._run_models(studies)
             return
-        with self._opened(studies, trainer) as record:
-            self.command, self.config = record.command, record.config
+        programs = {model: study.division() for model, study in studies.items()}
+        now = Record(command_line(), self.config, device_name(trainer), programs)
+        with opened(self.folder, now, self.resume) as begun:
+            self.command, self.config = begun.command, begun.config
+            left = self._left(studies, begun, trainer.world_size == 1)
             try:
-                self._run_models(self._go_on(studies, record))
+                self._run_models(left)
+            except (KeyboardInterrupt, CommandError):
+                self.console.print(f"to go on, add --name {self.folder.name} --resume")
+                raise
             finally:
                 if self.finished:
                     self._conclude()
 
-    @contextmanager
-    def _opened(self, studies: Mapping[str, Study], trainer: pl.Trainer) -> Iterator[Record]:
-        """Begin the experiment, or go on with it; only what one process does can be gone on with."""
-        if self.resume and self.name is None:
-            raise CommandError("resume needs the name of the study to go on with; give --name")
-        if self.resume and trainer.world_size > 1:
-            raise CommandError(f"resume goes on with one process, but there are {trainer.world_size}")
-        device = trainer.strategy.root_device
-        gpu = device.type == "cuda"
-        kind = torch.cuda.get_device_name(device) if gpu else torch.backends.cpu.get_cpu_capability()
-        programs = {model: study.division() for model, study in studies.items()}
-        now = Record(command_line(), self.config, f"{device.type} {kind}", programs)
-        with opened(self.folder, now, self.resume) as record:
-            yield record
-
-    def _go_on(self, studies: Mapping[str, Study], record: Record) -> dict[str, Study]:
-        """What there is left to do; refuses a torn file before anything is done."""
+    def _left(self, studies: Mapping[str, Study], begun: Record, resumable: bool) -> dict[str, Study]:
+        """What is to be done; refuses a torn file before anything is."""
         self.finished += read_results(self.folder / "results.json")
-        done = {results.model for results in self.finished}
-        distributed = studies and make_trainer(self.trainer).world_size > 1
-        left = {
-            model: replace(
-                study,
-                sizes=record.programs[model],
-                owner=None if distributed else f"{record.study} {model}",
-            )
-            for model, study in studies.items()
-        }
-        for model, study in left.items():
-            if model in done:
-                study.clear()
-            for chunk in study.chunks():
+        left = {}
+        for model, study in studies.items():
+            owner = f"{begun.study} {model}" if resumable else None
+            as_begun = replace(study, sizes=begun.programs[model], owner=owner)
+            if any(model == results.model for results in self.finished):
+                as_begun.clear()  # killed after its results were written, before this was done
+                continue
+            for chunk in as_begun.chunks():
                 if chunk.file:
                     chunk.file.read()
-        return {model: study for model, study in left.items() if model not in done}
+            left[model] = as_begun
+        return left
 
     def _run_models(self, studies: Mapping[str, Study]) -> None:
-        epochs = self.trainer["max_epochs"] * len(self.seeds)
-        trainings = [model for model, study in studies.items() for _ in range(study.team.size)]
         if not studies:
             return
+        epochs = self.trainer["max_epochs"] * len(self.seeds)
+        trainings = [model for model, study in studies.items() for _ in range(study.team.size)]
         with StudyProgress(self.console, trainings, epochs) as progress:
             for model, study in studies.items():
                 self._run_model(model, study, progress)
 
     def _check(self) -> pl.Trainer:
         """Make once what the studies will make, to refuse wrong settings before anything is written."""
+        if self.resume and self.name is None:
+            raise CommandError("resume needs the name of the study to go on with; give --name")
         try:
             trainer = make_trainer(self.trainer)
         except (MisconfigurationException, ImportError, ValueError, RuntimeError, TypeError) as error:
@@ -136,6 +121,8 @@ class Experiment:
                 f"strategy must start programs of their own, as ddp does, not fork this one;"
                 f" got {self.trainer['strategy']}"
             )
+        if self.resume and trainer.world_size > 1:
+            raise CommandError(f"resume goes on with one process, but there are {trainer.world_size}")
         if self.all_pairs and trainer.world_size > 1:
             raise CommandError("all_pairs are tested by one process, but there are several")
         for model, settings in self.models.items():

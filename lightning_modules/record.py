@@ -8,6 +8,8 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+import pytorch_lightning as pl
+import torch
 from filelock import FileLock, Timeout
 
 from lightning_modules.cli import CommandError
@@ -29,6 +31,18 @@ class Record:
     programs: Mapping[str, list[int]]  # model to the number of runs in each program; rounding depends on it
     versions: Mapping[str, str | None] = field(default_factory=versions)
     study: str = field(default_factory=lambda: token_hex(8))  # of this one study
+
+
+def device_name(trainer: pl.Trainer) -> str:
+    """What computes: the kind of processor, or the GPU.
+
+    Args:
+        trainer: As the study will make it.
+    """
+    device = trainer.strategy.root_device
+    if device.type == "cuda":
+        return f"cuda {torch.cuda.get_device_name(device)}"
+    return f"{device.type} {torch.backends.cpu.get_cpu_capability()}"
 
 
 @contextmanager
