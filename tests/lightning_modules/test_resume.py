@@ -326,6 +326,7 @@ class Command:
         return subprocess.Popen(
             [*self.line, "--resume"] if self.study.exists() else self.line,
             cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             start_new_session=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
