@@ -4,6 +4,7 @@ Command lines:
     python train.py                                      figure 1.5 of the paper: three nets, 15 runs each
     python train.py --model auxiliary --runs 50          one net, 50 runs
     python train.py --accelerator gpu --runs 100         all runs of a net in one program on a GPU
+    python train.py --name NAME --resume                 goes on with a study that was interrupted, however
     python train.py --strategy ddp --accelerator cpu --devices 2
     tensorboard --logdir runs
 """
@@ -28,6 +29,11 @@ TRAINER = ("max_epochs", "accelerator", "devices", "strategy", "num_nodes", "pre
 
 # With these flags, and no setting of the recipe changed, the paper's figures are about the same task.
 AS_IN_PAPER = {"train_pairs": 1000, "test_pairs": 1000, "data_dir": None}
+
+SWITCHES = {
+    "resume": "Go on with the study of this --name, however it ended; all other flags as it was begun with."
+}
+CALL = ("name", "resume", "verbose", "settings")  # no flags of the study
 
 Model = Literal["cnn", "weight_sharing", "auxiliary", "all"]
 
@@ -54,6 +60,8 @@ def train(
     layout: Literal["auto", "channels_last", "contiguous"] = "auto",
     log_dir: str = "runs",
     name: str | None = None,
+    checkpoint_every: float = 10.0,
+    resume: bool = False,
     verbose: bool = False,
     **settings: Unpack[Settings],
 ) -> None:
@@ -80,22 +88,24 @@ def train(
         engine: How networks compute; `fused` does several layers in one pass over memory, on CPU only.
         layout: How images lie in memory; `fused` needs channels_last.
         log_dir: Folder of all studies, for TensorBoard.
-        name: Folder of this study in it, which must not exist; a unique one by default.
+        name: Folder of this study in it, which must not exist yet, or be resumed; a unique one by default.
+        checkpoint_every: Seconds from one checkpoint of unfinished runs to the next, for `resume`.
+        resume: See `SWITCHES`.
         verbose: Whether to show how it computes, what libraries say, and tracebacks.
         **settings: Settings of the recipe that are to be otherwise.
     """
-    flags = {key: value for key, value in locals().items() if key not in ("name", "verbose", "settings")}
-    run(flags, {setting: settings.get(setting) for setting in Settings.__annotations__}, name, verbose)
+    flags = {key: value for key, value in locals().items() if key not in CALL}
+    call = {"name": name, "resume": resume, "verbose": verbose}
+    run(flags, {setting: settings.get(setting) for setting in Settings.__annotations__}, call)
 
 
-def run(flags: Mapping[str, Any], settings: Mapping[str, Any], name: str | None, verbose: bool) -> None:
+def run(flags: Mapping[str, Any], settings: Mapping[str, Any], call: Mapping[str, Any]) -> None:
     """Make flags an experiment, and run it.
 
     Args:
-        flags: The arguments of `train`, but for the other three.
+        flags: The arguments of `train`, but for the others.
         settings: Its own, None where the recipe's is to be kept.
-        name: Its own.
-        verbose: Its own.
+        call: Its own that are of this call, not of the study: `name`, `resume`, `verbose`.
 
     Raises:
         ValueError: A flag is out of range.
@@ -114,9 +124,9 @@ def run(flags: Mapping[str, Any], settings: Mapping[str, Any], name: str | None,
     config: dict[str, Any] = {**flags, **settings}
     for setting, value in (("max_epochs", recipe.max_epochs), ("batch_size", recipe.batch_size)):
         config[setting] = value if settings[setting] is None else settings[setting]
-    for setting in ("runs", "max_epochs"):
-        if config[setting] < 1:
-            raise ValueError(f"{setting} must be at least 1, got {config[setting]}")
+    for setting, least in (("runs", 1), ("max_epochs", 1), ("checkpoint_every", 0)):
+        if not config[setting] >= least:
+            raise ValueError(f"{setting} must be at least {least}, got {config[setting]}")
     models = list(MODULES) if flags["model"] == "all" else [flags["model"]]
     overrides = {name: value for name, value in settings.items() if name not in ("max_epochs", "batch_size")}
     Experiment(
@@ -127,11 +137,11 @@ def run(flags: Mapping[str, Any], settings: Mapping[str, Any], name: str | None,
         trainer={argument: config[argument] for argument in TRAINER},
         choice=Choice(**{argument: flags[argument] for argument in EXECUTION}),
         log_dir=Path(flags["log_dir"]),
-        name=name,
         config=config,
         paper=PAPER_FIGURES if as_in_paper(flags, settings) else {},
         all_pairs=flags["all_pairs"],
-        verbose=verbose,
+        checkpoint_every=flags["checkpoint_every"],
+        **call,
     ).run()
 
 
@@ -147,7 +157,7 @@ def main(args: Sequence[str] | None = None) -> None:
     Args:
         args: Flags; those of the process by default.
     """
-    cli.run(train, "train.py", args)
+    cli.run(train, "train.py", args, switches=SWITCHES)
 
 
 if __name__ == "__main__":

@@ -3,21 +3,26 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning_fabric.utilities.types import _PATH
 
 from lightning_modules.cli import CommandError
+from lightning_modules.folder import whole_file
 from lightning_modules.replicas import join_replicas
 
 HPARAMS = ("hyper_parameters", "datamodule_hyper_parameters")
 
 
-def join_checkpoints(parts: Sequence[Path], path: Path) -> None:
+def join_checkpoints(parts: Sequence[Path], path: Path, without: Sequence[str] = ()) -> None:
     """Write one Lightning checkpoint that holds the replicas of all parts.
 
     Args:
         parts: Checkpoints of the same module, in the order of their replicas.
         path: The file to write, whole or not at all.
+        without: Entries to leave out.
     """
     checkpoints = [torch.load(part, weights_only=True) for part in parts]
     joined: dict[str, Any] = checkpoints[0] | {
@@ -26,7 +31,7 @@ def join_checkpoints(parts: Sequence[Path], path: Path) -> None:
     for key in HPARAMS:
         if key in joined:
             joined[key] = _join_lists([checkpoint[key] for checkpoint in checkpoints])
-    _write_whole(joined, path)
+    _write_whole({name: entry for name, entry in joined.items() if name not in without}, path)
 
 
 def keep_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
@@ -46,12 +51,47 @@ def keep_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
 
 
 def _write_whole(checkpoint: Mapping[str, Any], path: Path) -> None:
-    temporary = path.with_suffix(".tmp")
+    with whole_file(path) as file:
+        torch.save(checkpoint, file)
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """How a Trainer writes checkpoints: whole or not at all, with further entries where asked."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: _PATH, storage_options: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write a checkpoint.
+
+        Args:
+            checkpoint: What Lightning wants to keep.
+            path: The file.
+            storage_options: Further entries, by name.
+        """
+        _write_whole({**checkpoint, **(storage_options or {})}, Path(path))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint to the CPU; nothing in the file is executed, and every byte of it is checked.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        ValueError: It is no checkpoint, or damaged.
+    """
     try:
-        torch.save(checkpoint, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        with ZipFile(path) as parts:
+            damaged = parts.testzip()  # torch does not look at the checksums
+        checkpoint = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of many kinds: pickle's, zipfile's, torch's own
+        raise ValueError((str(error) or type(error).__name__).splitlines()[0]) from error
+    if not isinstance(checkpoint, dict):
+        raise ValueError(f"its part {damaged} is damaged" if damaged else "it holds no dictionary")
+    return checkpoint
 
 
 def _join_lists(hparams: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -35,6 +35,7 @@ def run(
     prog: str,
     args: Sequence[str] | None = None,
     positional: Mapping[str, str] = MappingProxyType({}),
+    switches: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Parse flags and call a function with them.
 
@@ -43,6 +44,7 @@ def run(
         prog: How the command is called, such as ``python -m tune``, or ``train.py``.
         args: Flags; those of the process by default.
         positional: Arguments of the command that are no flags, with their help; the last is a list.
+        switches: Arguments of the command that are flags without a value, off by default, with their help.
 
     Raises:
         SystemExit: The command was refused, failed or was interrupted.
@@ -53,7 +55,7 @@ def run(
     _command_line.set(shlex.join([*start.split(), *args]))
     verbose = "-v" in args or "--verbose" in args
     try:
-        options = vars(_parser(command, prog, positional).parse_args(args))
+        options = vars(_parser(command, prog, positional, switches).parse_args(args))
         options.pop("config")
         command(**options)
     except KeyboardInterrupt:
@@ -92,7 +94,9 @@ def command_line() -> str:
     return _command_line.get()
 
 
-def _parser(command: Callable[..., None], prog: str, positional: Mapping[str, str]) -> "ArgumentParser":
+def _parser(
+    command: Callable[..., None], prog: str, positional: Mapping[str, str], switches: Mapping[str, str]
+) -> "ArgumentParser":
     from jsonargparse import ArgumentParser  # here, so that Ctrl-C during its import is met too
 
     parser = ArgumentParser(prog=prog, exit_on_error=False, allow_abbrev=False)
@@ -102,7 +106,9 @@ def _parser(command: Callable[..., None], prog: str, positional: Mapping[str, st
     )
     for number, (name, meaning) in enumerate(positional.items(), 1):
         parser.add_argument(name, nargs="*" if number == len(positional) else None, help=meaning)
-    parser.add_function_arguments(command, skip={"verbose", *positional})
+    for name, meaning in switches.items():
+        parser.add_argument(f"--{name}", action="store_true", help=meaning)
+    parser.add_function_arguments(command, skip={"verbose", *positional, *switches})
     return parser
 
 

@@ -1,11 +1,11 @@
 """An experiment: studies of one or several models, each with a run folder, and what a person gets of them.
 
-<log_dir>/<name>/results.json, results.png
-<log_dir>/<name>/<model>/            TensorBoard events, config.yaml, checkpoint.ckpt
+<log_dir>/<name>/study.json, results.json, results.png
+<log_dir>/<name>/<model>/            TensorBoard events, config.yaml, checkpoint.ckpt; *.part till it is done
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ from rich.console import Console
 from lightning_modules.cli import CommandError, command_line
 from lightning_modules.execution import Choice
 from lightning_modules.figures import mistakes_figure, results_figure
-from lightning_modules.folder import choose_folder, make_folder, make_run_folder
+from lightning_modules.folder import choose_folder, make_run_folder
+from lightning_modules.measuring import Fit
 from lightning_modules.options import Settings
 from lightning_modules.progress import StudyProgress
-from lightning_modules.protocol import Fit, make_trainer, quiet, run_study
+from lightning_modules.protocol import Study, make_trainer, quiet, run_study
 from lightning_modules.recipes import MODULES, parts
-from lightning_modules.results import ModelRuns, PaperFigure, results_table, write_results
+from lightning_modules.record import Record, device_name, opened
+from lightning_modules.results import ModelRuns, PaperFigure, read_results, results_table, write_results
 from lightning_modules.studies import make_study, team_of
 from lightning_modules.study_log import EpochFigures, StudyLog
 from lightning_modules.teams import Team
@@ -44,8 +46,11 @@ class Experiment:
     paper: Mapping[str, PaperFigure]  # model to figures to show beside ours; none where they do not compare
     all_pairs: bool = False
     verbose: bool = False
+    resume: bool = False  # go on with the study of this name
+    checkpoint_every: float = 10.0  # seconds
     finished: list[ModelRuns] = field(default_factory=list, init=False)
     main_process: bool = field(default=True, init=False)  # the only one that writes and speaks
+    command: str = field(default="", init=False)  # that began it
 
     def run(self) -> None:
         """Train and test all models; write and show the results, also of an interrupted experiment.
@@ -58,23 +63,55 @@ class Experiment:
         if not self.verbose:
             quiet()
         trainer = self._check()
-        self.choice.on(trainer, len(self.seeds))  # refuses before anything is written
         self.folder = choose_folder(self.log_dir, self.name)
-        if self.main_process:
-            make_folder(self.folder)
         self.console = Console(quiet=not self.main_process)
+        studies = {model: self._study(model) for model in self.models}  # refuses before anything is written
+        if not self.main_process:
+            self._run_models(studies)
+            return
+        programs = {model: study.division() for model, study in studies.items()}
+        now = Record(command_line(), self.config, device_name(trainer), programs)
+        with opened(self.folder, now, self.resume) as begun:
+            self.command, self.config = begun.command, begun.config
+            left = self._left(studies, begun, trainer.world_size == 1)
+            try:
+                self._run_models(left)
+            except (KeyboardInterrupt, CommandError):
+                self.console.print(f"to go on, add --name {self.folder.name} --resume")
+                raise
+            finally:
+                if self.finished:
+                    self._conclude()
+
+    def _left(self, studies: Mapping[str, Study], begun: Record, resumable: bool) -> dict[str, Study]:
+        """What is to be done; refuses a torn file before anything is."""
+        self.finished += read_results(self.folder / "results.json")
+        left = {}
+        for model, study in studies.items():
+            owner = f"{begun.study} {model}" if resumable else None
+            as_begun = replace(study, sizes=begun.programs[model], owner=owner)
+            if any(model == results.model for results in self.finished):
+                as_begun.clear()  # killed after its results were written, before this was done
+                continue
+            for chunk in as_begun.chunks():
+                if chunk.file:
+                    chunk.file.read()
+            left[model] = as_begun
+        return left
+
+    def _run_models(self, studies: Mapping[str, Study]) -> None:
+        if not studies:
+            return
         epochs = self.trainer["max_epochs"] * len(self.seeds)
-        trainings = [model for model, settings in self.models.items() for _ in range(team_of(settings).size)]
-        try:
-            with StudyProgress(self.console, trainings, epochs) as progress:
-                for model, settings in self.models.items():
-                    self._run_model(model, settings, progress)
-        finally:
-            if self.finished:
-                self._conclude()
+        trainings = [model for model, study in studies.items() for _ in range(study.team.size)]
+        with StudyProgress(self.console, trainings, epochs) as progress:
+            for model, study in studies.items():
+                self._run_model(model, study, progress)
 
     def _check(self) -> pl.Trainer:
         """Make once what the studies will make, to refuse wrong settings before anything is written."""
+        if self.resume and self.name is None:
+            raise CommandError("resume needs the name of the study to go on with; give --name")
         try:
             trainer = make_trainer(self.trainer)
         except (MisconfigurationException, ImportError, ValueError, RuntimeError, TypeError) as error:
@@ -84,6 +121,8 @@ class Experiment:
                 f"strategy must start programs of their own, as ddp does, not fork this one;"
                 f" got {self.trainer['strategy']}"
             )
+        if self.resume and trainer.world_size > 1:
+            raise CommandError(f"resume goes on with one process, but there are {trainer.world_size}")
         if self.all_pairs and trainer.world_size > 1:
             raise CommandError("all_pairs are tested by one process, but there are several")
         for model, settings in self.models.items():
@@ -97,18 +136,22 @@ class Experiment:
         self.main_process = trainer.is_global_zero
         return trainer
 
-    def _run_model(self, model: str, settings: Mapping[str, Any], progress: StudyProgress) -> None:
-        study = make_study(
+    def _study(self, model: str) -> Study:
+        return make_study(
             model,
-            settings,
+            self.models[model],
             self.seeds,
             self.data,
             self.trainer,
             self.choice,
             all_pairs=self.all_pairs,
             checkpoint=self.folder / model / "checkpoint.ckpt",
+            checkpoint_every=self.checkpoint_every,
             verbose=self.verbose,
         )
+
+    def _run_model(self, model: str, study: Study, progress: StudyProgress) -> None:
+        settings = self.models[model]
         if self.verbose:
             self.console.print(f"{model}: {study.execution}")
         if not self.main_process:
@@ -116,7 +159,8 @@ class Experiment:
             return
         config = dict(self.config) | {"model": model}
         config |= {name: settings.get(name, config.get(name)) for name in Settings.__annotations__}
-        log = StudyLog(make_run_folder(self.folder, model, config), len(self.seeds) * study.team.size)
+        run_folder = make_run_folder(self.folder, model, config)
+        log = StudyLog(run_folder, len(self.seeds) * study.team.size, anew=self.resume)
 
         def on_epoch(first: int, figures: EpochFigures) -> None:
             log.add(first * study.team.size, figures)
@@ -124,12 +168,20 @@ class Experiment:
 
         fit = run_study(study, on_epoch)
         self.finished.append(ModelRuns(model, self.recipe, fit.runs))
-        write_results(self.folder / "results.json", self.finished, command_line(), self.config)
-        self._log_results(log, fit, settings, study.team)
+        try:
+            self._log_results(log, fit, settings, study.team)
+        except Exception:  # a log that cannot be written does not cost the figures
+            self._write_results()
+            raise
+        self._write_results()  # says that the model is done, and so is done last
+        study.clear()
         if fit.unsaved:
             raise CommandError(
                 f"{study.checkpoint} could not be written: {fit.unsaved}; the results are kept"
             )
+
+    def _write_results(self) -> None:
+        write_results(self.folder / "results.json", self.finished, self.command, self.config)
 
     def _log_results(self, log: StudyLog, fit: Fit, settings: Mapping[str, Any], team: Team) -> None:
         results = self.finished[-1]
@@ -142,6 +194,6 @@ class Experiment:
     def _conclude(self) -> None:
         self.console.print(results_table(self.finished, self.paper))
         errors = {result.model: [run.test_error for run in result.runs] for result in self.finished}
-        results_figure(errors, self.paper, command_line()).savefig(self.folder / "results.png", dpi=130)
+        results_figure(errors, self.paper, self.command).savefig(self.folder / "results.png", dpi=130)
         self.console.print(f"{self.folder}: results.json, results.png, and a run folder a model")
         self.console.print(f"tensorboard --logdir {self.log_dir}")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import yaml
 
 from lightning_modules.cli import CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+
+
+TEMPORARY = ".tmp"
 
 
 def choose_folder(log_dir: str | Path, name: str | None) -> Path:
@@ -51,7 +56,7 @@ def make_folder(folder: Path) -> None:
 
 
 def make_run_folder(folder: Path, model: str, config: Mapping[str, Any]) -> Path:
-    """Make the folder that is one run in TensorBoard, and write the settings into it.
+    """Make the folder that is one run in TensorBoard, if it is not there, and write the settings into it.
 
     Args:
         folder: Of the study.
@@ -62,8 +67,8 @@ def make_run_folder(folder: Path, model: str, config: Mapping[str, Any]) -> Path
         Its path.
     """
     run_folder = folder / model
-    run_folder.mkdir()
-    (run_folder / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False))
+    run_folder.mkdir(exist_ok=True)
+    write_whole(run_folder / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
     return run_folder
 
 
@@ -74,6 +79,37 @@ def write_whole(path: Path, text: str) -> None:
         path: The file.
         text: What it shall hold.
     """
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+    with whole_file(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write, which is there only once it is on the disk whole, whatever ends the program.
+
+    Args:
+        path: The file; what it held before stays till then.
+
+    Yields:
+        What to write to.
+    """
+    # A name of this process: a worker whose main process was killed may be writing the same file.
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def clear_torn(folder: Path) -> None:
+    """Remove what a killed program was about to write.
+
+    Args:
+        folder: Where, with all folders in it.
+    """
+    for temporary in folder.rglob(f"*{TEMPORARY}"):
+        temporary.unlink(missing_ok=True)

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import torch
-
+from lightning_modules.checkpoints import read_checkpoint
 from lightning_modules.cli import CommandError
 from lightning_modules.comparison import Comparison
 from lightning_modules.recipes import MODULES
@@ -24,11 +23,11 @@ def load_model(path: Path) -> Comparison:
     if not path.is_file():
         raise CommandError(f"{path} is no file")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of many kinds: pickle's, zipfile's, torch's own
-        raise CommandError(f"{path} is no checkpoint, or damaged: {_first_line(error)}") from error
+        checkpoint = read_checkpoint(path)
+    except ValueError as error:
+        raise CommandError(f"{path} is no checkpoint, or damaged: {error}") from error
     classes = {module.__name__: module for module in MODULES.values() if isinstance(module, type)}
-    name = checkpoint.get("model") if isinstance(checkpoint, dict) else None
+    name = checkpoint.get("model")
     if name not in classes:
         raise CommandError(f"{path} does not say which model it is of; take a checkpoint.ckpt of train.py")
     try:

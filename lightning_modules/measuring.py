@@ -1,6 +1,7 @@
 """What is measured of runs after their training."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import mean
 from typing import Any, Protocol, cast
 
@@ -8,6 +9,7 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from lightning_modules.all_pairs import AllPairsTest
+from lightning_modules.callbacks import Mistake
 from lightning_modules.comparison import Comparison
 from lightning_modules.results import Run
 from lightning_modules.teams import Team, TeamTest
@@ -59,6 +61,15 @@ def measure(
         )
         for k, seed in enumerate(seeds)
     ]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What comes out of a study."""
+
+    runs: list[Run]
+    mistakes: list[Mistake]  # of the first replica
+    unsaved: str | None = None  # why there is no checkpoint, if it could not be written
 
 
 class Testable(Protocol):

@@ -6,19 +6,21 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.utilities import rank_zero_only
 
-from lightning_modules.callbacks import CollectMistakes, Mistake, ReportEpochs
-from lightning_modules.checkpoints import join_checkpoints
+from lightning_modules.callbacks import CollectMistakes, ReportEpochs
+from lightning_modules.checkpoints import WholeCheckpoints, join_checkpoints
 from lightning_modules.comparison import Comparison
 from lightning_modules.execution import Execution
 from lightning_modules.fused import set_engine
-from lightning_modules.measuring import measure
+from lightning_modules.measuring import Fit, measure
+from lightning_modules.program_file import ENTRIES, KeepState, ProgramFile, Reached
 from lightning_modules.programs import divide
-from lightning_modules.results import Run
 from lightning_modules.study_log import EpochFigures
 from lightning_modules.teams import ALONE, Team, members
 from lightning_modules.workers import run_jobs, threads
@@ -38,6 +40,12 @@ class Study:
     checkpoint: Path | None = None  # file to write
     verbose: bool = False
     test: bool = True  # without it only training and validation pairs are looked at, and there are no runs
+    owner: str | None = None  # who goes on with it if it is interrupted; None: nobody
+    checkpoint_every: float = (
+        10.0  # seconds between two times that what a program has reached is kept for them
+    )
+    sizes: Sequence[int] | None = None  # runs of each program; by default divided evenly
+    file: ProgramFile | None = None  # of a program
 
     def columns(self) -> dict[str, list[float]]:
         """The settings of all replicas, by name."""
@@ -51,29 +59,32 @@ class Study:
             return self.data(seed=pairs)
         return self.data(seed=pairs, stream_seed=self.columns()["seed"])
 
-    def chunks(self) -> list["Study"]:
-        """Divide the runs evenly into programs, as many for each worker process."""
+    def division(self) -> list[int]:
+        """The number of runs in each program: evenly divided, as many programs for each worker process."""
+        if self.sizes is not None:
+            return list(self.sizes)
         execution = self.execution
         programs = divide(len(self.settings), execution.workers, execution.replicas, self.team.size)
-        if len(programs) == 1:
-            return [self]
-        return [
-            replace(
-                self,
-                settings=self.settings[runs],
-                checkpoint=self.checkpoint and self.checkpoint.with_suffix(f".{runs.start}.part"),
-            )
-            for runs in programs
-        ]
+        return [runs.stop - runs.start for runs in programs]
 
+    def chunks(self) -> list["Study"]:
+        """Divide the runs into programs."""
+        stops = list(accumulate(self.division()))
+        return [self._chunk(slice(start, stop)) for start, stop in pairwise([0, *stops])]
 
-@dataclass(frozen=True)
-class Fit:
-    """What comes out of a study."""
+    def _chunk(self, runs: slice) -> "Study":
+        settings = self.settings[runs]
+        if self.checkpoint is None:
+            return replace(self, settings=settings)
+        owner = {"study": self.owner, "seeds": [int(setting["seed"]) for setting in settings]}
+        file = ProgramFile(self.checkpoint.with_suffix(f".{runs.start}.part"), owner)
+        return replace(self, settings=settings, file=file)
 
-    runs: list[Run]
-    mistakes: list[Mistake]  # of the first replica
-    unsaved: str | None = None  # why there is no checkpoint, if it could not be written
+    def clear(self) -> None:
+        """Remove the files of the programs, of a study that is done."""
+        for chunk in self.chunks():
+            if chunk.file:
+                chunk.file.path.unlink(missing_ok=True)
 
 
 def run_study(study: Study, on_epoch: Callable[[int, EpochFigures], None]) -> Fit:
@@ -87,21 +98,26 @@ def run_study(study: Study, on_epoch: Callable[[int, EpochFigures], None]) -> Fi
         Figures of all replicas, in order.
 
     Raises:
-        WorkerError: A worker process died.
+        CommandError: A worker process died, or a program's file is torn or of another study.
         ValueError: The data or settings are refused.
     """
     chunks = study.chunks()
     firsts = [sum(len(chunk.settings) for chunk in chunks[:number]) for number in range(len(chunks))]
-    parts = [chunk.checkpoint for chunk in chunks if chunk.checkpoint and chunk is not study]
+    parts = [chunk.file.path for chunk in chunks if chunk.file]
     try:
         fits = _fit_all(chunks, lambda number, figures: on_epoch(firsts[number], figures))
         unsaved = next((part.unsaved for part in fits if part.unsaved), None)
-        if study.checkpoint and parts and not unsaved:
-            unsaved = _failure(partial(join_checkpoints, parts, study.checkpoint))
+        if study.checkpoint and not unsaved:
+            unsaved = _failure(partial(_join, parts, study.checkpoint))
     finally:
-        for part in parts:
-            part.unlink(missing_ok=True)
+        if study.owner is None:
+            rank_zero_only(study.clear)()
     return Fit([run for part in fits for run in part.runs], fits[0].mistakes, unsaved)
+
+
+@rank_zero_only
+def _join(parts: Sequence[Path], checkpoint: Path) -> None:
+    join_checkpoints(parts, checkpoint, without=ENTRIES)
 
 
 def _fit_all(chunks: Sequence[Study], report: Callable[[int, EpochFigures], None]) -> list[Fit]:
@@ -117,7 +133,7 @@ def _fit_all(chunks: Sequence[Study], report: Callable[[int, EpochFigures], None
 
 
 def fit(study: Study, report: Callable[[EpochFigures], None], callbacks: Sequence[pl.Callback] = ()) -> Fit:
-    """Fit and test all replicas in one program.
+    """Fit and test all replicas in one program, from where it was interrupted.
 
     Args:
         study: The study.
@@ -133,18 +149,32 @@ def fit(study: Study, report: Callable[[EpochFigures], None], callbacks: Sequenc
     if not study.verbose:
         quiet()
     spare_collector()  # before anything of this study is made: that is to be forgotten after it
+    reached = study.file.read() if study.file else Reached()
+    figures = list(reached.figures)
+    for epoch in figures:
+        report(epoch)
+    if reached.fit:
+        return reached.fit
     seeds = [int(setting["seed"]) for setting in study.settings]
     module = study.module(**study.columns())
     set_engine(module.network, study.execution.engine, study.execution.layout)
     data = study.make_data()
-    mistakes, unsaved = CollectMistakes(), None
-    trainer = make_trainer(study.trainer, [ReportEpochs(report), mistakes, *callbacks])
+    mistakes = CollectMistakes()
+
+    def on_epoch(epoch: EpochFigures) -> None:
+        figures.append(epoch)
+        report(epoch)  # first: a worker whose main process is gone ends here, and writes nothing any more
+
+    keeping = [KeepState(study.file, figures, study.checkpoint_every)] if study.file and study.owner else []
+    trainer = make_trainer(study.trainer, [ReportEpochs(on_epoch), *keeping, mistakes, *callbacks])
     with threads(study.execution.threads):
-        trainer.fit(module, data)
-        if study.checkpoint:  # a full disk does not cost the figures
-            unsaved = _failure(partial(trainer.save_checkpoint, study.checkpoint, weights_only=True))
+        path = study.file.path if study.file and reached.started else None
+        trainer.fit(module, data, ckpt_path=path, weights_only=True)
         runs = measure(trainer, module, data, seeds, study.team, study.all_pairs) if study.test else []
-    return Fit(runs, mistakes.mistakes, unsaved)
+    result = Fit(runs, mistakes.mistakes)
+    if study.file:  # a full disk does not cost the figures
+        result = replace(result, unsaved=_failure(partial(study.file.keep_fit, trainer, figures, result)))
+    return result
 
 
 def make_trainer(arguments: Mapping[str, Any], callbacks: list[pl.Callback] | None = None) -> pl.Trainer:
@@ -164,6 +194,7 @@ def make_trainer(arguments: Mapping[str, Any], callbacks: list[pl.Callback] | No
     return pl.Trainer(
         **arguments,
         callbacks=callbacks,
+        plugins=[WholeCheckpoints()],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -3,8 +3,9 @@
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from lightning_modules.cli import CommandError
 from lightning_modules.folder import write_whole
 
 PACKAGES = ("torch", "pytorch-lightning", "torchmetrics", "tensorboard", "numpy", "digit-duel")
@@ -108,11 +110,44 @@ def write_results(path: Path, models: Sequence[ModelRuns], command: str, config:
         "command": command,
         "config": dict(config),
         "seeds": [run.seed for run in models[0].runs],
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "versions": versions(),
         "summary": [model.summary() for model in models],
         "rows": [row for model in models for row in model.rows()],
     }
     write_whole(path, json.dumps(results, indent=1) + "\n")
+
+
+def read_results(path: Path) -> list[ModelRuns]:
+    """Read what is finished from results.json; nothing, where there is none.
+
+    Args:
+        path: The file.
+
+    Returns:
+        All models in it.
+
+    Raises:
+        CommandError: It is not as `write_results` leaves it.
+    """
+    if not path.exists():
+        return []
+    names = {column.name for column in fields(Run)}
+    try:
+        rows = json.loads(path.read_text())["rows"]
+        groups = groupby(rows, lambda row: (row["model"], row["recipe"]))
+        return [
+            ModelRuns(*of, [Run(**{name: row[name] for name in row if name in names}) for row in group])
+            for of, group in groups
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CommandError(
+            f"{path} is damaged, or not of this command: {error}; remove the folder, and start the study anew"
+        ) from error
+
+
+def versions() -> dict[str, str | None]:
+    """What computes, by name."""
+    return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
 
 
 def _version(package: str) -> str | None:

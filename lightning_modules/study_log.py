@@ -29,14 +29,18 @@ class EpochFigures:
 class StudyLog:
     """Gathers the figures of replicas that may train in several processes, and logs each whole epoch."""
 
-    def __init__(self, folder: Path, replicas: int) -> None:
+    def __init__(self, folder: Path, replicas: int, anew: bool = False) -> None:
         """Open the event file.
 
         Args:
             folder: Where to write.
             replicas: Number of replicas to wait for.
+            anew: Whether to write in place of event files that an interrupted program left.
         """
-        self.writer = SummaryWriter(str(folder))
+        for torn in folder.glob("events.out.tfevents.*") if anew else ():
+            torn.unlink()
+        # The step from which on a dashboard that is open forgets what it read of them.
+        self.writer = SummaryWriter(str(folder), purge_step=0 if anew else None)
         self.replicas = replicas
         self.epochs: dict[int, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
         self.has_layout = False

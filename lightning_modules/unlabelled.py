@@ -1,7 +1,7 @@
 """Models that learn from comparisons alone, and what helps them to find the digits behind these."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -93,6 +93,18 @@ class Unlabelled(Comparison):
         super().keep(kept)
         if self.mending:
             self.mending.keep(kept)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the record of the epoch, which the next one starts with, where training is to go on."""
+        super().on_save_checkpoint(checkpoint)
+        if self.mending and "optimizer_states" in checkpoint:
+            checkpoint["mending"] = {"met": self.mending.met, "counts": self.mending.counts}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the record up again."""
+        if self.mending and "mending" in checkpoint:
+            self.mending.met = checkpoint["mending"]["met"]
+            self.mending.counts = checkpoint["mending"]["counts"]
 
     def on_train_epoch_start(self) -> None:
         """Mend the latent digits by the last epoch's record."""

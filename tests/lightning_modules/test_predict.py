@@ -21,7 +21,7 @@ from lightning_modules.execution import Choice
 from lightning_modules.handwriting import as_mnist, read_digit
 from lightning_modules.loading import load_model
 from lightning_modules.predict import main
-from lightning_modules.protocol import fit
+from lightning_modules.protocol import run_study
 from lightning_modules.recipes import MODERN, MODULES, resolve
 from lightning_modules.replicas import export_replica
 from lightning_modules.studies import make_study
@@ -64,7 +64,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Choice(workers=1),
         checkpoint=path,
     )
-    fit(study, lambda figures: None)
+    run_study(study, lambda first, figures: None)
     return path
 
 

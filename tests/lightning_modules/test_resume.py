@@ -1,0 +1,392 @@
+"""A study that was ended at any moment goes on to what it would have been, to the bit."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from filelock import FileLock
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import train
+from datamodules import DigitPairs
+from lightning_modules.cli import CommandError
+from lightning_modules.execution import Choice
+from lightning_modules.program_file import ProgramFile
+from lightning_modules.protocol import Study, fit, run_study
+from lightning_modules.recipes import MODULES, RECIPES, resolve
+from lightning_modules.studies import make_study
+from lightning_modules.study_log import EpochFigures
+
+ROOT = Path(__file__).parents[2]
+EPOCHS = 6
+TINY = ["--accelerator", "cpu", "--train_pairs", "60", "--val_pairs", "20", "--test_pairs", "40"]
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+def a_study(folder: Path, model: str, recipe: str, **overrides: Any) -> Study:
+    folder.mkdir(exist_ok=True)
+    if recipe == "modern":
+        overrides = {"width": 4, **overrides}
+    (settings,) = resolve(RECIPES[recipe], [model], overrides).values()
+
+    def data(**more: Any) -> pl.LightningDataModule:
+        return DigitPairs(**{"train_pairs": 60, "val_pairs": 20, "test_pairs": 40, **more, "batch_size": 20})
+
+    return make_study(
+        model,
+        settings,
+        [3, 4],
+        data,
+        {"max_epochs": EPOCHS, "accelerator": "cpu"},
+        Choice(workers=1),
+        checkpoint=folder / "checkpoint.ckpt",
+        owner="a study",
+        checkpoint_every=0.0,
+    )
+
+
+def dies_after(epochs: int) -> Callable[[EpochFigures], None]:
+    def report(figures: EpochFigures) -> None:
+        if figures.epoch == epochs:  # before anything of this epoch is kept
+            raise KilledError
+
+    return report
+
+
+@pytest.mark.parametrize(
+    ("model", "recipe", "overrides"),
+    [
+        *((model, recipe, {}) for model in MODULES for recipe in RECIPES),
+        ("weight_sharing", "modern", {"restarts": 2}),
+        ("auxiliary", "paper", {"ensemble": 2}),
+    ],
+)
+def test_a_program_goes_on_after_any_epoch_to_the_same_bits(
+    model: str, recipe: str, overrides: dict[str, Any], tmp_path: Path
+) -> None:
+    figures: list[EpochFigures] = []
+    whole = a_study(tmp_path / "whole", model, recipe, **overrides)
+    expected = run_study(whole, lambda first, epoch: figures.append(epoch))
+    study = a_study(tmp_path / "cut", model, recipe, **overrides)
+    (program,) = study.chunks()
+    for epoch in (2, 3, 5):
+        with pytest.raises(KilledError):
+            fit(program, dies_after(epoch))
+    resumed: list[EpochFigures] = []
+    result = run_study(study, lambda first, epoch: resumed.append(epoch))
+    assert result.runs == expected.runs
+    assert resumed == figures
+    assert [mistake.probability for mistake in result.mistakes] == [m.probability for m in expected.mistakes]
+    one, other = (torch.load(s.checkpoint, weights_only=True) for s in (whole, study) if s.checkpoint)
+    assert list(one) == list(other)
+    for name, value in one["state_dict"].items():
+        assert torch.equal(value, other["state_dict"][name]), name
+
+
+@pytest.fixture(scope="module")
+def part(tmp_path_factory: pytest.TempPathFactory) -> ProgramFile:
+    """What a program keeps when it is not done."""
+    (program,) = a_study(tmp_path_factory.mktemp("study") / "study", "cnn", "paper").chunks()
+    with pytest.raises(KilledError):
+        fit(program, dies_after(2))
+    assert program.file
+    assert [epoch.epoch for epoch in program.file.read().figures] == [0, 1]
+    return program.file
+
+
+class Malicious:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+        return os.system, (f"touch {self.path}",)
+
+
+def torn(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def one_bit_otherwise(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def of_another_program(path: Path) -> None:
+    content = torch.load(path, weights_only=True)
+    content["owner"]["seeds"] = [5, 6]
+    torch.save(content, path)
+
+
+def a_plain_checkpoint(path: Path) -> None:
+    content = torch.load(path, weights_only=True)
+    del content["owner"]
+    torch.save(content, path)
+
+
+def malicious(path: Path) -> None:
+    torch.save({"owner": Malicious(path.with_name("owned"))}, path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (torn, "is no checkpoint of runs, or damaged: File is not a zip file"),
+        (one_bit_otherwise, "is damaged"),
+        (of_another_program, "is a checkpoint of other runs"),
+        (a_plain_checkpoint, "is no checkpoint of runs, or damaged: 'owner'"),
+        (malicious, "is no checkpoint of runs, or damaged: Weights only load failed"),
+        (lambda path: path.write_text("dear diary"), "File is not a zip file"),
+        (lambda path: path.write_bytes(b""), "File is not a zip file"),
+    ],
+)
+def test_a_torn_or_foreign_file_is_refused_with_one_line_that_says_what_to_do(
+    spoil: Callable[[Path], None], message: str, part: ProgramFile, tmp_path: Path
+) -> None:
+    spoilt = replace(part, path=tmp_path / part.path.name)
+    shutil.copy(part.path, spoilt.path)
+    spoil(spoilt.path)
+    with pytest.raises(CommandError, match=r"remove it to train its runs from their start$") as refusal:
+        spoilt.read()
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    assert [path.name for path in tmp_path.iterdir()] == [part.path.name]
+
+
+def flags(log_dir: Path, *more: str) -> list[str]:
+    begun = ["--model", "cnn", "--runs", "3", "--max_epochs", "2", "--name", "study", *TINY]
+    return [*begun, "--log_dir", str(log_dir), *more]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log_dir with a finished study."""
+    log_dir = tmp_path_factory.mktemp("finished")
+    train.main(flags(log_dir, "--workers", "2"))
+    return log_dir
+
+
+@pytest.fixture
+def log_dir(finished: Path, tmp_path: Path) -> Path:
+    """Another one, which may be spoilt."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def scalars(run_folder: Path) -> dict[str, list[tuple[int, float]]]:
+    events = EventAccumulator(str(run_folder), size_guidance={"scalars": 0}, purge_orphaned_data=False)
+    events.Reload()
+    tags = events.Tags()["scalars"]
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
+
+
+def test_a_finished_study_is_shown_and_left_as_it_is(
+    log_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = [path for path in log_dir.rglob("*") if path.suffix in (".json", ".ckpt")]
+    before = {path: path.stat().st_mtime_ns for path in kept}
+    train.main(flags(log_dir, "--resume"))
+    assert "cnn" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_study_goes_on_with_its_programs_as_divided_and_its_curves_are_there_once(log_dir: Path) -> None:
+    """In float32 a run's figures depend on the number of replicas in its program."""
+    folder = log_dir / "study"
+    results, curves = (folder / "results.json").read_bytes(), scalars(folder / "cnn")
+    (folder / "results.json").unlink()
+    (folder / "results.json.123.tmp").write_text("half of the res")
+    train.main(flags(log_dir, "--workers", "1", "--resume"))
+    assert json.loads((folder / "study.json").read_text())["programs"] == {"cnn": [1, 2]}
+    assert (folder / "results.json").read_bytes() == results
+    assert scalars(folder / "cnn") == curves
+    names = sorted(path.name.partition(".")[0] for path in folder.rglob("*") if path.is_file())
+    assert names == ["", "checkpoint", "config", "events", "results", "results", "study"]
+
+
+def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
+    with pytest.raises(SystemExit) as caught:
+        train.main(list(args))
+    assert caught.value.code == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1, message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            ["--lr", "0.3"],
+            "--lr was left out when the study was begun, is now 0.3; resume with the same",
+        ),
+        (["--runs", "4"], "--runs was 3 when the study was begun, is now 4"),
+        (["--model", "all"], "--model was cnn when the study was begun, is now all"),
+        (["--devices", "2"], "resume goes on with one process, but there are 2"),
+        (["--name", "other"], "there is no study"),
+        (["--checkpoint_every", "-1"], "checkpoint_every must be at least 0, got -1.0"),
+    ],
+)
+def test_what_cannot_be_resumed_is_refused_with_one_line(
+    changed: list[str], message: str, log_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in refused(capsys, *flags(log_dir, "--resume"), *changed)
+
+
+def test_a_study_without_a_name_cannot_be_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "give --name" in refused(capsys, *TINY, "--log_dir", str(tmp_path), "--resume")
+
+
+def test_a_study_that_another_process_works_on_is_refused(
+    log_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FileLock(log_dir / "study" / ".lock"):
+        assert "another process works on this study" in refused(capsys, *flags(log_dir, "--resume"))
+
+
+def spoil_record(**entries: Any) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        record = json.loads((folder / "study.json").read_text()) | entries
+        (folder / "study.json").write_text(json.dumps(record))
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (spoil_record(versions={"torch": "1.0"}), "the study was begun with python None, here is 3"),
+        (spoil_record(device="cpu ABACUS"), "the study was begun with device cpu ABACUS, here is cpu"),
+        (spoil_record(programs=7), "study.json is damaged, so that its study cannot be resumed: programs"),
+        (lambda folder: (folder / "study.json").unlink(), "holds no study.json"),
+        (lambda folder: (folder / "study.json").write_text("{"), "study.json is damaged"),
+        (lambda folder: (folder / "results.json").write_text("[]"), "results.json is damaged"),
+    ],
+)
+def test_a_study_that_is_not_as_it_was_left_is_refused_with_one_line(
+    spoil: Callable[[Path], None], message: str, log_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil(log_dir / "study")
+    assert message in refused(capsys, *flags(log_dir, "--resume"))
+
+
+def test_a_torn_file_is_refused_before_anything_is_done(
+    log_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (log_dir / "study" / "results.json").unlink()
+    (log_dir / "study" / "cnn" / "checkpoint.1.part").write_bytes(b"PK")
+    before = sorted(log_dir.rglob("*"))
+    assert "checkpoint.1.part is no checkpoint of runs" in refused(capsys, *flags(log_dir, "--resume"))
+    assert sorted(log_dir.rglob("*")) == before
+
+
+def test_a_study_that_was_killed_before_it_wrote_anything_is_begun(tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / ".lock").touch()
+    (tmp_path / "study" / "study.json.7.tmp").write_text("{")
+    train.main(flags(tmp_path, "--workers", "1", "--resume"))
+    assert len(json.loads((tmp_path / "study" / "results.json").read_text())["rows"]) == 3
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+STUDIES = {
+    "paper": "--recipe paper --runs 3 --workers 1 --max_epochs 12",
+    "modern": "--recipe modern --runs 3 --workers 2 --max_epochs 8 --ensemble 2 --width 4 --batch_size 20",
+}
+
+
+class Command:
+    """``python train.py`` in a folder of its own, so that all are called alike."""
+
+    def __init__(self, folder: Path, study: str) -> None:
+        folder.mkdir()
+        self.folder, self.study = folder, folder / "runs" / "study"
+        more = ["--checkpoint_every", "0", "--name", "study"]
+        self.line = [sys.executable, str(ROOT / "train.py"), *TINY, *STUDIES[study].split(), *more]
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Begin the study, or go on with it."""
+        return subprocess.Popen(
+            [*self.line, "--resume"] if self.study.exists() else self.line,
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def is_writing(self) -> bool:
+        """Whether a checkpoint is being written, or was when all ended."""
+        return any(True for model in MODULES for _ in (self.study / model).glob("*.part.*"))
+
+    def outcome(self) -> dict[str, Any]:
+        """All that is left of it and has to be the same."""
+        files = ["results.json", *(f"{model}/checkpoint.ckpt" for model in MODULES)]
+        left = {file: (self.study / file).read_bytes() for file in files}
+        return left | {model: scalars(self.study / model) for model in MODULES}
+
+
+def ended_at(process: subprocess.Popen[bytes], moment: float, ready: Callable[[], bool], alone: bool) -> bool:
+    """Kill a process, and those that it started unless these are to find out for themselves.
+
+    Args:
+        process: The process, the first of its group.
+        moment: Not before, in seconds of the monotonic clock.
+        ready: Not before it says so.
+        alone: Whether only the process itself is killed.
+
+    Returns:
+        Whether it had not ended before.
+    """
+    while time.monotonic() < moment:
+        time.sleep(0.001)
+    while process.poll() is None:
+        if ready():
+            (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
+            return process.wait() == -signal.SIGKILL
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("study", STUDIES)
+def test_killed_at_random_moments_and_while_it_writes_a_study_gives_the_same_results_to_the_bit(
+    study: str, tmp_path: Path
+) -> None:
+    """Ten moments of each study: four while a checkpoint is written, in every other the workers live on."""
+    start = time.monotonic()
+    undisturbed = Command(tmp_path / "undisturbed", study)
+    assert undisturbed.start().wait() == 0
+    seconds, expected = time.monotonic() - start, undisturbed.outcome()
+    command, moments, torn_ones = Command(tmp_path / "0", study), random.Random(study), 0
+    for number in range(10):
+        ready = command.is_writing if number % 5 in (1, 4) else lambda: True
+        while not ended_at(
+            process := command.start(),
+            time.monotonic() + moments.uniform(0, seconds),
+            ready,
+            alone=number % 2 == 1,
+        ):  # it was done before
+            assert process.returncode == 0
+            assert command.outcome() == expected
+            command = Command(tmp_path / f"{number}, after {process.pid}", study)
+        torn_ones += command.is_writing()
+    assert torn_ones
+    assert command.start().wait() == 0
+    assert command.outcome() == expected
