@@ -1,7 +1,7 @@
 """An experiment: studies of one or several models, each with a run folder, and what a person gets of them.
 
 <log_dir>/<name>/results.json, results.png
-<log_dir>/<name>/<model>/            TensorBoard events, config.yaml, checkpoint.ckpt
+<log_dir>/<name>/<model>/            TensorBoard events, config.yaml, checkpoint.ckpt, mistakes.npz
 """
 
 from collections.abc import Callable, Mapping
@@ -126,6 +126,8 @@ class Experiment:
         self.finished.append(ModelRuns(model, self.recipe, fit.runs))
         write_results(self.folder / "results.json", self.finished, command_line(), self.config)
         self._log_results(log, fit, settings, study.team)
+        if fit.counted:
+            fit.counted.write(self.folder / model / "mistakes.npz")
         if fit.unsaved:
             raise CommandError(
                 f"{study.checkpoint} could not be written: {fit.unsaved}; the results are kept"

@@ -17,6 +17,7 @@ from lightning_modules.comparison import Comparison
 from lightning_modules.execution import Execution
 from lightning_modules.fused import set_engine
 from lightning_modules.measuring import measure
+from lightning_modules.mistakes import CountMistakes, Mistakes, of_more_runs
 from lightning_modules.programs import divide
 from lightning_modules.results import Run
 from lightning_modules.study_log import EpochFigures
@@ -74,6 +75,7 @@ class Fit:
     runs: list[Run]
     mistakes: list[Mistake]  # of the first replica
     unsaved: str | None = None  # why there is no checkpoint, if it could not be written
+    counted: Mistakes | None = None  # of all replicas; None without a test
 
 
 def run_study(study: Study, on_epoch: Callable[[int, EpochFigures], None]) -> Fit:
@@ -101,7 +103,8 @@ def run_study(study: Study, on_epoch: Callable[[int, EpochFigures], None]) -> Fi
     finally:
         for part in parts:
             part.unlink(missing_ok=True)
-    return Fit([run for part in fits for run in part.runs], fits[0].mistakes, unsaved)
+    counted = of_more_runs([part.counted for part in fits if part.counted]) if study.test else None
+    return Fit([run for part in fits for run in part.runs], fits[0].mistakes, unsaved, counted)
 
 
 def _fit_all(chunks: Sequence[Study], report: Callable[[int, EpochFigures], None]) -> list[Fit]:
@@ -137,14 +140,14 @@ def fit(study: Study, report: Callable[[EpochFigures], None], callbacks: Sequenc
     module = study.module(**study.columns())
     set_engine(module.network, study.execution.engine, study.execution.layout)
     data = study.make_data()
-    mistakes, unsaved = CollectMistakes(), None
-    trainer = make_trainer(study.trainer, [ReportEpochs(report), mistakes, *callbacks])
+    mistakes, counter, unsaved = CollectMistakes(), CountMistakes(), None
+    trainer = make_trainer(study.trainer, [ReportEpochs(report), mistakes, counter, *callbacks])
     with threads(study.execution.threads):
         trainer.fit(module, data)
         if study.checkpoint:  # a full disk does not cost the figures
             unsaved = _failure(partial(trainer.save_checkpoint, study.checkpoint, weights_only=True))
         runs = measure(trainer, module, data, seeds, study.team, study.all_pairs) if study.test else []
-    return Fit(runs, mistakes.mistakes, unsaved)
+    return Fit(runs, mistakes.mistakes, unsaved, counter.mistakes)
 
 
 def make_trainer(arguments: Mapping[str, Any], callbacks: list[pl.Callback] | None = None) -> pl.Trainer:
