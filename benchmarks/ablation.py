@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.rows import Row, write_runs
-from benchmarks.significance import half_width, paired
+from lightning_modules.significance import half_width, paired
 from lightning_modules import cli
 from lightning_modules.execution import Choice
 from lightning_modules.progress import progress_bar

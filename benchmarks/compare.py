@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.significance import paired
+from lightning_modules.significance import paired
 from lightning_modules import cli
 
 FIGURES = {"all_test_error": "all", "test_error": "own"}  # test pairs, by figure; the first that both have

@@ -13,7 +13,7 @@ from benchmarks.ablation import TABLES, ablation
 from benchmarks.compare import compare
 from benchmarks.latent_digits import latent_digits
 from benchmarks.pairs_growth import pairs_growth
-from benchmarks.significance import half_width, paired
+from lightning_modules.significance import half_width, paired
 from lightning_modules.cli import CommandError
 from lightning_modules.recipes import RECIPES, resolve
 
