@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -37,19 +37,6 @@ class Mistakes:
     log_odds: NDArray[np.float32]  # (M,), of "first <= second", as the net has it
     images: NDArray[np.uint8]  # (M, 2, 14, 14)
 
-    @classmethod
-    def none(cls, runs: int) -> Self:
-        """Nothing seen yet.
-
-        Args:
-            runs: Number of runs R.
-        """
-        counts = np.zeros((runs, DIGITS, DIGITS), np.int64)
-        images = np.zeros((0, 2, 14, 14), np.uint8)
-        return cls(
-            counts, counts, np.zeros(0, np.int64), np.zeros((0, 2), np.uint8), np.zeros(0, np.float32), images
-        )
-
     def write(self, path: Path) -> None:
         """Write a file whole or not at all.
 
@@ -70,7 +57,9 @@ def of_more_pairs(parts: Sequence[Mistakes]) -> Mistakes:
     Args:
         parts: Of the same R runs.
     """
-    return _join(parts, sum(part.pairs for part in parts), sum(part.wrong for part in parts), [0] * len(parts))
+    return _join(
+        parts, sum(part.pairs for part in parts), sum(part.wrong for part in parts), [0] * len(parts)
+    )
 
 
 def of_more_runs(parts: Sequence[Mistakes]) -> Mistakes:
@@ -79,9 +68,9 @@ def of_more_runs(parts: Sequence[Mistakes]) -> Mistakes:
     Args:
         parts: Of programs, in the order of their runs.
     """
-    counts = [np.concatenate([getattr(part, name) for part in parts]) for name in ("pairs", "wrong")]
+    pairs, wrong = (np.concatenate([getattr(part, name) for part in parts]) for name in ("pairs", "wrong"))
     firsts = np.cumsum([0, *(len(part.pairs) for part in parts)])
-    return _join(parts, *counts, firsts.tolist())
+    return _join(parts, pairs, wrong, firsts.tolist())
 
 
 def _join(parts: Sequence[Mistakes], pairs: Any, wrong: Any, firsts: Sequence[int]) -> Mistakes:
@@ -137,7 +126,7 @@ def find_mistakes(logits: Tensor, images: Tensor, target: Tensor, classes: Tenso
         target: (N, R), 1 where first <= second.
         classes: (N, R, 2), the digits.
     """
-    n, runs = target.shape
+    runs = target.shape[1]
     wrong = logits.argmax(-1) != target  # (N, R)
     cells = classes.long() @ classes.new_tensor([DIGITS, 1]).long()  # (N, R), 10 first + second
     cells += DIGITS**2 * torch.arange(runs, device=cells.device)

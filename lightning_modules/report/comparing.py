@@ -35,29 +35,21 @@ class Difference:
         return self.first if self.mean < 0 else self.second
 
 
-@dataclass(frozen=True)
-class Unpaired:
-    """Two nets that were not compared."""
-
-    first: str
-    second: str
-    reason: str
-
-
-def compare_all(nets: Sequence[Net]) -> tuple[list[Difference], list[Unpaired]]:
+def compare_all(nets: Sequence[Net]) -> tuple[list[Difference], list[str]]:
     """Compare every two nets.
 
     Args:
         nets: All of the page.
 
     Returns:
-        Those that could be compared, and those that could not.
+        Comparisons, and why the nets of which studies could not be compared.
     """
     found: list[tuple[Net, Net, str, list[list[float]]]] = []
-    unpaired: list[Unpaired] = []
+    unpaired: dict[str, None] = {}  # the nets of a study have mostly the same reason: it is said once
     for first, second in combinations(nets, 2):
         if reason := why_not(first, second):
-            unpaired.append(Unpaired(first.name, second.name, reason))
+            studies = " and ".join(dict.fromkeys((first.study, second.study)))
+            unpaired[f"{studies}: {reason}"] = None
             continue
         figure = next(name for name in FIGURES if first.errors(name) and second.errors(name))
         found.append((first, second, figure, [_by_seed(first, figure), _by_seed(second, figure)]))
@@ -66,7 +58,7 @@ def compare_all(nets: Sequence[Net]) -> tuple[list[Difference], list[Unpaired]]:
         Difference(first.name, second.name, len(errors[0]), figure, *paired(*errors), p, corrected)
         for (first, second, figure, errors), p, corrected in zip(found, single, holm(single), strict=True)
     ]
-    return differences, unpaired
+    return differences, list(unpaired)
 
 
 def why_not(first: Net, second: Net) -> str | None:
@@ -76,6 +68,8 @@ def why_not(first: Net, second: Net) -> str | None:
         first: A net.
         second: Another.
     """
+    if (first.data["train_pairs"] is None) != (second.data["train_pairs"] is None):
+        return "not the same task"
     other = [name for name, value in first.data.items() if value != second.data[name]]
     if other:
         values = (f"{name} {first.data[name]} and {second.data[name]}" for name in other)

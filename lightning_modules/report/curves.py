@@ -1,4 +1,4 @@
-"""Learning curves out of a run folder's TensorBoard events: mean over the runs, and one deviation about it."""
+"""Learning curves out of a run folder's TensorBoard events: mean over the runs, one deviation about it."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -5,7 +5,6 @@ import io
 import math
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,10 +49,14 @@ class Picture:
     sure: float  # the probability of what was said
     seed: int
 
-    @property
-    def right(self) -> str:
-        """What should have been said."""
-        return "≤" if self.first <= self.second else ">"
+
+def relation(pair: Cell | Picture) -> str:
+    """What should have been said of two digits.
+
+    Args:
+        pair: Of digits.
+    """
+    return "≤" if pair.first <= pair.second else ">"
 
 
 def read_mistakes(net: Net) -> Mistakes:
@@ -67,16 +70,16 @@ def read_mistakes(net: Net) -> Mistakes:
     """
     path = net.folder / "mistakes.npz"
     if not path.is_file():
-        raise MistakesError("its run folder keeps no test answers (older studies and scratch_framework do not)")
+        raise MistakesError("no mistakes.npz in the run folder (old, or not of train.py)")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             mistakes = Mistakes(**arrays)
         errors = mistakes.wrong.sum((1, 2)) / mistakes.pairs.sum((1, 2))
         fits = mistakes.pairs.shape == (len(net.runs), DIGITS, DIGITS) and _worst_fit(mistakes)
     except (OSError, ValueError, TypeError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise MistakesError(f"its {path.name} is damaged: {type(error).__name__}") from error
+        raise MistakesError(f"the run folder's {path.name} is damaged ({type(error).__name__})") from error
     if not fits or not np.allclose(errors, net.errors(), atol=1e-6):
-        raise MistakesError(f"its {path.name} is not of the runs in results.json")
+        raise MistakesError(f"the run folder's {path.name} is not of the runs in results.json")
     return mistakes
 
 

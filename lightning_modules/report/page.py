@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from lightning_modules.report.comparing import compare_all, seed_range
@@ -21,11 +19,16 @@ from lightning_modules.report.failing import (
     most_wrong,
     pictures,
     read_mistakes,
+    relation,
 )
 from lightning_modules.report.plots import COLOURS, differences_plot, net_plot, runs_plot, validation_plot
-from lightning_modules.report.study import Net, Study
 from lightning_modules.results import spread
 from lightning_modules.significance import half_width
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning_modules.report.study import Net, Study
 
 # Figures of a run, in the order of the table.
 FIGURES = {
@@ -36,6 +39,8 @@ FIGURES = {
     "train_error": "training",
     "test_digit_error": "digits misread",
 }
+
+NONE = "\N{EN DASH}"  # stands where a net has no such figure
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,9 @@ def make_page(studies: Sequence[Study]) -> str:
     nets = [net for study in studies for net in study.nets]
     table = {net.name: {name: Figure.of(net.errors(name)) for name in FIGURES} for net in nets}
     differences, unpaired = compare_all(nets)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters |= {"percent": percent, "points": partial(percent, signed=True)}
     environment.filters |= {"p": p_text, "sure": sure}
     source = files("lightning_modules.report").joinpath("page.html").read_text(encoding="utf-8")
@@ -95,7 +102,15 @@ def make_page(studies: Sequence[Study]) -> str:
         settings=_settings(nets),
         packages=list(dict.fromkeys(name for study in studies for name in study.versions)),
         seed_range=seed_range,
+        relation=relation,
     )
+
+
+def _template() -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters |= {"percent": percent, "points": points, "p": p_text, "sure": sure}
+    source = files("lightning_modules.report").joinpath("page.html").read_text(encoding="utf-8")
+    return environment.from_string(source)
 
 
 def _curves(nets: Sequence[Net]) -> dict[str, Any]:
@@ -122,12 +137,12 @@ def _top(curve: Curve) -> float:
 def _failing(nets: Sequence[Net]) -> dict[str, Any]:
     """What is shown of each net's mistakes, and why nothing is of the others."""
     shown: dict[str, Any] = {}
-    missing: dict[str, str] = {}
+    missing: dict[str, list[str]] = {}  # names by reason
     for net in nets:
         try:
             mistakes = read_mistakes(net)
         except MistakesError as error:
-            missing[net.name] = str(error)
+            missing.setdefault(str(error), []).append(net.name)
             continue
         rows = heat_map(mistakes)
         shown[net.name] = {
@@ -151,17 +166,23 @@ def _settings(nets: Sequence[Net]) -> dict[str, dict[str, Any]]:
     return {"differ": differ, "same": same}
 
 
-def percent(share: float | None, digits: int = 2, signed: bool = False) -> str:
+def percent(share: float | None, digits: int = 2) -> str:
     """A share in percent.
 
     Args:
         share: The share; None is a dash.
         digits: After the point.
-        signed: Whether a plus is written.
     """
-    if share is None:
-        return "–"
-    return f"{100 * share:{'+' if signed else ''}.{digits}f}".replace("-", "−")
+    return NONE if share is None else f"{100 * share:.{digits}f}"
+
+
+def points(difference: float) -> str:
+    """A difference of shares in percent points, with its sign.
+
+    Args:
+        difference: Of two shares.
+    """
+    return f"{100 * difference:+.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def p_text(p: float) -> str:
@@ -170,7 +191,7 @@ def p_text(p: float) -> str:
     Args:
         p: In [0, 1].
     """
-    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}" if p < 0.01 else f"{p:.2f}"
 
 
 def sure(probability: float) -> str:
@@ -179,4 +200,4 @@ def sure(probability: float) -> str:
     Args:
         probability: In [0.5, 1].
     """
-    return "> 99.99" if probability > 0.9999 else f"{100 * probability:.2f}"
+    return "> 99.9" if probability > 0.9995 else f"{100 * probability:.1f}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,16 +22,17 @@ if TYPE_CHECKING:
 # Told apart, and from white and from black, also by most of those who see fewer colours.
 COLOURS = ("#2f7fd6", "#d0741c", "#1f9a6d", "#a56ad8", "#d6517d", "#7f8a2e")
 INK = "#010203"  # stands for the page's text colour, which no plot knows
-STYLE = {
+STYLE: Any = {  # matplotlib's type is a literal of all its names
     "font.family": "sans-serif",
-    "font.size": 9,
+    "font.size": 10,
     "svg.fonttype": "none",  # text stays text
+    "text.parse_math": False,  # a folder's name may hold a $
     "axes.spines.top": False,
     "axes.spines.right": False,
     "legend.frameon": False,
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
 }
-WIDE, NARROW = 5.2, 3.5  # inches: a phone's width, and one of several that stand side by side
+WIDE, NARROW = 4.8, 3.5  # inches: a phone's width, and one of several that stand side by side
 RATIO = 8  # of the largest to the smallest, from which errors are drawn on a logarithmic axis
 
 
@@ -46,18 +47,21 @@ def runs_plot(errors: Mapping[str, Sequence[float]]) -> str:
         axis.grid(axis="x", color=INK, alpha=0.15)
         for y, values in enumerate(errors.values()):
             percent, colour = 100 * np.array(values), COLOURS[y % len(COLOURS)]
-            line = {"color": colour, "linewidth": 1.4}
+            line: Any = {"color": colour, "linewidth": 1.4}
             axis.boxplot(
                 percent,
                 positions=[y],
                 orientation="horizontal",
                 widths=0.5,
                 showfliers=False,  # all runs are drawn below
-                **{name: line for name in ("boxprops", "whiskerprops", "capprops", "medianprops")},
+                boxprops=line,
+                whiskerprops=line,
+                capprops=line,
+                medianprops=line,
             )
             spread = np.linspace(-0.13, 0.13, len(percent)) if len(percent) > 1 else np.zeros(1)
-            axis.plot(percent, y + spread, "o", color=colour, alpha=0.55, markersize=4, markeredgewidth=0)
-            axis.plot(percent.mean(), y, "D", color=INK, markersize=4.5)
+            axis.plot(percent.mean(), y, "D", color=INK, markersize=5)
+            axis.plot(percent, y + spread, "o", color=colour, alpha=0.7, markersize=4.5, markeredgewidth=0)
         axis.set_yticks(range(len(errors)), [name.replace(": ", ":\n") for name in errors])
         axis.set_ylim(len(errors) - 0.5, -0.5)
         _error_axis(axis, "x", [value for values in errors.values() for value in values], "test error, %")
@@ -80,12 +84,14 @@ def differences_plot(differences: Sequence[Difference]) -> str:
             colour = COLOURS[0] if d.differs else "#8a8f98"
             width = 100 * d.half_width
             axis.errorbar(100 * d.mean, y, xerr=width, fmt="o", color=colour, capsize=4, markersize=5)
-        names = [f"{d.first}\nless {d.second}" for d in differences]
-        axis.set_yticks(range(len(names)), names, fontsize=8)
-        axis.set_ylim(len(names) - 0.5, -0.5)
+            name = f"{d.first} less {d.second}"
+            axis.text(0, y - 0.2, name, transform=axis.get_yaxis_transform(), fontsize=9)
+        axis.set_yticks([])
+        axis.spines["left"].set_visible(False)
+        axis.set_ylim(len(differences) - 0.5, -0.7)
         axis.set_xlabel("difference of test errors, percent points")
 
-    size = (WIDE, 0.9 + 0.45 * len(differences))
+    size = (WIDE, 0.7 + 0.45 * len(differences))
     return _svg(draw, size, "differences", "Differences of test errors with their 95 % intervals")
 
 
@@ -99,14 +105,18 @@ def validation_plot(curves: Mapping[str, Curve], colours: Mapping[str, str]) -> 
 
     def draw(axis: Axes) -> None:
         for name, curve in curves.items():
-            _band(axis, curve, name, colours[name])
+            _band(
+                axis, curve, name, colours[name], "--" if list(colours).index(name) >= len(COLOURS) else "-"
+            )
         last = [float(curve.mean[-1]) for curve in curves.values()]
         _error_axis(axis, "y", last, "validation error, %")
         axis.set_xlabel("epoch")
         axis.grid(color=INK, alpha=0.15)
-        axis.legend(fontsize=8, loc="upper right")
+        assert isinstance(axis.figure, Figure)
+        axis.figure.legend(fontsize=9, loc="outside lower center", ncols=2)
 
-    return _svg(draw, (WIDE, 3.2), "validation", f"Validation error by epoch of {', '.join(curves)}")
+    height = 2.8 + 0.2 * ((len(curves) + 1) // 2)
+    return _svg(draw, (WIDE, height), "validation", f"Validation error by epoch of {', '.join(curves)}")
 
 
 def net_plot(name: str, number: int, curves: Mapping[str, Curve], top: float) -> str:
@@ -123,9 +133,10 @@ def net_plot(name: str, number: int, curves: Mapping[str, Curve], top: float) ->
         for curve, label, colour in zip(curves.values(), curves, (COLOURS[1], COLOURS[0]), strict=False):
             _band(axis, curve, {"train": "training", "val": "validation"}[label], colour)
         axis.set_ylim(0, 100 * top)
-        axis.set_ylabel("error, %")
-        axis.set_xlabel("epoch")
-        axis.set_title(name, fontsize=10)
+        axis.set_ylabel("error, %", fontsize=8)
+        axis.set_xlabel("epoch", fontsize=8)
+        axis.tick_params(labelsize=8)
+        axis.set_title(name, fontsize=9)
         axis.grid(color=INK, alpha=0.15)
         axis.legend(fontsize=8, loc="upper right")
 
@@ -133,9 +144,10 @@ def net_plot(name: str, number: int, curves: Mapping[str, Curve], top: float) ->
     return _svg(draw, (NARROW, 2.5), f"net{number}", label)
 
 
-def _band(axis: Axes, curve: Curve, label: str, colour: str) -> None:
+def _band(axis: Axes, curve: Curve, label: str, colour: str, line: str = "-") -> None:
     epochs = np.arange(1, len(curve.mean) + 1)
-    axis.plot(epochs, 100 * curve.mean, color=colour, label=label, marker="o" if len(epochs) == 1 else None)
+    marker = "o" if len(epochs) == 1 else None  # a line of one point is not seen
+    axis.plot(epochs, 100 * curve.mean, line, color=colour, label=label, marker=marker)
     axis.fill_between(
         epochs, 100 * np.maximum(curve.low, 0), 100 * curve.high, color=colour, alpha=0.2, linewidth=0
     )
@@ -143,16 +155,16 @@ def _band(axis: Axes, curve: Curve, label: str, colour: str) -> None:
 
 def _error_axis(axis: Axes, which: str, values: Sequence[float], label: str) -> None:
     """Errors from 0, or on a logarithmic axis where they differ by much."""
-    scale, limit = (getattr(axis, f"set_{which}{name}") for name in ("scale", "lim"))
     if min(values) > 0 and max(values) > RATIO * min(values):
-        scale("log")
-        plain = FuncFormatter(lambda value, _: f"{value:g}")
-        getattr(axis, f"{which}axis").set_major_formatter(plain)
-        getattr(axis, f"{which}axis").set_minor_formatter("")
+        axis.set(**{f"{which}scale": "log"})
+        ticks = getattr(axis, f"{which}axis")
+        ticks.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ticks.set_minor_formatter("")
         label += " (logarithmic axis)"
     else:
-        limit(0)
-    getattr(axis, f"set_{which}label")(label)
+        axis.set(**{f"{which}lim": (0, None)})
+    axis.set(**{f"{which}label": label})
 
 
 def _svg(draw: Callable[[Axes], None], size: tuple[float, float], name: str, label: str) -> str:
@@ -178,9 +190,7 @@ def _svg(draw: Callable[[Axes], None], size: tuple[float, float], name: str, lab
     markup = re.sub(r'(id="|href="#|url\(#)', rf"\1{name}-", markup)
     box = re.search(r'viewBox="[^"]+"', markup)
     assert box
-    start = f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" {box[0]} role="img" aria-label="{_escape(label)}">'
+    start = (
+        f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" {box[0]} role="img" aria-label="{_escape(label)}">'
+    )
     return re.sub(r"<svg[^>]*>", lambda _: start, markup, count=1)
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")

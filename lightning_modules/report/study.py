@@ -16,8 +16,8 @@ from lightning_modules.cli import CommandError
 from lightning_modules.results import Run
 
 # What the pairs (or points) of a run follow from, beside its seed.
-DATA = ("train_pairs", "val_pairs", "test_pairs", "data_dir")
-DATA += ("train_points", "val_points", "test_points", "disc", "points")
+PAIRS = ("train_pairs", "val_pairs", "test_pairs", "data_dir")
+POINTS = ("train_points", "val_points", "test_points", "disc", "points")
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Net:
     """All runs of one model in one study."""
 
     name: str  # on the page, where it is the only one of this name
+    study: str  # its name
     recipe: str
     runs: Sequence[Run]
     folder: Path  # its run folder
@@ -96,10 +97,11 @@ def _read_study(folder: Path, name: str, prefix: str) -> Study:
     nets = [
         Net(
             name=prefix + model,
+            study=name,
             recipe=recipe,
             runs=runs,
             folder=folder / model,
-            data={key: config.get(key) for key in DATA},
+            data={key: config.get(key) for key in PAIRS + POINTS},
             settings=_settings(folder / model / "config.yaml") or config,
         )
         for model, (recipe, runs) in models.items()
