@@ -186,11 +186,9 @@ def _svg(draw: Callable[[Axes], None], size: tuple[float, float], name: str, lab
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(file, format="svg", metadata=nothing)
     markup = file.getvalue()
-    markup = markup[markup.index("<svg") :].replace(INK, "currentColor")
+    markup = markup[markup.index("<svg") :].replace(INK, "currentColor").replace("xlink:href", "href")
     markup = re.sub(r'(id="|href="#|url\(#)', rf"\1{name}-", markup)
     box = re.search(r'viewBox="[^"]+"', markup)
     assert box
-    start = (
-        f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" {box[0]} role="img" aria-label="{_escape(label)}">'
-    )
+    start = f'<svg {box[0]} role="img" aria-label="{escape(label)}">'
     return re.sub(r"<svg[^>]*>", lambda _: start, markup, count=1)
