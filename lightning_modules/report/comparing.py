@@ -15,9 +15,8 @@ LEVEL = 0.05
 class Difference:
     """Test error of one net less another's, as shares."""
 
-    first: str
-    second: str
-    runs: int
+    first: Net
+    second: Net
     figure: str
     mean: float
     half_width: float  # of the 95 % interval
@@ -32,7 +31,13 @@ class Difference:
     @property
     def better(self) -> str:
         """The net with the lower error."""
-        return self.first if self.mean < 0 else self.second
+        return (self.first if self.mean < 0 else self.second).name
+
+    @property
+    def name(self) -> str:
+        """What it is, in few words."""
+        same = self.first.study == self.second.study
+        return f"{self.first.name} less {self.second.model if same else self.second.name}"
 
 
 def compare_all(nets: Sequence[Net]) -> tuple[list[Difference], list[str]]:
@@ -55,7 +60,7 @@ def compare_all(nets: Sequence[Net]) -> tuple[list[Difference], list[str]]:
         found.append((first, second, figure, [_by_seed(first, figure), _by_seed(second, figure)]))
     single = [p_value(*errors) for *_, errors in found]
     differences = [
-        Difference(first.name, second.name, len(errors[0]), figure, *paired(*errors), p, corrected)
+        Difference(first, second, figure, *paired(*errors), p, corrected)
         for (first, second, figure, errors), p, corrected in zip(found, single, holm(single), strict=True)
     ]
     return differences, list(unpaired)

@@ -85,8 +85,7 @@ def differences_plot(differences: Sequence[Difference]) -> str:
             colour = COLOURS[0] if d.differs else "#8a8f98"
             width = 100 * d.half_width
             axis.errorbar(100 * d.mean, y, xerr=width, fmt="o", color=colour, capsize=4, markersize=5)
-            name = f"{d.first} less {d.second}"
-            axis.text(0, y - 0.2, name, transform=axis.get_yaxis_transform(), fontsize=9)
+            axis.text(0, y - 0.22, d.name, transform=axis.get_yaxis_transform(), fontsize=9)
         axis.set_yticks([])
         axis.spines["left"].set_visible(False)
         axis.set_ylim(len(differences) - 0.5, -0.7)
@@ -155,14 +154,14 @@ def _band(axis: Axes, curve: Curve, label: str, colour: str, line: str = "-") ->
 
 
 def _error_axis(axis: Axes, which: str, values: Sequence[float], label: str) -> None:
-    """Errors from 0, or on a logarithmic axis where they differ by much."""
+    """Errors from 0, or by their logarithms where they differ by much."""
     if min(values) > 0 and max(values) > RATIO * min(values):
         axis.set(**{f"{which}scale": "log"})
         ticks = getattr(axis, f"{which}axis")
         ticks.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ticks.set_minor_formatter("")
-        label += " (logarithmic axis)"
+        label += " (log)"
     else:
         axis.set(**{f"{which}lim": (0, None)})
     axis.set(**{f"{which}label": label})

@@ -26,6 +26,7 @@ class Net:
 
     name: str  # on the page, where it is the only one of this name
     study: str  # its name
+    model: str
     recipe: str
     runs: Sequence[Run]
     folder: Path  # its run folder
@@ -98,6 +99,7 @@ def _read_study(folder: Path, name: str, prefix: str) -> Study:
         Net(
             name=prefix + model,
             study=name,
+            model=model,
             recipe=recipe,
             runs=runs,
             folder=folder / model,
