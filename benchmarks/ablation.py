@@ -20,12 +20,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.rows import Record, Row
-from benchmarks.significance import half_width, paired
 from lightning_modules import cli
 from lightning_modules.execution import Choice
 from lightning_modules.progress import progress_bar
 from lightning_modules.protocol import quiet
 from lightning_modules.results import Run, percent, spread
+from lightning_modules.significance import half_width, paired
 
 Trained = Sequence[tuple[Row, Sequence[Run]]]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.significance import paired
 from lightning_modules import cli
+from lightning_modules.significance import paired
 
 FIGURES = {"all_test_error": "all", "test_error": "own"}  # test pairs, by figure; the first that both have
 

@@ -1,7 +1,8 @@
 """An experiment: studies of one or several models, each with a run folder, and what a person gets of them.
 
 <log_dir>/<name>/study.json, results.json, results.png
-<log_dir>/<name>/<model>/            TensorBoard events, config.yaml, checkpoint.ckpt; *.part till it is done
+<log_dir>/<name>/<model>/            TensorBoard events, config.yaml, checkpoint.ckpt, mistakes.npz; till it is
+                                     done *.part
 """
 
 from collections.abc import Callable, Mapping
@@ -170,6 +171,8 @@ class Experiment:
         self.finished.append(ModelRuns(model, self.recipe, fit.runs))
         try:
             self._log_results(log, fit, settings, study.team)
+            if fit.mistakes:
+                fit.mistakes.write(self.folder / model / "mistakes.npz")
         except Exception:  # a log that cannot be written does not cost the figures
             self._write_results()
             raise
@@ -189,7 +192,8 @@ class Experiment:
         # A run's error stands for each of its members: the log has as many curves as there are trainings.
         tested = {"test/error": [run.test_error for run in fit.runs for _ in range(team.size)]}
         log.add(0, EpochFigures(self.trainer["max_epochs"], log.step, tested))
-        log.finish(hparams, results.metrics(), {"test/mistakes": mistakes_figure(fit.mistakes)})
+        figures = {"test/mistakes": mistakes_figure(fit.mistakes)} if fit.mistakes else {}
+        log.finish(hparams, results.metrics(), figures)
 
     def _conclude(self) -> None:
         self.console.print(results_table(self.finished, self.paper))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.special import expit
 
 from lightning_modules.results import PaperFigure, spread
 
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from lightning_modules.callbacks import Mistake
+    from lightning_modules.mistakes import Mistakes
 
 COLUMNS = 6
 
 
-def pairs_figure(images: Sequence[NDArray[np.float32]], captions: Sequence[str]) -> Figure:
+def pairs_figure(images: Sequence[NDArray[Any]], captions: Sequence[str]) -> Figure:
     """Show pairs of digits.
 
     Args:
@@ -43,16 +44,20 @@ def pairs_figure(images: Sequence[NDArray[np.float32]], captions: Sequence[str])
     return figure
 
 
-def mistakes_figure(mistakes: Sequence[Mistake]) -> Figure:
-    """Show pairs that were got wrong, with the right answer and the net's.
+def mistakes_figure(mistakes: Mistakes) -> Figure:
+    """Show the pairs that were got wrong with most certainty, with the right answer and the net's.
 
     Args:
-        mistakes: The pairs.
+        mistakes: Of all runs.
 
     Returns:
         The figure.
     """
-    return pairs_figure([mistake.images for mistake in mistakes], [_caption(m) for m in mistakes])
+    captions = [
+        _caption(int(first), int(second), float(odds))
+        for (first, second), odds in zip(mistakes.digits, mistakes.log_odds, strict=True)
+    ]
+    return pairs_figure(list(mistakes.images), captions)
 
 
 def results_figure(
@@ -103,9 +108,7 @@ def _show_runs(
     return handles
 
 
-def _caption(mistake: Mistake) -> str:
-    first, second = mistake.classes
+def _caption(first: int, second: int, log_odds: float) -> str:
     right = "≤" if first <= second else ">"
-    said = "≤" if mistake.probability > 0.5 else ">"
-    certainty = max(mistake.probability, 1 - mistake.probability)
-    return f"is {first} {right} {second}, says {said} ({certainty:.0%})"
+    said = "≤" if log_odds > 0 else ">"
+    return f"is {first} {right} {second}, says {said} ({expit(abs(log_odds)):.0%})"

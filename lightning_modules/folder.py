@@ -72,15 +72,15 @@ def make_run_folder(folder: Path, model: str, config: Mapping[str, Any]) -> Path
     return run_folder
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all, also when the program is killed meanwhile.
 
     Args:
         path: The file.
-        text: What it shall hold.
+        content: What it shall hold; text as UTF-8.
     """
     with whole_file(path) as file:
-        file.write(text.encode())
+        file.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager

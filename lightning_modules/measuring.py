@@ -9,8 +9,8 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from lightning_modules.all_pairs import AllPairsTest
-from lightning_modules.callbacks import Mistake
 from lightning_modules.comparison import Comparison
+from lightning_modules.mistakes import Mistakes
 from lightning_modules.results import Run
 from lightning_modules.teams import Team, TeamTest
 
@@ -68,7 +68,7 @@ class Fit:
     """What comes out of a study."""
 
     runs: list[Run]
-    mistakes: list[Mistake]  # of the first replica
+    mistakes: Mistakes | None  # of all runs; None without a test
     unsaved: str | None = None  # why there is no checkpoint, if it could not be written
 
 

@@ -15,10 +15,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from lightning_modules.callbacks import Mistake
 from lightning_modules.checkpoints import read_checkpoint
 from lightning_modules.cli import CommandError
 from lightning_modules.measuring import Fit
+from lightning_modules.mistakes import Mistakes
 from lightning_modules.results import Run
 from lightning_modules.study_log import EpochFigures
 
@@ -86,13 +86,16 @@ class ProgramFile:
             OWNER: dict(self.owner),
             FIGURES: [asdict(epoch) for epoch in figures],
             RUNS: [asdict(run) for run in fit.runs],
-            MISTAKES: [asdict(m) | {"images": torch.from_numpy(m.images)} for m in fit.mistakes],
+            MISTAKES: {name: torch.from_numpy(part) for name, part in asdict(fit.mistakes).items()}
+            if fit.mistakes
+            else None,
         }
         trainer.save_checkpoint(self.path, weights_only=True, storage_options=entries)
 
 
 def _to_fit(content: Mapping[str, Any]) -> Fit:
-    mistakes = [Mistake(**{**entry, "images": entry["images"].numpy()}) for entry in content[MISTAKES]]
+    parts = content[MISTAKES]
+    mistakes = Mistakes(**{name: part.numpy() for name, part in parts.items()}) if parts else None
     return Fit([Run(**run) for run in content[RUNS]], mistakes)
 
 

@@ -13,12 +13,13 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
-from lightning_modules.callbacks import CollectMistakes, ReportEpochs
+from lightning_modules.callbacks import ReportEpochs
 from lightning_modules.checkpoints import WholeCheckpoints, join_checkpoints
 from lightning_modules.comparison import Comparison
 from lightning_modules.execution import Execution
 from lightning_modules.fused import set_engine
 from lightning_modules.measuring import Fit, measure
+from lightning_modules.mistakes import CountMistakes, of_more_runs
 from lightning_modules.program_file import ENTRIES, KeepState, ProgramFile, Reached
 from lightning_modules.programs import divide
 from lightning_modules.study_log import EpochFigures
@@ -112,7 +113,8 @@ def run_study(study: Study, on_epoch: Callable[[int, EpochFigures], None]) -> Fi
     finally:
         if study.owner is None:
             rank_zero_only(study.clear)()
-    return Fit([run for part in fits for run in part.runs], fits[0].mistakes, unsaved)
+    mistakes = of_more_runs([part.mistakes for part in fits if part.mistakes]) if study.test else None
+    return Fit([run for part in fits for run in part.runs], mistakes, unsaved)
 
 
 @rank_zero_only
@@ -159,7 +161,7 @@ def fit(study: Study, report: Callable[[EpochFigures], None], callbacks: Sequenc
     module = study.module(**study.columns())
     set_engine(module.network, study.execution.engine, study.execution.layout)
     data = study.make_data()
-    mistakes = CollectMistakes()
+    mistakes = CountMistakes()
 
     def on_epoch(epoch: EpochFigures) -> None:
         figures.append(epoch)

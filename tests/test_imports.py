@@ -51,6 +51,7 @@ def test_lightning_is_imported_by_its_own_name_only(path: Path) -> None:
     ("command", "flags"),
     [
         ("train", ("--model", "--runs", "--accelerator", "--config", "--print_config")),
+        ("lightning_modules.report.__main__", ("studies", "--out")),
         ("tune.__main__", ("--model", "--sampler", "--storage", "--config", "--print_config")),
     ],
 )

@@ -15,10 +15,10 @@ from benchmarks.compare import compare
 from benchmarks.latent_digits import latent_digits
 from benchmarks.pairs_growth import pairs_growth
 from benchmarks.rows import Record, Row
-from benchmarks.significance import half_width, paired
 from lightning_modules.cli import CommandError
 from lightning_modules.execution import Choice
 from lightning_modules.recipes import RECIPES, resolve
+from lightning_modules.significance import half_width, paired
 
 
 @pytest.mark.parametrize(("n", "quantile"), [(2, 12.706), (3, 4.303), (10, 2.262), (15, 2.145)])

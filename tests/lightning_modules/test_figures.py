@@ -1,15 +1,27 @@
 """Pictures show what they are given."""
 
-import numpy as np
+from collections.abc import Sequence
 
-from lightning_modules.callbacks import Mistake
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logit
+
 from lightning_modules.figures import mistakes_figure, results_figure
+from lightning_modules.mistakes import Mistakes
 from lightning_modules.results import PAPER_FIGURES
 
 
+def made_up(
+    images: NDArray[np.uint8], digits: Sequence[tuple[int, int]], log_odds: Sequence[float]
+) -> Mistakes:
+    counts = np.zeros((1, 10, 10), np.int64)
+    run, odds = np.zeros(len(images), np.int64), np.array(log_odds, np.float32)
+    return Mistakes(counts, counts, run, np.array(digits, np.uint8).reshape(-1, 2), odds, images)
+
+
 def test_every_mistake_is_shown_with_its_digits_the_right_answer_and_the_nets() -> None:
-    images = [np.full((2, 14, 14), value, np.float32) for value in range(8)]
-    mistakes = [Mistake(image, (3, 5), 0.1) for image in images[:7]] + [Mistake(images[7], (9, 2), 0.8)]
+    images = np.arange(8, dtype=np.uint8)[:, None, None, None] * np.ones((2, 14, 14), np.uint8)
+    mistakes = made_up(images, [(3, 5)] * 7 + [(9, 2)], [logit(0.1)] * 7 + [logit(0.8)])
     axes = [axis for axis in mistakes_figure(mistakes).axes if axis.images]
     for axis, image in zip(axes, images, strict=True):
         shown = axis.images[0].get_array()
@@ -21,7 +33,8 @@ def test_every_mistake_is_shown_with_its_digits_the_right_answer_and_the_nets() 
 
 
 def test_a_perfect_net_has_an_empty_picture() -> None:
-    assert not any(axis.images for axis in mistakes_figure([]).axes)
+    none = made_up(np.empty((0, 2, 14, 14), np.uint8), [], [])
+    assert not any(axis.images for axis in mistakes_figure(none).axes)
 
 
 def test_the_results_show_every_run_and_both_means() -> None:

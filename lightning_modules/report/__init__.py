@@ -1,0 +1,1 @@
+"""A page about studies: ``python -m lightning_modules.report``."""

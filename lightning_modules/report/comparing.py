@@ -1,0 +1,102 @@
+"""Every two nets of a page compared, paired by run; or why they cannot be."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from lightning_modules.report.study import Net
+from lightning_modules.significance import holm, p_value, paired
+
+FIGURES = ("all_test_error", "test_error")  # the first that both have: the former has no sampling noise
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Test error of one net less another's, as shares."""
+
+    first: Net
+    second: Net
+    figure: str
+    mean: float
+    half_width: float  # of the 95 % interval
+    p: float  # of this comparison alone
+    corrected: float  # p by Holm, of all on the page
+
+    @property
+    def differs(self) -> bool:
+        """Whether it is more than noise, all comparisons counted."""
+        return self.corrected < LEVEL
+
+    @property
+    def better(self) -> str:
+        """The net with the lower error."""
+        return (self.first if self.mean < 0 else self.second).name
+
+    @property
+    def name(self) -> str:
+        """What it is, in few words."""
+        same = self.first.study == self.second.study
+        return f"{self.first.name} less {self.second.model if same else self.second.name}"
+
+
+def compare_all(nets: Sequence[Net]) -> tuple[list[Difference], list[str]]:
+    """Compare every two nets.
+
+    Args:
+        nets: All of the page.
+
+    Returns:
+        Comparisons, and why the nets of which studies could not be compared.
+    """
+    found: list[tuple[Net, Net, str, list[list[float]]]] = []
+    unpaired: dict[str, None] = {}  # the nets of a study have mostly the same reason: it is said once
+    for first, second in combinations(nets, 2):
+        if reason := why_not(first, second):
+            studies = " and ".join(dict.fromkeys((first.study, second.study)))
+            unpaired[f"{studies}: {reason}"] = None
+            continue
+        figure = next(name for name in FIGURES if first.errors(name) and second.errors(name))
+        found.append((first, second, figure, [_by_seed(first, figure), _by_seed(second, figure)]))
+    single = [p_value(*errors) for *_, errors in found]
+    differences = [
+        Difference(first, second, figure, *paired(*errors), p, corrected)
+        for (first, second, figure, errors), p, corrected in zip(found, single, holm(single), strict=True)
+    ]
+    return differences, list(unpaired)
+
+
+def why_not(first: Net, second: Net) -> str | None:
+    """Why the runs of two nets are not pairs, if they are not.
+
+    Args:
+        first: A net.
+        second: Another.
+    """
+    if (first.data["train_pairs"] is None) != (second.data["train_pairs"] is None):
+        return "not the same task"
+    other = [name for name, value in first.data.items() if value != second.data[name]]
+    if other:
+        values = (f"{name} {first.data[name]} and {second.data[name]}" for name in other)
+        return f"not the same data: {', '.join(values)}"
+    if sorted(first.seeds) != sorted(second.seeds):
+        return f"not the same seeds: {seed_range(first.seeds)} and {seed_range(second.seeds)}"
+    if len(first.runs) < 2:
+        return "a single run has no deviation"
+    return None
+
+
+def seed_range(seeds: Sequence[int]) -> str:
+    """Seeds in few words.
+
+    Args:
+        seeds: One at least.
+    """
+    low, high = min(seeds), max(seeds)
+    if len(seeds) > 2 and sorted(seeds) == list(range(low, high + 1)):
+        return f"{low} to {high}"
+    return ", ".join(map(str, seeds))
+
+
+def _by_seed(net: Net, figure: str) -> list[float]:
+    return [error for _, error in sorted(zip(net.seeds, net.errors(figure), strict=True))]

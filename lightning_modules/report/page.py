@@ -1,0 +1,201 @@
+"""The page: what is in it, computed from studies and handed to the template page.html."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+
+from lightning_modules.report.comparing import compare_all, seed_range
+from lightning_modules.report.curves import Curve, read_curves
+from lightning_modules.report.failing import (
+    MistakesError,
+    by_distance,
+    heat_map,
+    most_wrong,
+    pictures,
+    read_mistakes,
+    relation,
+)
+from lightning_modules.report.plots import COLOURS, differences_plot, net_plot, runs_plot, validation_plot
+from lightning_modules.results import spread
+from lightning_modules.significance import half_width
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning_modules.report.study import Net, Study
+
+# Figures of a run, in the order of the table.
+FIGURES = {
+    "test_error": "test",
+    "all_test_error": "all pairs of test digits",
+    "member_test_error": "single trainings",
+    "val_error": "validation",
+    "train_error": "training",
+    "test_digit_error": "digits misread",
+}
+
+NONE = "\N{EN DASH}"  # stands where a net has no such figure
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure over the runs of a net, as shares."""
+
+    mean: float
+    std: float | None
+    low: float | None  # 95 % interval of the mean
+    high: float | None
+
+    @classmethod
+    def of(cls, errors: Sequence[float]) -> Figure | None:
+        """Of the runs' errors; None if there are none.
+
+        Args:
+            errors: As shares.
+        """
+        if not errors:
+            return None
+        mean, std = spread(errors)
+        if std is None:
+            return cls(mean, None, None, None)
+        width = half_width(errors)
+        return cls(mean, std, max(0.0, mean - width), min(1.0, mean + width))
+
+
+def make_page(studies: Sequence[Study]) -> str:
+    """Make the page.
+
+    Args:
+        studies: What it is about; one at least.
+
+    Returns:
+        HTML that refers to nothing outside.
+    """
+    nets = [net for study in studies for net in study.nets]
+    table = {net.name: {name: Figure.of(net.errors(name)) for name in FIGURES} for net in nets}
+    differences, unpaired = compare_all(nets)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters |= {"percent": percent, "points": points}
+    environment.filters |= {"p": p_text, "sure": sure}
+    source = files("lightning_modules.report").joinpath("page.html").read_text(encoding="utf-8")
+    return environment.from_string(source).render(
+        studies=studies,
+        nets=nets,
+        run_count=sum(len(net.runs) for net in nets),
+        figures={name: label for name, label in FIGURES.items() if any(row[name] for row in table.values())},
+        table=table,
+        best=min(nets, key=lambda net: spread(net.errors())[0]),
+        runs_plot=Markup(runs_plot({net.name: net.errors() for net in nets})),
+        differences=differences,
+        unpaired=unpaired,
+        differences_plot=Markup(differences_plot(differences)) if differences else None,
+        curves=_curves(nets),
+        failing=_failing(nets),
+        settings=_settings(nets),
+        packages=list(dict.fromkeys(name for study in studies for name in study.versions)),
+        seed_range=seed_range,
+        relation=relation,
+    )
+
+
+def _template() -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters |= {"percent": percent, "points": points, "p": p_text, "sure": sure}
+    source = files("lightning_modules.report").joinpath("page.html").read_text(encoding="utf-8")
+    return environment.from_string(source)
+
+
+def _curves(nets: Sequence[Net]) -> dict[str, Any]:
+    """Plots of the nets' curves, and the names of those that have none."""
+    curves = {net.name: read_curves(net.folder) for net in nets}
+    known = {name: found for name, found in curves.items() if "train" in found}
+    colours = {net.name: COLOURS[number % len(COLOURS)] for number, net in enumerate(nets)}
+    validated = {name: found["val"] for name, found in known.items() if "val" in found}
+    top = max((_top(curve) for found in known.values() for curve in found.values()), default=1.0)
+    return {
+        "all": Markup(validation_plot(validated, colours)) if len(validated) > 1 else None,
+        "single": [
+            Markup(net_plot(name, number, found, top)) for number, (name, found) in enumerate(known.items())
+        ],
+        "missing": [name for name in curves if name not in known],
+    }
+
+
+def _top(curve: Curve) -> float:
+    finite = [float(value) for value in curve.high if math.isfinite(value)]
+    return 1.05 * max(finite, default=1.0)
+
+
+def _failing(nets: Sequence[Net]) -> dict[str, Any]:
+    """What is shown of each net's mistakes, and why nothing is of the others."""
+    shown: dict[str, Any] = {}
+    missing: dict[str, list[str]] = {}  # names by reason
+    for net in nets:
+        try:
+            mistakes = read_mistakes(net)
+        except MistakesError as error:
+            missing.setdefault(str(error), []).append(net.name)
+            continue
+        rows = heat_map(mistakes)
+        shown[net.name] = {
+            "rows": rows,
+            "wrong": int(mistakes.wrong.sum()),
+            "pairs": int(mistakes.pairs.sum()),
+            "most": most_wrong(rows),
+            "distances": by_distance(rows),
+            "highest": max(cell.error or 0.0 for row in rows for cell in row),
+            "pictures": pictures(net, mistakes),
+        }
+    return {"shown": shown, "missing": missing}
+
+
+def _settings(nets: Sequence[Net]) -> dict[str, dict[str, Any]]:
+    """Settings that differ between the nets, (name to one value a net), and those that are the same."""
+    names = dict.fromkeys(name for net in nets for name in net.settings)
+    values = {name: [net.settings.get(name) for net in nets] for name in names}
+    differ = {name: row for name, row in values.items() if any(value != row[0] for value in row)}
+    same = {name: row[0] for name, row in values.items() if name not in differ and row[0] is not None}
+    return {"differ": differ, "same": same}
+
+
+def percent(share: float | None, digits: int = 2) -> str:
+    """A share in percent.
+
+    Args:
+        share: The share; None is a dash.
+        digits: After the point.
+    """
+    return NONE if share is None else f"{100 * share:.{digits}f}"
+
+
+def points(difference: float) -> str:
+    """A difference of shares in percent points, with its sign.
+
+    Args:
+        difference: Of two shares.
+    """
+    return f"{100 * difference:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def p_text(p: float) -> str:
+    """A p-value.
+
+    Args:
+        p: In [0, 1].
+    """
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}" if p < 0.01 else f"{p:.2f}"
+
+
+def sure(probability: float) -> str:
+    """A probability in percent that is not rounded to certainty.
+
+    Args:
+        probability: In [0.5, 1].
+    """
+    return "> 99.9" if probability > 0.9995 else f"{100 * probability:.1f}"

@@ -1,0 +1,165 @@
+"""A study as its folder has it: results.json, and a run folder for each net.
+
+Files may be old, foreign or edited: whatever is taken from them is checked, and refused in one line.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lightning_modules.cli import CommandError
+from lightning_modules.results import Run
+
+# What the pairs (or points) of a run follow from, beside its seed.
+PAIRS = ("train_pairs", "val_pairs", "test_pairs", "data_dir")
+POINTS = ("train_points", "val_points", "test_points", "disc", "points")
+
+
+@dataclass(frozen=True)
+class Net:
+    """All runs of one model in one study."""
+
+    name: str  # on the page, where it is the only one of this name
+    study: str  # its name
+    model: str
+    recipe: str
+    runs: Sequence[Run]
+    folder: Path  # its run folder
+    data: Mapping[str, Any]  # what its pairs follow from, beside the seeds
+    settings: Mapping[str, Any]  # as its config.yaml has them, or else the study
+
+    def errors(self, figure: str = "test_error") -> list[float]:
+        """A figure of every run, as a share; empty if a run has none.
+
+        Args:
+            figure: One of `Run`'s.
+        """
+        values = [getattr(run, figure) for run in self.runs]
+        return [] if None in values else values
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of the runs."""
+        return [run.seed for run in self.runs]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a command trained."""
+
+    name: str
+    command: str
+    versions: Mapping[str, Any]
+    nets: Sequence[Net]
+    unfinished: Sequence[str]  # models with a run folder, but without results
+
+
+def read_studies(folders: Sequence[Path]) -> list[Study]:
+    """Read what is in the folders of studies.
+
+    Args:
+        folders: One or several.
+
+    Raises:
+        CommandError: One is no study's, its results are not as they should be, or one is given twice.
+    """
+    twice = [str(path) for path, count in Counter(path.resolve() for path in folders).items() if count > 1]
+    if twice:
+        raise CommandError(f"give each study once; {twice[0]} is given several times")
+    names = [folder.resolve().name for folder in folders]
+    if len(set(names)) < len(names):
+        names = [str(folder) for folder in folders]
+    return [
+        _read_study(folder, name, f"{name}: " if len(folders) > 1 else "")
+        for folder, name in zip(folders, names, strict=True)
+    ]
+
+
+def _read_study(folder: Path, name: str, prefix: str) -> Study:
+    path = folder / "results.json"
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CommandError(
+            f"{folder} must be the folder of a study, with a results.json: {error.strerror}"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise CommandError(f"{path} is not JSON: {error}") from error
+    try:
+        config, versions = _mapping(results, "config"), _mapping(results, "versions")
+        models = _read_runs(results)
+    except ValueError as error:
+        raise CommandError(f"{path} is not as train.py writes it: {error}") from error
+    nets = [
+        Net(
+            name=prefix + model,
+            study=name,
+            model=model,
+            recipe=recipe,
+            runs=runs,
+            folder=folder / model,
+            data={key: config.get(key) for key in PAIRS + POINTS},
+            settings=_settings(folder / model / "config.yaml") or config,
+        )
+        for model, (recipe, runs) in models.items()
+    ]
+    started = sorted(file.parent.name for file in folder.glob("*/config.yaml"))
+    unfinished = [model for model in started if model not in models]
+    return Study(name, str(results.get("command", "")), versions, nets, unfinished)
+
+
+def _read_runs(results: Mapping[str, Any]) -> dict[str, tuple[str, list[Run]]]:
+    """Recipe and runs by model."""
+    rows = results.get("rows")
+    if not isinstance(rows, list) or not rows:
+        raise ValueError("rows must be a list of runs, one at least")
+    models: dict[str, tuple[str, list[Run]]] = {}
+    for number, row in enumerate(rows):
+        model = row.get("model") if isinstance(row, dict) else None
+        if not isinstance(model, str) or Path(model).name != model or model in ("", ".."):
+            raise ValueError(f"rows[{number}] must have a model, got {row!r:.80}")
+        run = _read_run(row, f"rows[{number}]")
+        _, runs = models.setdefault(model, (str(row.get("recipe", "")), []))
+        if run.seed in [other.seed for other in runs]:
+            raise ValueError(f"rows[{number}] must have a seed of its own, got {run.seed} again")
+        runs.append(run)
+    return models
+
+
+def _read_run(row: Mapping[str, Any], where: str) -> Run:
+    seed = row.get("seed")
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise ValueError(f"{where}.seed must be a whole number, got {seed!r:.80}")
+    figures: dict[str, float] = {}
+    for field in fields(Run)[1:]:
+        value = row.get(field.name)
+        if value is None and field.default is not MISSING:
+            continue
+        # also false for NaN
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+            raise ValueError(f"{where}.{field.name} must be a share in [0, 1], got {value!r:.80}")
+        figures[field.name] = float(value)
+    return Run(seed, **figures)
+
+
+def _mapping(results: Any, name: str) -> dict[str, Any]:
+    if not isinstance(results, dict):
+        raise ValueError(f"it must be an object, got {type(results).__name__}")
+    value = results.get(name)
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} must be an object, got {value!r:.80}")
+    return value
+
+
+def _settings(path: Path) -> dict[str, Any] | None:
+    """Those of a run folder; None where they are missing or damaged."""
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return {str(name): value for name, value in settings.items()} if isinstance(settings, dict) else None

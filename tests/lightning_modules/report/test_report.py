@@ -1,0 +1,316 @@
+"""The command ``python -m lightning_modules.report``, on a study that was trained for it."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+import train
+from lightning_modules.report.__main__ import main
+from scratch_framework.__main__ import main as scratch_framework
+
+TINY = ["--accelerator", "cpu", "--max_epochs", "2", "--train_pairs", "100", "--val_pairs", "30"]
+TINY += ["--test_pairs", "200", "--workers", "1"]
+MODELS = ("cnn", "weight_sharing", "auxiliary")
+VOID = {"meta", "link", "br", "img", "use", "path"}
+
+
+class Page(HTMLParser):
+    """What is in a page: text by section, tables by caption, attributes of all tags."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.section, self.caption, self.open = "", "", list[str]()
+        self.text: dict[str, str] = {}
+        self.tables: dict[str, list[list[str]]] = {}
+        self.attributes: list[tuple[str, str, str]] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "section":
+            self.section = dict(attrs)["id"] or ""
+        if tag == "caption":
+            self.caption = ""
+        if tag == "tr":
+            self.tables.setdefault(f"{self.section}: {self.caption}", []).append([])
+        if tag in ("td", "th"):
+            self.tables[f"{self.section}: {self.caption}"][-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if {"style", "svg"} & set(self.open):
+            return
+        self.text[self.section] = self.text.get(self.section, "") + data
+        if "caption" in self.open:
+            self.caption += data
+        elif {"td", "th"} & set(self.open):
+            self.tables[f"{self.section}: {self.caption}"][-1][-1] += data
+
+    def table(self, start: str) -> dict[str, list[str]]:
+        """Cells by their row's head, of the table whose section and caption start so."""
+        rows = next(rows for name, rows in self.tables.items() if name.startswith(start))
+        return {" ".join(head.split()): [" ".join(cell.split()) for cell in cells] for head, *cells in rows}
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of studies: three nets, and one of them over two seeds only."""
+    folder = tmp_path_factory.mktemp("trained")
+    train.main([*TINY, "--runs", "3", "--replicas", "2", "--log_dir", str(folder), "--name", "three"])
+    train.main([*TINY, "--runs", "2", "--model", "cnn", "--log_dir", str(folder), "--name", "two"])
+    return folder
+
+
+@pytest.fixture
+def study(trained: Path, tmp_path: Path) -> Path:
+    """A study that a test may spoil."""
+    return Path(shutil.copytree(trained / "three", tmp_path / "three"))
+
+
+def results(study: Path) -> Any:
+    return json.loads((study / "results.json").read_text())
+
+
+def page(*studies: Path, out: Path | None = None) -> Page:
+    main([*map(str, studies), *(["--out", str(out)] if out else [])])
+    return Page((out or studies[0] / "report.html").read_text(encoding="utf-8"))
+
+
+def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
+    """The one line by which the command refuses."""
+    with pytest.raises(SystemExit) as end:
+        main(args)
+    assert end.value.code == 2
+    complaint = capsys.readouterr().err
+    assert complaint.count("\n") == 1
+    return complaint
+
+
+def test_the_table_has_the_figures_of_results_json_and_their_intervals(study: Path) -> None:
+    table = page(study).table("results: ")
+    for row in results(study)["summary"]:
+        mean, std = 100 * row["test_error_mean"], 100 * row["test_error_std"]
+        half = 4.303 * std / 3**0.5  # t of 2 degrees of freedom
+        test, _, training, _ = table[f"{row['model']}paper, 3 runs"]
+        assert test.startswith(f"{mean:.2f} ± {std:.2f} [")
+        low, high = map(float, test[:-1].split("[")[1].split(", "))
+        assert [low, high] == pytest.approx([max(0, mean - half), min(100, mean + half)], abs=0.02)
+        assert training.startswith(f"{100 * row['train_error_mean']:.2f} ± ")
+
+
+def test_every_run_is_in_the_page(study: Path) -> None:
+    text = " ".join(page(study).text["runs"].split())
+    for row in results(study)["rows"]:
+        start = (
+            f"{row['model']} {row['seed']} " + f"{100 * row['test_error']:.2f} {100 * row['val_error']:.2f}"
+        )
+        assert start in text
+
+
+def test_nets_are_compared_run_by_run_and_p_is_corrected(study: Path) -> None:
+    shown = page(study)
+    table = shown.table("significance: ")
+    assert list(table)[1:] == [
+        f"{names}3 runs"
+        for names in ("cnn less weight_sharing", "cnn less auxiliary", "weight_sharing less auxiliary")
+    ]
+    errors = {
+        model: [r["test_error"] for r in results(study)["rows"] if r["model"] == model] for model in MODELS
+    }
+    difference = 100 * np.subtract(errors["cnn"], errors["auxiliary"])
+    assert table["cnn less auxiliary3 runs"][0].startswith(f"{difference.mean():+.2f}".replace("-", "−"))
+    assert "3 comparisons are made" in " ".join(shown.text["significance"].split())
+
+
+def test_mistakes_of_the_heat_map_add_up_to_the_errors(study: Path) -> None:
+    shown = page(study)
+    titles = [value for tag, name, value in shown.attributes if (tag, name) == ("td", "title")]
+    assert len(titles) == 300
+    counts = np.array([re.findall(r"\d+", title) for title in titles], int).reshape(3, 100, 4)
+    for model, cells in zip(MODELS, counts, strict=True):
+        errors = [row["test_error"] for row in results(study)["rows"] if row["model"] == model]
+        assert cells[:, 3].sum() == 600
+        assert cells[:, 2].sum() == round(200 * sum(errors))
+        assert f"{cells[:, 2].sum()} of 600 answers wrong" in shown.text["failing"]
+    by_distance = shown.table("failing: Error in % by")["cnn"]
+    equal = counts[0][counts[0][:, 0] == counts[0][:, 1]]
+    assert by_distance[0] == f"{100 * equal[:, 2].sum() / equal[:, 3].sum():.1f}"
+
+
+def test_the_worst_mistakes_are_images_with_what_is_right_and_what_was_said(study: Path) -> None:
+    shown = page(study)
+    images = [value for tag, name, value in shown.attributes if (tag, name) == ("img", "src")]
+    assert len(images) == 24 * 3
+    said = re.findall(
+        r"(\d) ([≤>]) (\d), said ([≤>])\s*(> )?([\d.]+) % sure\s*seed (\d)", shown.text["worst"]
+    )
+    assert len(said) == 24 * 3
+    for first, right, second, wrong, _, sure, seed in said:
+        assert right == ("≤" if first <= second else ">") != wrong
+        assert 50 <= float(sure) < 100
+        assert int(seed) in (0, 1, 2)
+
+
+def test_settings_versions_command_and_seeds_are_told(study: Path) -> None:
+    shown = page(study)
+    settings = shown.table("settings: Settings that differ")
+    for column, model in enumerate(MODELS):
+        config = yaml.safe_load((study / model / "config.yaml").read_text())
+        assert settings["lr"][column] == str(config["lr"])
+    assert shown.table("settings: Settings in common")["train_pairs"] == ["100"]
+    versions = shown.table("versions: ")
+    assert {name: row[0] for name, row in versions.items() if name != "package"} == results(study)["versions"]
+    assert results(study)["command"] in shown.text["versions"]
+    assert "cnn 0 to 2" in shown.text["versions"]
+
+
+def test_the_page_loads_nothing_from_anywhere(study: Path) -> None:
+    shown = page(study)
+    loaded = [value for _, name, value in shown.attributes if name in ("src", "srcset", "data", "xlink:href")]
+    loaded += [value for _, name, value in shown.attributes if name == "href"]
+    assert all(value.startswith(("data:", "#")) for value in loaded)
+    html = (study / "report.html").read_text(encoding="utf-8")
+    assert "//" not in re.sub(r"data:[\w/;,+=]*", "", html)  # no address of a server, in styles neither
+    assert "@import" not in html
+    assert not {tag for tag, _, _ in shown.attributes} & {"script", "iframe", "object", "embed"}
+    ids = [value for _, name, value in shown.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    assert {value[1:] for value in loaded if value.startswith("#")} <= set(ids)
+
+
+def test_what_comes_from_files_is_text_and_never_markup(study: Path, tmp_path: Path) -> None:
+    evil = "<img src=x onerror=alert(1)> & $x_{"
+    named = study.rename(tmp_path / evil)
+    data = results(named)
+    data["command"] = data["versions"]["torch"] = evil
+    for row in data["rows"]:
+        row["recipe"] = evil
+        row["model"] = {"cnn": evil}.get(row["model"], row["model"])
+    (named / "results.json").write_text(json.dumps(data))
+    (named / "cnn").rename(named / evil)
+    (named / "auxiliary" / "config.yaml").write_text(yaml.safe_dump({evil: evil}))
+    shown = page(named, out=tmp_path / "page.html")
+    assert evil in shown.text["versions"]
+    assert evil in shown.text["failing"]
+    assert not [tag for tag, name, _ in shown.attributes if name.startswith("on")]
+    assert "x" not in [value for _, name, value in shown.attributes if name == "src"]
+
+
+def test_several_studies_are_one_page_and_only_runs_that_are_pairs_are_compared(
+    trained: Path, study: Path, tmp_path: Path
+) -> None:
+    shown = page(study, trained / "two", out=tmp_path / "both.html")
+    assert {"three: cnnpaper, 3 runs", "two: cnnpaper, 2 runs"} <= shown.table("results: ").keys()
+    assert "three and two: not the same seeds: 0 to 2 and 0, 1" in shown.text["significance"]
+    assert [value for tag, name, value in shown.attributes if name == "aria-label" and "three: cnn" in value]
+
+
+def test_other_data_are_told_as_the_reason_why_nets_are_not_compared(study: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(study, tmp_path / "other"))
+    data = results(other)
+    data["config"]["train_pairs"] = 500
+    (other / "results.json").write_text(json.dumps(data))
+    shown = page(study, other)
+    assert "three and other: not the same data: train_pairs 100 and 500" in shown.text["significance"]
+
+
+def test_a_study_without_test_answers_or_events_is_shown_without_them(study: Path) -> None:
+    (study / "cnn" / "mistakes.npz").unlink()
+    (study / "weight_sharing" / "mistakes.npz").write_bytes(b"PK\3\4 damaged")
+    shutil.copy(study / "auxiliary" / "mistakes.npz", study / "elsewhere.npz")
+    for events in (study / "auxiliary").glob("events*"):
+        events.unlink()
+    shown = page(study)
+    text = " ".join(shown.text["failing"].split())
+    assert "Nothing to show of cnn: no mistakes.npz" in text
+    assert "Nothing to show of weight_sharing: the run folder's mistakes.npz is damaged" in text
+    assert "No curves of auxiliary" in shown.text["curves"]
+    assert {"cnnpaper, 3 runs", "auxiliarypaper, 3 runs"} <= shown.table("results: ").keys()
+    shutil.copy(study / "elsewhere.npz", study / "cnn" / "mistakes.npz")
+    assert (
+        "Nothing to show of cnn: the run folder's mistakes.npz is not of the runs"
+        in page(study).text["failing"]
+    )
+
+
+def test_a_single_run_has_no_interval_and_an_unfinished_net_is_named(study: Path) -> None:
+    data = results(study)
+    data["rows"] = data["rows"][:1]
+    (study / "results.json").write_text(json.dumps(data))
+    shown = page(study)
+    assert shown.table("results: ")["cnnpaper, 1 run"][0] == f"{100 * data['rows'][0]['test_error']:.2f}"
+    assert "no results of auxiliary, weight_sharing" in shown.text[""]
+    assert "nothing to compare" in shown.text["significance"]
+
+
+def test_the_framework_from_scratch_has_pages_too(tmp_path: Path) -> None:
+    flags = ["--runs", "2", "--max_epochs", "2", "--log_dir", str(tmp_path)]
+    scratch_framework([*flags, "--name", "disc"])
+    scratch_framework([*flags, "--name", "cnn", "--net", "cnn", "--train_pairs", "100", "--workers", "1"])
+    shown = page(tmp_path / "disc", tmp_path / "cnn")
+    assert {"disc: discpaper, 2 runs", "cnn: cnnpaper, 2 runs"} <= shown.table("results: ").keys()
+    assert "disc and cnn: not the same task" in shown.text["significance"]
+    assert "No curves" not in shown.text["curves"]
+    assert "No test answers were kept" in shown.text["worst"]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "it must be an object, got list"),
+        ("{}", "config must be an object, got None"),
+        ({"rows": []}, "rows must be a list of runs, one at least"),
+        ({"rows": [3]}, "rows[0] must have a model, got 3"),
+        ({"versions": "1"}, "versions must be an object, got '1'"),
+        ({"test_error": float("nan")}, "rows[0].test_error must be a share in [0, 1], got nan"),
+        ({"test_error": "0.1"}, "rows[0].test_error must be a share in [0, 1], got '0.1'"),
+        ({"train_error": None}, "rows[0].train_error must be a share in [0, 1], got None"),
+        ({"val_error": 12}, "rows[0].val_error must be a share in [0, 1], got 12"),
+        ({"seed": True}, "rows[0].seed must be a whole number, got True"),
+        ({"seed": 2}, "rows[2] must have a seed of its own, got 2 again"),
+        ({"model": "../cnn"}, "rows[0] must have a model, got {"),
+    ],
+    ids=str,
+)
+def test_results_that_are_not_as_they_should_be_are_refused_in_one_line(
+    change: Any, complaint: str, study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not isinstance(change, str):
+        data = results(study)
+        target = data if change.keys() & data.keys() else data["rows"][0]
+        target |= change
+        change = json.dumps(data)
+    (study / "results.json").write_text(change)
+    said = refused(capsys, str(study))
+    assert complaint in said
+    assert "results.json" in said
+
+
+def test_folders_and_files_that_cannot_be_are_refused_in_one_line(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "give the folder of a study" in refused(capsys)
+    assert "must be the folder of a study, with a results.json" in refused(capsys, str(tmp_path))
+    assert "must be the folder of a study" in refused(capsys, str(study / "results.json"))
+    assert "is given several times" in refused(capsys, str(study), f"{study}/../three")
+    assert "ends in .html, got" in refused(capsys, str(study), "--out", str(study / "results.json"))
+    assert "No such file or directory" in refused(
+        capsys, str(study), "--out", str(tmp_path / "no" / "a.html")
+    )
+    blocked = study / "results.json" / "page.html"
+    assert "Not a directory" in refused(capsys, str(study), "--out", str(blocked))
+    assert "--ot" in refused(capsys, str(study), "--ot", "x")
