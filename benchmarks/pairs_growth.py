@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from rich.console import Console
 from rich.table import Table
 
@@ -142,6 +143,10 @@ def growth_figure(errors: Errors, floor: float | None) -> Figure:
         axis.axhline(100 * floor, color="0.5", ls=":", label="digits read after 60,000 labels")
     axis.set_xscale("log")
     axis.set_yscale("log")
+    axis.xaxis.set_major_formatter("{x:,.0f}")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel("training pairs")
     axis.set_ylabel("error over all pairs of test digits, %, mean ± std")
     axis.grid(which="both", alpha=0.2)

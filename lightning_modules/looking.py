@@ -1,7 +1,7 @@
 """Looking inside trained nets: their first filters, and what their CNN knows of a digit.
 
-A probe (Alain and Bengio 2016) asks what features hold, not what the net says. Ours is the simplest: it reads a
-digit as the one whose mean is nearest.
+A probe (Alain and Bengio 2016) asks what features hold, not what the net says. Ours is the simplest: it reads
+a digit as the one whose mean is nearest.
 """
 
 from __future__ import annotations
