@@ -19,10 +19,10 @@ LARGEST = 1024  # pixels of a side; those of the page have 280
 
 
 def read_drawings(request: bytes) -> list[Seen | None]:
-    """The left and the right digit of a request.
+    """The left and the right digit of a request; None where there is none.
 
     Args:
-        request: JSON, ``{"left": PNG, "right": PNG}``; null where nothing is drawn.
+        request: JSON, ``{"left": PNG, "right": PNG}``, either of them null where nothing is drawn.
 
     Raises:
         ValueError: It is not as it should be.
@@ -49,7 +49,7 @@ def _read(side: str, drawings: Mapping[str, object]) -> Seen | None:
 
 
 @lru_cache(maxsize=16)  # while one digit is drawn, the other stays as it is
-def _see(drawing: str) -> Seen:
+def _see(drawing: str) -> Seen | None:
     try:
         with Image.open(BytesIO(b64decode(drawing, validate=True)), formats=["PNG"]) as image:
             if max(image.size) > LARGEST:
@@ -57,4 +57,7 @@ def _see(drawing: str) -> Seen:
             grey = brightness(image)
     except (OSError, SyntaxError, EOFError) as error:  # what Pillow raises of damaged files
         raise ValueError(f"it is no PNG that can be read: {error}") from error
-    return as_mnist(grey)
+    try:
+        return as_mnist(grey)
+    except ValueError:  # it shows nothing
+        return None
