@@ -55,7 +55,7 @@ def _see(drawing: str) -> Seen | None:
             if max(image.size) > LARGEST:
                 raise ValueError(f"a side must have {LARGEST} pixels at most, got {max(image.size)}")
             grey = brightness(image)
-    except (OSError, SyntaxError, EOFError) as error:  # what Pillow raises of damaged files
+    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise ValueError(f"it is no PNG that can be read: {error}") from error
     try:
         return as_mnist(grey)
