@@ -6,9 +6,10 @@ Command lines:
     python -m benchmarks.pairs_growth --quick true --runs 2        a smoke run: two sizes, one epoch
 
 Up to 30,000 pairs of different digits fit into MNIST's 60,000; validation pairs are left out for that. The
-recipes keep their number of epochs up to 10,000 pairs; 30,000 are seen 8 times instead of 25. From 10,000 pairs
-on, where runs differ little and cost much, fewer are made. The floor is a digit classifier by the auxiliary
-recipe, trained on all 60,000 labelled digits (30,000 pairs): its error over all pairs of test digits.
+recipes keep their number of epochs up to 10,000 pairs; 30,000 are seen 8 times instead of 25. From 10,000
+pairs on, where runs differ little and cost much, fewer are made. The floor is a digit classifier by the
+auxiliary recipe, trained on all 60,000 labelled digits (30,000 pairs): its error over all pairs of
+test digits.
 """
 
 from collections.abc import Mapping, Sequence

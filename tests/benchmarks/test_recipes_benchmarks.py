@@ -60,8 +60,7 @@ def test_studies_that_cannot_be_compared_are_named(tmp_path: Path) -> None:
 def test_every_row_of_every_table_has_settings_that_bite() -> None:
     for rows in TABLES.values():
         for row in rows:
-            changes = {name: value for name, value in row.changes.items() if name != "batch_size"}
-            resolve(RECIPES[row.recipe], [row.model], changes)
+            resolve(RECIPES[row.recipe], [row.model], row.changes)
 
 
 @pytest.mark.slow
