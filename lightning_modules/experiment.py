@@ -1,8 +1,8 @@
 """An experiment: studies of one or several models, each with a run folder, and what a person gets of them.
 
 <log_dir>/<name>/study.json, results.json, results.png
-<log_dir>/<name>/<model>/            TensorBoard events, config.yaml, checkpoint.ckpt, mistakes.npz; till it is
-                                     done *.part
+<log_dir>/<name>/<model>/            TensorBoard events, config.yaml, checkpoint.ckpt, mistakes.npz;
+                                     *.part until it is done
 """
 
 from collections.abc import Callable, Mapping
