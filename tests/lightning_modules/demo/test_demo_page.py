@@ -1,8 +1,10 @@
 """The demo's page in a real browser: one draws, the nets answer.
 
-The picture of it in docs (and more) is made by
-    DEMO_PICTURES=FOLDER python -m pytest -m slow tests/lightning_modules/demo/test_demo_page.py
-or with nets of a study that was trained well: DEMO_STUDY=runs/NAME beside it.
+Command lines:
+    python -m pytest -m slow tests/lightning_modules/demo/test_demo_page.py
+    DEMO_STUDY=runs/NAME DEMO_PICTURES=FOLDER python -m pytest ...      other nets; keeps pictures of the page
+
+docs/demo.png is FOLDER/desktop-light.png of the study that `python train.py --runs 3` leaves.
 """
 
 import json
@@ -116,7 +118,7 @@ def picture(browser: Chrome, name: str) -> None:
     """Keep a picture of the page, where it was asked for."""
     if folder := os.environ.get("DEMO_PICTURES"):
         Path(folder).mkdir(parents=True, exist_ok=True)
-        assert browser.save_screenshot(str(Path(folder) / f"{name}.png"))
+        assert browser.find_element(By.TAG_NAME, "body").screenshot(str(Path(folder) / f"{name}.png"))
 
 
 def requested(browser: Chrome) -> list[str]:
