@@ -12,6 +12,7 @@ from lightning_modules.answers import answer
 from lightning_modules.cli import CommandError
 from lightning_modules.comparison import Comparison
 from lightning_modules.demo.drawings import Seen
+from lightning_modules.handwriting import as_mnist
 from lightning_modules.loading import load_model
 from lightning_modules.recipes import MODULES
 
@@ -97,7 +98,7 @@ def load_nets(paths: Sequence[Path]) -> list[Nets]:
         CommandError: There are none, or one is not what it should be.
     """
     loaded = [Nets(file, load_model(file)) for file in find_checkpoints(paths)]
-    blank = np.zeros((14, 14), np.float32)
+    stroke = as_mnist(np.eye(28))
     for nets in loaded:
-        nets.answer([blank, blank])  # the first answer of all takes a second, and nobody shall wait for it
+        nets.answer([stroke, stroke])  # the first answer of all takes a second, and nobody shall wait for it
     return loaded

@@ -84,6 +84,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # the page asks many times: a connection is kept
     server_version, sys_version = "DigitDuel", ""
     timeout = PATIENCE
+    disable_nagle_algorithm = True  # which would hold an answer back for 40 ms
 
     def do_GET(self) -> None:
         """Give the page."""

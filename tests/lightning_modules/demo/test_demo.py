@@ -33,8 +33,8 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
-def server(study: Path) -> Iterator[DemoServer]:
-    with DemoServer(0, load_nets([study])) as server:
+def server(small_study: Path) -> Iterator[DemoServer]:
+    with DemoServer(0, load_nets([small_study])) as server:
         Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()
@@ -250,7 +250,7 @@ def test_no_damage_to_a_picture_raises_anything_else() -> None:
         bad = good.copy()
         bad[random.integers(0, 80, random.integers(1, 4))] = random.integers(0, 256)
         body = json.dumps(
-            {"left": b64encode(bad[: random.integers(8, len(bad) + 1)]).decode(), "right": None}
+            {"left": b64encode(bad[: random.integers(8, len(bad) + 1)].tobytes()).decode(), "right": None}
         )
         try:
             read_drawings(body.encode())
@@ -266,14 +266,14 @@ def test_it_listens_on_loopback_only(server: DemoServer) -> None:
 
 
 @pytest.mark.slow
-def test_a_command_serves_what_it_says_and_ends_by_ctrl_c(study: Path) -> None:
-    command = [sys.executable, "-m", "lightning_modules.demo", str(study), "--port", "0"]
+def test_a_command_serves_what_it_says_and_ends_by_ctrl_c(small_study: Path) -> None:
+    command = [sys.executable, "-m", "lightning_modules.demo", str(small_study), "--port", "0"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout
         lines = [process.stdout.readline() for _ in range(3)]
-        assert lines[0] == f"{study / 'cnn' / 'checkpoint.ckpt'}: 1 net\n"
-        assert lines[1] == f"{study / 'auxiliary' / 'checkpoint.ckpt'}: 3 nets\n"
+        assert lines[0] == f"{small_study / 'cnn' / 'checkpoint.ckpt'}: 1 net\n"
+        assert lines[1] == f"{small_study / 'auxiliary' / 'checkpoint.ckpt'}: 3 nets\n"
         address = lines[2].split()[2]
         with socket.create_connection(("127.0.0.1", int(address.strip("/").rpartition(":")[2]))):
             process.send_signal(signal.SIGINT)  # while a browser keeps its connection
@@ -281,15 +281,15 @@ def test_a_command_serves_what_it_says_and_ends_by_ctrl_c(study: Path) -> None:
 
 
 def test_wrong_arguments_are_refused_in_one_line(
-    study: Path, tmp_path: Path, server: DemoServer, capsys: pytest.CaptureFixture[str]
+    small_study: Path, tmp_path: Path, server: DemoServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cases = [
         ([], "give the folder of a study, such as runs/NAME; `python train.py --name NAME`"),
         ([str(tmp_path)], "must be the folder of a study"),
         ([str(tmp_path / "none")], "is no file"),
-        ([str(study), str(study / "cnn")], "is given several times"),
-        ([str(study), "--port", "70000"], "port must be from 0 to 65535, got 70000"),
-        ([str(study), "--port", str(server.server_port)], "cannot be had: Address already in use"),
+        ([str(small_study), str(small_study / "cnn")], "is given several times"),
+        ([str(small_study), "--port", "70000"], "port must be from 0 to 65535, got 70000"),
+        ([str(small_study), "--port", str(server.server_port)], "cannot be had: Address already in use"),
     ]
     for arguments, message in cases:
         with pytest.raises(SystemExit) as stop:

@@ -4,7 +4,8 @@ Command lines:
     python -m pytest -m slow tests/lightning_modules/demo/test_demo_page.py
     DEMO_STUDY=runs/NAME DEMO_PICTURES=FOLDER python -m pytest ...      other nets; keeps pictures of the page
 
-docs/demo.png is FOLDER/desktop-light.png of the study that `python train.py --runs 3` leaves.
+docs/demo.png is FOLDER/desktop-light.png of the study that `python train.py --runs 3` leaves,
+in 128 colours.
 """
 
 import json
@@ -44,9 +45,9 @@ def program(*names: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def address(study: Path) -> Iterator[str]:
+def address(small_study: Path) -> Iterator[str]:
     """Of the page of a real process."""
-    nets = os.environ.get("DEMO_STUDY", str(study))
+    nets = os.environ.get("DEMO_STUDY", str(small_study))
     command = [sys.executable, "-m", "lightning_modules.demo", nets, "--port", "0"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
