@@ -3,6 +3,7 @@
 Exit codes: 0 done, 2 refused or failed, 130 Ctrl-C.
 """
 
+import errno
 import os
 import re
 import shlex
@@ -23,6 +24,13 @@ _prog: ContextVar[str] = ContextVar("prog", default="")
 _command_line: ContextVar[str] = ContextVar("command_line", default="")
 
 
+ADVICE = {
+    errno.ENOSPC: "make room on that disk",
+    errno.EDQUOT: "make room on that disk",
+    errno.EROFS: "choose a folder that can be written",
+    errno.EACCES: "choose a folder that you may read and write",
+    errno.EPERM: "choose a folder that you may read and write",
+}
 INTERRUPTED = "interrupted; what was finished is kept"
 
 
@@ -115,16 +123,31 @@ def _parser(
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, ArgumentError):
-        # jsonargparse: Parser key "lr": ... Expected a <class 'float'> [- ...] ... value: x
-        pattern = r'Parser key "(.+?)": .*?Expected an? (.+?)(?:\.| -) .*?value: (?!type)(.*)'
-        if wrong := re.fullmatch(pattern, text):
-            name, expected, value = wrong.groups()
-            expected = re.sub(r"<class '(\w+)'>|typing\.", r"\1", expected)
-            return f"--{name}: expected {expected}, got {value}"
-        return re.sub(r'^Parser key "(.+?)":', r"--\1:", text)
+        return _wrong_flag(text)
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        advice = ADVICE.get(error.errno or 0)
+        return f"{error.filename}: {error.strerror}" + (f"; {advice}" if advice else "")
     if isinstance(error, CommandError | ValueError | OSError):
         return text
+    if isinstance(error, MemoryError) or re.search(r"can't allocate memory|out of memory", text):
+        return "there is not enough memory for this; take fewer runs, pairs or replicas, or a smaller net"
     return f"{type(error).__name__}: {text} (--verbose shows where)"  # nothing that we foresaw
+
+
+def _wrong_flag(text: str) -> str:
+    """What jsonargparse says, shorter; it says the value once for each type that it could have been of."""
+    # Parser key "lr": ... Expected a <class 'float'> - ... Given value type: <class 'str'> Given value: x
+    pattern = r'Parser key "(.+?)": .*?Expected an? (.+?)(?:\.| -| Given) .*?(?:Got|Given) value: ?(.*)'
+    if re.match("unrecognized|argument --", text):
+        return f"{text}; --help lists all flags"
+    if not (wrong := re.fullmatch(pattern, text)):
+        return re.sub(r'^Parser key "(.+?)":', r"--\1:", text)
+    name, expected, value = wrong.groups()
+    value = value.rpartition("Given value:")[2].strip() or "nothing"
+    expected = re.sub(r"<class '(\w+)'>|typing\.", r"\1", expected)
+    if value.lower().strip("+-.") in ("nan", "inf", "infinity"):
+        expected = "a finite number"
+    return f"--{name}: expected {expected}, got {value}"
 
 
 def _say(message: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loky import cpu_count
 from pytorch_lightning.accelerators import CPUAccelerator
 
+from lightning_modules.bounds import MOST_PROCESSES, check_range
 from lightning_modules.cli import CommandError
 
 if TYPE_CHECKING:
@@ -59,15 +61,16 @@ class Choice:
             replicas: Trainings of each model.
 
         Raises:
-            CommandError: A choice is out of range or does not go with another.
+            CommandError: A choice does not go with another.
+            ValueError: A choice is out of range.
         """
         for name, value in (
             ("workers", self.workers),
             ("threads", self.threads),
             ("replicas", self.replicas),
         ):
-            if value is not None and value < 1:
-                raise CommandError(f"{name} must be at least 1, got {value}")
+            if value is not None:
+                check_range(name, value, 1, math.inf if name == "replicas" else MOST_PROCESSES)
         on_cpu = isinstance(trainer.accelerator, CPUAccelerator)
         ours = on_cpu and trainer.world_size == 1
         if not ours and (self.workers or 1) > 1:

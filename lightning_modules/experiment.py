@@ -1,8 +1,8 @@
 """An experiment: studies of one or several models, each with a run folder, and what a person gets of them.
 
 <log_dir>/<name>/study.json, results.json, results.png
-<log_dir>/<name>/<model>/            TensorBoard events, config.yaml, checkpoint.ckpt, mistakes.npz; till it is
-                                     done *.part
+<log_dir>/<name>/<model>/            TensorBoard events, config.yaml, checkpoint.ckpt, mistakes.npz; *.part
+                                     till it is done
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +25,14 @@ from lightning_modules.progress import StudyProgress
 from lightning_modules.protocol import Study, make_trainer, quiet, run_study
 from lightning_modules.recipes import MODULES, parts
 from lightning_modules.record import Record, device_name, opened
-from lightning_modules.results import ModelRuns, PaperFigure, read_results, results_table, write_results
+from lightning_modules.results import (
+    ModelRuns,
+    PaperFigure,
+    read_results,
+    refuse_diverged,
+    results_table,
+    write_results,
+)
 from lightning_modules.studies import make_study, team_of
 from lightning_modules.study_log import EpochFigures, StudyLog
 from lightning_modules.teams import Team
@@ -57,8 +64,8 @@ class Experiment:
         """Train and test all models; write and show the results, also of an interrupted experiment.
 
         Raises:
-            CommandError: A setting is refused; nothing was written.
-            ValueError: Likewise.
+            CommandError: A setting is refused, nothing was written; or something failed later.
+            ValueError: A setting is refused.
             OSError: The folder cannot be written, or the data cannot be read.
         """
         if not self.verbose:
@@ -77,12 +84,13 @@ class Experiment:
             left = self._left(studies, begun, trainer.world_size == 1)
             try:
                 self._run_models(left)
-            except (KeyboardInterrupt, CommandError):
+            except (KeyboardInterrupt, CommandError, OSError):
                 self.console.print(f"to go on, add --name {self.folder.name} --resume")
                 raise
             finally:
                 if self.finished:
                     self._conclude()
+            refuse_diverged(self.finished)
 
     def _left(self, studies: Mapping[str, Study], begun: Record, resumable: bool) -> dict[str, Study]:
         """What is to be done; refuses a torn file before anything is."""

@@ -56,6 +56,7 @@ def predict(
 
         from lightning_modules.answers import find_pairs
         from lightning_modules.export import export_onnx, export_state_dict
+        from lightning_modules.keeping import are_finite
         from lightning_modules.loading import load_model
 
     console, pairs = Console(), find_pairs(images) if images else []
@@ -69,6 +70,13 @@ def predict(
         model = model.replica(replica).eval()
     elif (onnx or state_dict) and count > 1:
         raise cli.CommandError(f"{checkpoint} holds {count} nets; say which to export by --replica")
+    finite = are_finite(model.state_dict().values(), len(model.seeds))
+    if not all(finite):
+        lost = ", ".join(str(number) for number, is_finite in enumerate(finite) if not is_finite)
+        raise cli.CommandError(
+            f"{checkpoint} has weights that are not finite in net {lost}: its training diverged; ask another"
+            " by --replica, if there is one"
+        )
     if pairs:
         ask(model, pairs, Path(out), console)
     for file, export in ((onnx, export_onnx), (state_dict, export_state_dict)):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from disks import Disk, mounted
 from postgresql_server import serve
 
 from datamodules.mnist import EMBEDDED, LAYOUTS, Layout
@@ -31,6 +32,13 @@ def postgresql() -> Iterator[str]:
     """URL of an empty database on a real server."""
     with serve() as url:
         yield url
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """A disk of 64 MB, empty."""
+    with mounted(tmp_path / "disk", 2**26) as one:
+        yield one
 
 
 def idx_bytes(array: np.ndarray) -> bytes:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from lightning_modules.cli import CommandError
 from lightning_modules.execution import Choice
+from lightning_modules.folder import make_folder
 from lightning_modules.protocol import make_trainer, quiet
 from tune.definition import Definition, choose_together
 from tune.digit_pairs import check
@@ -56,7 +57,7 @@ class Run:
         workers, whole = self._machine()
         check(self.definition)
         together = choose_together(self.definition, self.n_trials, workers, whole)
-        self.place.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.place.folder, anew=False)
         storage = self.place.open()
         with clear_errors(self.place):
             study = optuna.create_study(

@@ -22,7 +22,7 @@ from lightning_modules.figures import results_figure
 from lightning_modules.folder import choose_folder, make_folder, make_run_folder
 from lightning_modules.programs import divide
 from lightning_modules.progress import StudyProgress
-from lightning_modules.results import ModelRuns, PaperFigure, results_table, write_results
+from lightning_modules.results import ModelRuns, PaperFigure, refuse_diverged, results_table, write_results
 from lightning_modules.study_log import EpochFigures, StudyLog
 from lightning_modules.workers import run_jobs, threads
 
@@ -65,6 +65,7 @@ class Experiment:
             log.finish(results.hparams(self.training.settings, self.config), results.metrics(), {})
         self._conclude(console, results)
         self._save(fits)  # last: a full disk costs nothing else
+        refuse_diverged([results])
 
     def _fit(self, log: StudyLog, progress: StudyProgress) -> list[Fit]:
         """Train in worker processes, one thread each; with a single one here."""

@@ -21,6 +21,7 @@ from lightning_modules.results import (
     ModelRuns,
     PaperFigure,
     percent,
+    refuse_diverged,
     results_table,
     spread,
     write_results,
@@ -88,6 +89,7 @@ class Experiment:
             log.finish(self._hparams(), results.metrics(), tagged)
         self._conclude(results)
         self._save(learners)  # last: a full disk costs nothing else
+        refuse_diverged([results])
 
     def _learners(self) -> list[Learner]:
         """All replicas as one, or a twin for each."""
