@@ -52,10 +52,9 @@ class Row:
             The runs, with their errors over all pairs of test digits.
         """
         recipe = RECIPES[self.recipe]
-        changes = {name: value for name, value in self.changes.items() if name != "batch_size"}
-        batch_size = self.changes.get("batch_size", recipe.batch_size)
-        data = partial(DigitPairs, train_pairs=self.train_pairs, val_pairs=val_pairs, batch_size=batch_size)
-        (settings,) = resolve(recipe, [self.model], changes).values()
+        size = recipe.batch_size
+        data = partial(DigitPairs, train_pairs=self.train_pairs, val_pairs=val_pairs, batch_size=size)
+        (settings,) = resolve(recipe, [self.model], self.changes).values()
         trainer = {"max_epochs": max_epochs or recipe.max_epochs, "accelerator": "cpu"}
         study = make_study(self.model, settings, seeds, data, trainer, choice, all_pairs=True)
         return run_study(study, lambda first, figures: tick(figures)).runs

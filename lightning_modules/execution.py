@@ -49,6 +49,20 @@ class Choice:
     engine: Engine = "auto"
     layout: Layout = "auto"
 
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ValueError: One is out of range.
+        """
+        for name, value, most in (
+            ("workers", self.workers, MOST_PROCESSES),
+            ("threads", self.threads, MOST_PROCESSES),
+            ("replicas", self.replicas, math.inf),
+        ):
+            if value is not None:
+                check_range(name, value, 1, most)
+
     def on(self, trainer: pl.Trainer, replicas: int) -> Execution:
         """Choose the rest.
 
@@ -62,15 +76,7 @@ class Choice:
 
         Raises:
             CommandError: A choice does not go with another.
-            ValueError: A choice is out of range.
         """
-        for name, value in (
-            ("workers", self.workers),
-            ("threads", self.threads),
-            ("replicas", self.replicas),
-        ):
-            if value is not None:
-                check_range(name, value, 1, math.inf if name == "replicas" else MOST_PROCESSES)
         on_cpu = isinstance(trainer.accelerator, CPUAccelerator)
         ours = on_cpu and trainer.world_size == 1
         if not ours and (self.workers or 1) > 1:

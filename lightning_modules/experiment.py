@@ -1,8 +1,8 @@
 """An experiment: studies of one or several models, each with a run folder, and what a person gets of them.
 
 <log_dir>/<name>/study.json, results.json, results.png
-<log_dir>/<name>/<model>/            TensorBoard events, config.yaml, checkpoint.ckpt, mistakes.npz; *.part
-                                     till it is done
+<log_dir>/<name>/<model>/            TensorBoard events, config.yaml, checkpoint.ckpt, mistakes.npz;
+                                     *.part until it is done
 """
 
 from collections.abc import Callable, Mapping
@@ -70,8 +70,8 @@ class Experiment:
         """
         if not self.verbose:
             quiet()
-        trainer = self._check()
         self.folder = choose_folder(self.log_dir, self.name)
+        trainer = self._check()
         self.console = Console(quiet=not self.main_process)
         studies = {model: self._study(model) for model in self.models}  # refuses before anything is written
         if not self.main_process:

@@ -57,8 +57,10 @@ class Run:
         workers, whole = self._machine()
         check(self.definition)
         together = choose_together(self.definition, self.n_trials, workers, whole)
-        make_folder(self.place.folder, anew=False)
+        if self.place.embedded:
+            make_folder(self.place.folder, anew=False)
         storage = self.place.open()
+        make_folder(self.place.folder, anew=False)
         with clear_errors(self.place):
             study = optuna.create_study(
                 study_name=self.name, storage=storage, direction="minimize", load_if_exists=True

@@ -57,7 +57,7 @@ def test_a_wrong_flag_is_one_line_that_says_which_why_and_what(
 def test_a_storage_that_cannot_be_is_one_line(
     url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    args = [*BASE.split(), "--log_dir", str(tmp_path / "runs"), "--storage", url]
+    args = [*BASE.split(), "--model", "disc", "--log_dir", str(tmp_path / "runs"), "--storage", url]
     assert "storage" in refusal(main, args, tmp_path, capsys)
 
 
