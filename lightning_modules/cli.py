@@ -3,6 +3,7 @@
 Exit codes: 0 done, 2 refused or failed, 130 Ctrl-C.
 """
 
+import argparse
 import errno
 import os
 import re
@@ -14,6 +15,7 @@ from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -63,6 +65,7 @@ def run(
     _command_line.set(shlex.join([*start.split(), *args]))
     verbose = "-v" in args or "--verbose" in args
     try:
+        _check_files(args)
         options = vars(_parser(command, prog, positional, switches).parse_args(args))
         options.pop("config")
         command(**options)
@@ -120,6 +123,28 @@ def _parser(
     return parser
 
 
+def _check_files(args: Sequence[str]) -> None:
+    """Refuse a settings file that is none, by its name, which jsonargparse does not say."""
+    import yaml
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", action="append", nargs="?", default=[])
+    for name in parser.parse_known_args(args)[0].config:
+        if name is None or not Path(name).is_file():
+            continue  # jsonargparse says so
+        what = f"{name} must be a YAML file of settings, such as a run's config.yaml"
+        try:
+            settings = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+        except (ValueError, yaml.YAMLError, RecursionError) as error:
+            raise CommandError(f"{what}: {error}") from error
+        if not isinstance(settings, dict):
+            raise CommandError(f"{what}: it holds no settings by name")
+        for flag, value in settings.items():
+            items = value if isinstance(value, list) else [value]
+            if any(isinstance(item, list | dict) for item in items):
+                raise CommandError(f"{what}: {flag} must be a plain value")
+
+
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, ArgumentError):
@@ -138,7 +163,7 @@ def _wrong_flag(text: str) -> str:
     """What jsonargparse says, shorter; it says the value once for each type that it could have been of."""
     # Parser key "lr": ... Expected a <class 'float'> - ... Given value type: <class 'str'> Given value: x
     pattern = r'Parser key "(.+?)": .*?Expected an? (.+?)(?:\.| -| Given) .*?(?:Got|Given) value: ?(.*)'
-    if re.match("unrecognized|argument --", text):
+    if re.match("unrecognized|argument --|Option ", text):
         return f"{text}; --help lists all flags"
     if not (wrong := re.fullmatch(pattern, text)):
         return re.sub(r'^Parser key "(.+?)":', r"--\1:", text)

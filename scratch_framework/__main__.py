@@ -149,7 +149,7 @@ def chosen_net(args: Sequence[str]) -> str:
         return given.net or "mlp"
     try:
         settings = yaml.safe_load(given.config.read_bytes())
-    except (OSError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return "mlp"  # the command itself says what is wrong with the file
     return settings.get("net", "mlp") if isinstance(settings, dict) else "mlp"
 

@@ -76,6 +76,8 @@ def tune(
         check_range("n_trials", n_trials, 1, MOST_TRIALS)
     if timeout is not None and not timeout > 0:
         raise ValueError(f"timeout must be above 0, got {timeout}")
+    if timeout is not None:
+        check_range("timeout", timeout, 0)
     worker_context("tune.worker")  # the workers' server imports while we do
     with cli.imports():
         from lightning_modules.folder import choose_folder
