@@ -17,7 +17,7 @@ from rich.console import Console
 
 from lightning_modules.cli import CommandError, command_line
 from lightning_modules.execution import Choice
-from lightning_modules.figures import mistakes_figure, results_figure
+from lightning_modules.figures import mistakes_figure, results_figure, write_figure
 from lightning_modules.folder import choose_folder, make_run_folder
 from lightning_modules.measuring import Fit
 from lightning_modules.options import Settings
@@ -206,6 +206,6 @@ class Experiment:
     def _conclude(self) -> None:
         self.console.print(results_table(self.finished, self.paper))
         errors = {result.model: [run.test_error for run in result.runs] for result in self.finished}
-        results_figure(errors, self.paper, self.command).savefig(self.folder / "results.png", dpi=130)
+        write_figure(self.folder / "results.png", results_figure(errors, self.paper, self.command))
         self.console.print(f"{self.folder}: results.json, results.png, and a run folder a model")
         self.console.print(f"tensorboard --logdir {self.log_dir}")

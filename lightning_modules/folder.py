@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from secrets import token_hex
@@ -114,7 +114,8 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     except OSError as error:  # writing knows no name
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # of a disk that is read-only by now
+            temporary.unlink(missing_ok=True)
 
 
 def clear_torn(folder: Path) -> None:

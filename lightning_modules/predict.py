@@ -97,7 +97,7 @@ def ask(model: Comparison, pairs: Sequence[Pair], folder: Path, console: Console
     import torch
 
     from lightning_modules.answers import answer, answers_table, write_answers
-    from lightning_modules.figures import pairs_figure
+    from lightning_modules.figures import pairs_figure, write_figure
     from lightning_modules.handwriting import read_digit
 
     images = torch.stack(
@@ -107,7 +107,7 @@ def ask(model: Comparison, pairs: Sequence[Pair], folder: Path, console: Console
     folder.mkdir(parents=True, exist_ok=True)
     write_answers(folder / "answers.csv", answers)
     captions = [f"{a.larger} ({100 * a.probability:.1f} %)" for a in answers[:SHOWN]]
-    pairs_figure([image.numpy() for image in images[:SHOWN]], captions).savefig(folder / "seen.png", dpi=130)
+    write_figure(folder / "seen.png", pairs_figure([image.numpy() for image in images[:SHOWN]], captions))
     console.print(answers_table(answers))
     console.print(f"{folder}: answers.csv, seen.png (what the nets saw)")
 

@@ -43,10 +43,10 @@ class Recipe:
     mistake: Mistake = "none"
 
     def __post_init__(self) -> None:
-        if not all(1 <= width <= MOST_CHANNELS for width in self.widths or (0,)):
-            raise ValueError(
-                f"widths must be sizes of at least 1 and at most {MOST_CHANNELS}, got {_listed(self.widths)}"
-            )
+        if min(self.widths, default=0) < 1:
+            raise ValueError(f"widths must be sizes of at least 1, got {_listed(self.widths)}")
+        if max(self.widths) > MOST_CHANNELS:
+            raise ValueError(f"widths must be sizes of at most {MOST_CHANNELS}, got {_listed(self.widths)}")
         if len(self.activations) != len(self.widths) + 1:
             raise ValueError(
                 f"activations must be one after each of the {len(self.widths) + 1} layers,"
