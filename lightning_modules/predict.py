@@ -51,6 +51,11 @@ def predict(
     """
     if not (images or onnx or state_dict):
         raise cli.CommandError("give images, or a file to export to (--onnx, --state_dict)")
+    for file in (onnx, state_dict):
+        if file and not Path(file).absolute().parent.is_dir():
+            raise cli.CommandError(
+                f"{file} cannot be written: there is no folder {Path(file).parent}; make it"
+            )
     with cli.imports():
         from rich.console import Console
 

@@ -82,8 +82,12 @@ def test_a_wrong_checkpoint_is_one_line(
 
 def png(width: int, height: int) -> bytes:
     """The head of a PNG file of that size, with no pixel behind it."""
+
+    def chunk(content: bytes) -> bytes:
+        return pack(">I", len(content) - 4) + content + pack(">I", crc32(content))
+
     head = b"IHDR" + pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + pack(">I", 13) + head + pack(">I", crc32(head))
+    return b"\x89PNG\r\n\x1a\n" + chunk(head) + chunk(b"IDAT")
 
 
 PICTURES: dict[str, tuple[bytes, str]] = {
@@ -137,8 +141,14 @@ def test_a_wrong_table_of_pairs_is_one_line(
         ([".", "."], "folders must hold as many images each, and some"),
         (["one.png", "."], "give two images or two folders"),
         (["--replica", "-1", "--state_dict", "x.pt"], "replica must be from 0 to 2"),
-        (["--replica", "0", "--state_dict", "nowhere/x.pt"], "nowhere/x.pt: No such file or directory"),
-        (["--replica", "0", "--onnx", "nowhere/x.onnx"], "nowhere/x.onnx: No such file or directory"),
+        (
+            ["--replica", "0", "--state_dict", "nowhere/x.pt"],
+            "nowhere/x.pt cannot be written: there is no folder nowhere; make it",
+        ),
+        (
+            ["--replica", "0", "--onnx", "nowhere/x.onnx"],
+            "nowhere/x.onnx cannot be written: there is no folder nowhere",
+        ),
         (["one.png", "one.png", "--out", "one.png"], "one.png"),
     ],
 )
