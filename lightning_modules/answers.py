@@ -1,6 +1,7 @@
 """What nets answer about pairs of pictures."""
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from lightning_modules.cli import CommandError
 from lightning_modules.comparison import Comparison
+from lightning_modules.folder import write_whole
 from lightning_modules.teams import average
 
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
@@ -132,8 +134,9 @@ def write_answers(path: Path, pairs: Sequence[Pair], answers: Sequence[Answer]) 
         pairs: Their files.
         answers: The answers.
     """
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["left", "right", "larger", "probability", "left_digit", "right_digit"])
-        for (left, right), a in zip(pairs, answers, strict=True):
-            table.writerow([left, right, a.larger, f"{a.probability:.6f}", *(a.digits or ("", ""))])
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(["left", "right", "larger", "probability", "left_digit", "right_digit"])
+    for (left, right), a in zip(pairs, answers, strict=True):
+        table.writerow([left, right, a.larger, f"{a.probability:.6f}", *(a.digits or ("", ""))])
+    write_whole(path, text.getvalue())

@@ -6,6 +6,7 @@ al. 1998, "Gradient-based learning applied to document recognition", section III
 means of 2x2 pixels of that.
 """
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -39,12 +40,16 @@ def read_digit(path: Path) -> NDArray[np.float32]:
         CommandError: It is no image, or shows nothing.
     """
     try:
-        with Image.open(path) as image:
-            grey = brightness(image)
-    except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise CommandError(f"{path} is no image that can be read: {error}") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                grey = brightness(image)
+    except UnidentifiedImageError as error:
+        raise CommandError(f"{path} is no image that can be read; give a PNG, JPEG, ...") from error
     except OSError as error:
         raise CommandError(f"{path} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # of many kinds: every format's reader has its own
+        raise CommandError(f"{path} is no image that can be read: {error}") from error
     try:
         return as_mnist(grey)
     except ValueError as error:
