@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from rich.console import Console
 from rich.table import Table
 
@@ -85,17 +86,17 @@ def pairs_growth(
     Console().print(growth_table(errors, floor))
 
 
-def collect(trained: Sequence[tuple[Row, Sequence[Run]]]) -> tuple[Errors, float]:
+def collect(trained: Sequence[tuple[Row, Sequence[Run]]]) -> tuple[Errors, float | None]:
     """Sort the errors over all pairs of test digits by net and size.
 
     Args:
-        trained: Rows with their runs, the floor's among them.
+        trained: Rows with their runs, the floor's may be among them.
 
     Returns:
-        The errors, and the floor.
+        The errors, and the floor; None without its row.
     """
     errors: dict[tuple[str, str], dict[int, list[float]]] = {}
-    floor = 0.0
+    floor: float | None = None
     for row, runs in trained:
         values = [run.all_test_error or 0.0 for run in runs]
         if row.name == "floor":
@@ -105,17 +106,16 @@ def collect(trained: Sequence[tuple[Row, Sequence[Run]]]) -> tuple[Errors, float
     return errors, floor
 
 
-def growth_table(errors: Errors, floor: float) -> Table:
+def growth_table(errors: Errors, floor: float | None) -> Table:
     """Mean and deviation of every net at every size.
 
     Args:
         errors: As `collect` gives them.
         floor: Likewise.
     """
-    table = Table(
-        title="error over all pairs of test digits in %, mean ± std",
-        caption=f"floor, a digit classifier trained on all digits: {100 * floor:.2f} %",
-    )
+    table = Table(title="error over all pairs of test digits in %, mean ± std")
+    if floor is not None:
+        table.caption = f"floor, a digit classifier trained on all digits: {100 * floor:.2f} %"
     sizes = {size: len(values) for by_size in errors.values() for size, values in by_size.items()}
     for column in ("training pairs", *(f"{size}, n = {runs}" for size, runs in sizes.items())):
         table.add_column(column)
@@ -124,7 +124,7 @@ def growth_table(errors: Errors, floor: float) -> Table:
     return table
 
 
-def growth_figure(errors: Errors, floor: float) -> Figure:
+def growth_figure(errors: Errors, floor: float | None) -> Figure:
     """Mean and band of one standard deviation, both axes logarithmic.
 
     Args:
@@ -140,9 +140,14 @@ def growth_figure(errors: Errors, floor: float) -> Figure:
         axis.plot(sizes, average, style, marker="o", ms=3, color=colour, label=f"{model}, {recipe}")
         low = np.maximum(average - deviation, average / 3)  # a band that reaches 0 has no place on a log axis
         axis.fill_between(sizes, low, average + deviation, color=colour, alpha=0.15, lw=0)
-    axis.axhline(100 * floor, color="0.5", ls=":", label="digits read after 60,000 labels")
+    if floor is not None:
+        axis.axhline(100 * floor, color="0.5", ls=":", label="digits read after 60,000 labels")
     axis.set_xscale("log")
     axis.set_yscale("log")
+    axis.xaxis.set_major_formatter("{x:,.0f}")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel("training pairs")
     axis.set_ylabel("error over all pairs of test digits, %, mean ± std")
     axis.grid(which="both", alpha=0.2)

@@ -108,12 +108,12 @@ def ask(model: Comparison, pairs: Sequence[Pair], folder: Path, console: Console
     images = torch.stack(
         [torch.stack([torch.from_numpy(read_digit(path)) for path in pair]) for pair in pairs]
     )
-    answers = answer(model, pairs, images)
+    answers = answer(model, images)
     folder.mkdir(parents=True, exist_ok=True)
-    write_answers(folder / "answers.csv", answers)
+    write_answers(folder / "answers.csv", pairs, answers)
     captions = [f"{a.larger} ({100 * a.probability:.1f} %)" for a in answers[:SHOWN]]
     write_figure(folder / "seen.png", pairs_figure([image.numpy() for image in images[:SHOWN]], captions))
-    console.print(answers_table(answers))
+    console.print(answers_table(pairs, answers))
     console.print(f"{folder}: answers.csv, seen.png (what the nets saw)")
 
 

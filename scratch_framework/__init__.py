@@ -23,6 +23,7 @@ from scratch_framework.conv2d import Conv2d
 from scratch_framework.criterion import Criterion
 from scratch_framework.dropout import Dropout
 from scratch_framework.flatten import Flatten
+from scratch_framework.gradient_check import check_gradients, numeric_gradient
 from scratch_framework.linear import Linear
 from scratch_framework.losses import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
 from scratch_framework.max_pool2d import MaxPool2d
@@ -66,7 +67,9 @@ __all__ = [
     "Softmax",
     "StepLR",
     "Tanh",
+    "check_gradients",
     "init",
+    "numeric_gradient",
     "replica_state",
     "stack_states",
 ]

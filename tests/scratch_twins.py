@@ -39,9 +39,9 @@ def assert_twins(module: sf.Module, twin: nn.Module, x: Tensor, tolerance: float
 def assert_gradients(module: sf.Module, x: Tensor, tolerance: float = 1e-8) -> None:
     """The gradients of the input and of parameters are what finite differences find."""
     grad = draw(*module(x).shape, seed=99)
-    assert_same(module.backward(grad), numeric_gradient(lambda x: (module(x) * grad).sum(), x), tolerance)
+    assert_same(module.backward(grad), sf.numeric_gradient(lambda x: (module(x) * grad).sum(), x), tolerance)
     for parameter in module.parameters():
-        found = numeric_gradient(lambda _: (module(x) * grad).sum(), parameter.value)
+        found = sf.numeric_gradient(lambda _: (module(x) * grad).sum(), parameter.value)
         assert_same(parameter.grad, found, tolerance)
 
 
@@ -66,21 +66,6 @@ def assert_replicas(make: Callable[[int | None], sf.Module], x: Tensor, toleranc
             assert_same(parameter.grad[k], single.grad, tolerance)
         for name, value in sf.replica_state(together.state_dict(), k).items():
             assert_same(value, alone.state_dict()[name], tolerance)
-
-
-def numeric_gradient(function: Callable[[Tensor], Tensor], x: Tensor, step: float = 1e-5) -> Tensor:
-    """Central differences of a function with one output by each number of x; x is moved in place and back."""
-    gradient = torch.empty_like(x)
-    flat = x.view(-1)
-    for place in range(x.numel()):
-        here = float(flat[place])
-        flat[place] = here + step
-        above = float(function(x))
-        flat[place] = here - step
-        below = float(function(x))
-        flat[place] = here
-        gradient.view(-1)[place] = (above - below) / (2 * step)
-    return gradient
 
 
 def paper_net(

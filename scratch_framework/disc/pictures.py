@@ -67,13 +67,22 @@ def pictures(
             f"mean loss of {runs} runs, 10th to 90th percentile",
             LOSSES[recipe.loss],
         ),
-        "2.4_prediction": _prediction(recipe, reading, points["test"], learner, dtype),
+        "2.4_prediction": prediction(recipe, reading, points["test"], learner, dtype),
     }
 
 
-def _prediction(
+def prediction(
     recipe: Recipe, reading: Reading, test: Points, learner: Learner, dtype: torch.dtype
 ) -> Figure:
+    """Draw figure 2.4: what the first net says of its test points, and its boundary.
+
+    Args:
+        recipe: The net and its loss.
+        reading: The data's disc.
+        test: Points, of which the first replica's are shown.
+        learner: Whose first net is shown.
+        dtype: Type to compute in.
+    """
     outputs = learner.first()(inputs(recipe, test.x[:1], dtype))
     said, inside = OBJECTIVES[recipe.loss].score(outputs)[0] > 0, test.inside[0]
     error = (said != inside).double().mean().item()

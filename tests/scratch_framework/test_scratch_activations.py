@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scratch_twins import assert_same, draw, numeric_gradient
+from scratch_twins import assert_same, draw
 from torch import nn
 
 import scratch_framework as sf
@@ -45,7 +45,7 @@ def test_the_gradient_of_an_activation_is_what_finite_differences_find(
     x, grad = draw(3, 4), draw(3, 4, seed=1)
     module(x)
     gradient = module.backward(grad)
-    assert_same(gradient, numeric_gradient(lambda x: (module(x) * grad).sum(), x), 1e-8)
+    assert_same(gradient, sf.numeric_gradient(lambda x: (module(x) * grad).sum(), x), 1e-8)
 
 
 def test_softmax_neither_overflows_nor_forgets_to_add_up_to_1() -> None:

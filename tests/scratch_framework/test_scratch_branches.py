@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scratch_twins import assert_gradients, assert_replicas, assert_same, assert_twins, draw, numeric_gradient
+from scratch_twins import assert_gradients, assert_replicas, assert_same, assert_twins, draw
 from torch import Tensor, nn
 
 import scratch_framework as sf
@@ -132,5 +132,5 @@ def test_numbers_of_a_batch_that_serves_twice_hear_of_both() -> None:
     x = draw(4, 1, 1, 3).expand(-1, 2, -1, -1).clone()  # the same image as both parts
     grad = draw(*net(x).shape, seed=1)
     net.backward(grad)
-    found = numeric_gradient(lambda _: (net(x) * grad).sum(), layer.weight.value)
+    found = sf.numeric_gradient(lambda _: (net(x) * grad).sum(), layer.weight.value)
     assert_same(layer.weight.grad, found, 1e-8)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scratch_twins import assert_same, draw, numeric_gradient
+from scratch_twins import assert_same, draw
 from torch import Generator, nn
 
-from scratch_framework import Linear, replica_state
+from scratch_framework import Linear, numeric_gradient, replica_state
 
 SIZES = st.integers(1, 6)
 

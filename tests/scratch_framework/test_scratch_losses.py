@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scratch_twins import assert_same, draw, numeric_gradient
+from scratch_twins import assert_same, draw
 from torch import Tensor, nn
 
 import scratch_framework as sf
@@ -78,7 +78,7 @@ def test_the_gradient_of_a_loss_is_what_finite_differences_find(
     x, target = case(criterion, (4,))
     criterion(x, target)
     gradient = criterion.backward()
-    assert_same(gradient, numeric_gradient(lambda x: criterion(x, target).sum(), x), 1e-8)
+    assert_same(gradient, sf.numeric_gradient(lambda x: criterion(x, target).sum(), x), 1e-8)
 
 
 @REDUCTIONS

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scratch_twins import assert_same, draw, numeric_gradient, paper_net
+from scratch_twins import assert_same, draw, paper_net
 from torch import nn
 
 import scratch_framework as sf
@@ -53,7 +53,7 @@ def test_the_gradients_of_the_papers_net_are_what_finite_differences_find() -> N
     criterion(net(x), target)
     net.backward(criterion.backward())
     for value, grad in net.param():
-        assert_same(grad, numeric_gradient(lambda _: criterion(net(x), target), value), 1e-8)
+        assert_same(grad, sf.numeric_gradient(lambda _: criterion(net(x), target), value), 1e-8)
 
 
 def test_a_chain_has_a_length_places_and_an_order() -> None:
