@@ -68,7 +68,8 @@ def run(
         _check_files(args)
         options = vars(_parser(command, prog, positional, switches).parse_args(args))
         options.pop("config")
-        command(**options)
+        with _quiet_writers():
+            command(**options)
     except KeyboardInterrupt:
         _say(INTERRUPTED)
         sys.exit(130)
@@ -98,6 +99,22 @@ def imports() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _quiet_writers() -> Iterator[None]:
+    """TensorBoard's thread prints a traceback of a failed write, which it also hands to whoever writes next."""
+    before = threading.excepthook
+
+    def hook(caught: threading.ExceptHookArgs) -> None:
+        if not issubclass(caught.exc_type, OSError):
+            before(caught)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def command_line() -> str:

@@ -16,6 +16,7 @@ from scratch_framework.__main__ import main as scratch
 from scratch_framework.disc.grid import main as grid
 from tune.__main__ import main as tune
 
+pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 PAIRS = "--max_epochs 1 --train_pairs 20 --val_pairs 10 --test_pairs 10 --runs 1 --workers 1 --name mine"
 TRAIN = ["--accelerator", "cpu", *PAIRS.split()]
 DISC = [
