@@ -115,6 +115,7 @@ def run(flags: Mapping[str, Any], settings: Mapping[str, Any], call: Mapping[str
         worker_context()  # the workers' server imports while we do
     with cli.imports():
         from datamodules import DigitPairs
+        from lightning_modules.bounds import MOST_EPOCHS, MOST_RUNS, check_range
         from lightning_modules.execution import Choice
         from lightning_modules.experiment import Experiment
         from lightning_modules.recipes import MODULES, RECIPES, resolve
@@ -124,9 +125,9 @@ def run(flags: Mapping[str, Any], settings: Mapping[str, Any], call: Mapping[str
     config: dict[str, Any] = {**flags, **settings}
     for setting, value in (("max_epochs", recipe.max_epochs), ("batch_size", recipe.batch_size)):
         config[setting] = value if settings[setting] is None else settings[setting]
-    for setting, least in (("runs", 1), ("max_epochs", 1), ("checkpoint_every", 0)):
-        if not config[setting] >= least:
-            raise ValueError(f"{setting} must be at least {least}, got {config[setting]}")
+    check_range("runs", config["runs"], 1, MOST_RUNS)
+    check_range("max_epochs", config["max_epochs"], 1, MOST_EPOCHS)
+    check_range("checkpoint_every", config["checkpoint_every"], 0)
     models = list(MODULES) if flags["model"] == "all" else [flags["model"]]
     overrides = {name: value for name, value in settings.items() if name not in ("max_epochs", "batch_size")}
     Experiment(

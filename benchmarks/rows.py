@@ -18,6 +18,7 @@ from lightning_modules.results import Run
 from lightning_modules.studies import make_study
 from lightning_modules.study_log import EpochFigures
 
+FIGURES = [name for name in Run.__annotations__ if name not in ("seed", "diverged")]
 FIELDS = ["row", "model", "recipe", "train_pairs", "max_epochs", "changes", *Run.__annotations__]
 
 
@@ -52,10 +53,9 @@ class Row:
             The runs, with their errors over all pairs of test digits.
         """
         recipe = RECIPES[self.recipe]
-        changes = {name: value for name, value in self.changes.items() if name != "batch_size"}
-        batch_size = self.changes.get("batch_size", recipe.batch_size)
-        data = partial(DigitPairs, train_pairs=self.train_pairs, val_pairs=val_pairs, batch_size=batch_size)
-        (settings,) = resolve(recipe, [self.model], changes).values()
+        size = recipe.batch_size
+        data = partial(DigitPairs, train_pairs=self.train_pairs, val_pairs=val_pairs, batch_size=size)
+        (settings,) = resolve(recipe, [self.model], self.changes).values()
         trainer = {"max_epochs": max_epochs or recipe.max_epochs, "accelerator": "cpu"}
         study = make_study(self.model, settings, seeds, data, trainer, choice, all_pairs=True)
         return run_study(study, lambda first, figures: tick(figures)).runs
@@ -132,5 +132,5 @@ class Record:
 
 
 def _run(line: Mapping[str, str]) -> Run:
-    figures = {name: float(line[name]) if line[name] else None for name in Run.__annotations__}
-    return Run(**(figures | {"seed": int(line["seed"])}))  # type: ignore[arg-type]  # floats all but the seed
+    figures: dict[str, Any] = {name: float(line[name]) if line[name] else None for name in FIGURES}
+    return Run(**figures, seed=int(line["seed"]), diverged=line["diverged"] == "True" or None)

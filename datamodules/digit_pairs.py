@@ -1,15 +1,18 @@
 """The LightningDataModule of digit pairs, for any number of replicas."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
 import pytorch_lightning as pl
 import torch
 
-from datamodules.augment import Augmentation, Interpolation
+from datamodules.augment import SIDE, Augmentation, Interpolation
 from datamodules.loader import Batch, PairLoader
 from datamodules.mnist import load_digits
 from datamodules.pairs import PairSet, draw_splits
+
+MOST_PAIRS = 100_000_000  # of all replicas together: gigabytes
 
 
 class DigitPairs(pl.LightningDataModule):
@@ -54,18 +57,25 @@ class DigitPairs(pl.LightningDataModule):
         """
         super().__init__()
         self.seeds = [seed] if isinstance(seed, int) else list(seed)
-        for name, value, least in (
-            ("train_pairs", train_pairs, 2),
-            ("val_pairs", val_pairs, 0),
-            ("test_pairs", test_pairs, 1),
-            ("batch_size", batch_size, 2),
-            ("the number of seeds", len(self.seeds), 1),
-            ("seed", min(self.seeds, default=0), 0),
-            ("elastic", elastic, 0),
-            ("two_views_from", two_views_from, 0),
+        for name, value, least, most in (
+            ("train_pairs", train_pairs, 2, MOST_PAIRS),
+            ("val_pairs", val_pairs, 0, MOST_PAIRS),
+            ("test_pairs", test_pairs, 1, MOST_PAIRS),
+            ("batch_size", batch_size, 2, MOST_PAIRS),
+            ("the number of seeds", len(self.seeds), 1, math.inf),
+            ("seed", min(self.seeds, default=0), 0, math.inf),
+            ("elastic", elastic, 0, SIDE),
+            ("two_views_from", two_views_from, 0, 1),
         ):
-            if value < least:
+            if not value >= least:  # so also NaN
                 raise ValueError(f"{name} must be at least {least}, got {value}")
+            if value > most:
+                raise ValueError(f"{name} must be at most {most}, got {value}")
+        if (pairs := len(self.seeds) * (train_pairs + val_pairs + test_pairs)) > MOST_PAIRS:
+            raise ValueError(
+                f"train_pairs, val_pairs and test_pairs of all {len(self.seeds)} runs must be at most"
+                f" {MOST_PAIRS}, got {pairs}; take fewer pairs or runs"
+            )
         if max(self.seeds) >= 2**32:
             raise ValueError(
                 f"seed must be below 2**32, all that torch's generators see, got {max(self.seeds)}"

@@ -15,6 +15,7 @@ import numpy as np
 # Only the two types that digit files have; a file of floats is no digit file.
 TYPES: dict[int, np.dtype[Any]] = {0x08: np.dtype("u1"), 0x0C: np.dtype(">i4")}
 MAX_BYTES = 2**30  # the largest known relative (EMNIST, 280,000 images) has 0.2 of this
+PIECE = 2**20  # bytes read at once
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -53,9 +54,17 @@ def _parse(file: BinaryIO) -> np.ndarray:
     size = math.prod(shape) * dtype.itemsize
     if size > MAX_BYTES:
         raise ValueError(f"the header announces {size} bytes; at most {MAX_BYTES} are allowed")
-    data = file.read(size + 1)
+    data = _read(file, size + 1)
     if len(data) != size:
         rule = "truncated" if len(data) < size else "oversized"
         found = f"{len(data)} follow" if len(data) < size else "more follow"
         raise ValueError(f"{rule}: the header {shape} announces {size} bytes, {found}")
     return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+
+
+def _read(file: BinaryIO, most: int) -> bytearray:
+    """Read at most so many bytes, in pieces: memory is taken by what is there, not by what is announced."""
+    data = bytearray()
+    while piece := file.read(min(PIECE, most - len(data))):
+        data += piece
+    return data

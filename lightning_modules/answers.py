@@ -1,6 +1,7 @@
 """What nets answer about pairs of pictures."""
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from lightning_modules.cli import CommandError
 from lightning_modules.comparison import Comparison
+from lightning_modules.folder import write_whole
 from lightning_modules.teams import average
 
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
@@ -22,8 +24,6 @@ Pair = tuple[Path, Path]
 class Answer:
     """Which digit of a pair is larger."""
 
-    left: Path
-    right: Path
     greater: float  # the probability that the left digit is the larger one
     digits: tuple[int, int] | None  # as they were read, by nets that are told digits
 
@@ -91,13 +91,12 @@ def _from_csv(path: Path) -> list[Pair]:
 
 
 @torch.no_grad()
-def answer(model: Comparison, pairs: Sequence[Pair], images: Tensor) -> list[Answer]:
+def answer(model: Comparison, images: Tensor) -> list[Answer]:
     """Ask all nets of a model; their probabilities are averaged.
 
     Args:
         model: R nets, in evaluation mode.
-        pairs: N pairs of files.
-        images: (N, 2, 14, 14) in 0..255, what they show.
+        images: (N, 2, 14, 14) in 0..255, N pairs.
 
     Returns:
         N answers.
@@ -105,39 +104,39 @@ def answer(model: Comparison, pairs: Sequence[Pair], images: Tensor) -> list[Ans
     replicas = len(model.seeds)
     outputs = average(model(images.repeat(1, replicas, 1, 1)), torch.arange(replicas).unsqueeze(0), model)
     greater = outputs.pair.softmax(-1)[:, 0, 0].tolist()
-    read: list[tuple[int, int] | None] = [None] * len(pairs)
+    read: list[tuple[int, int] | None] = [None] * len(images)
     if model.has_digit_heads and outputs.digits is not None:
         read = [(left, right) for left, right in outputs.digits[:, 0].argmax(-1).tolist()]
-    return [
-        Answer(left, right, share, digits)
-        for (left, right), share, digits in zip(pairs, greater, read, strict=True)
-    ]
+    return [Answer(share, digits) for share, digits in zip(greater, read, strict=True)]
 
 
-def answers_table(answers: Sequence[Answer]) -> Table:
+def answers_table(pairs: Sequence[Pair], answers: Sequence[Answer]) -> Table:
     """A line for each pair.
 
     Args:
+        pairs: Their files.
         answers: The answers.
     """
     table = Table()
     for column in ("left", "right", "larger is", "probability", "read as"):
         table.add_column(column)
-    for a in answers:
+    for (left, right), a in zip(pairs, answers, strict=True):
         read = "" if a.digits is None else f"{a.digits[0]}, {a.digits[1]}"
-        table.add_row(str(a.left), str(a.right), a.larger, f"{a.probability:.4f}", read)
+        table.add_row(str(left), str(right), a.larger, f"{a.probability:.4f}", read)
     return table
 
 
-def write_answers(path: Path, answers: Sequence[Answer]) -> None:
+def write_answers(path: Path, pairs: Sequence[Pair], answers: Sequence[Answer]) -> None:
     """Write a line for each pair.
 
     Args:
         path: The CSV file.
+        pairs: Their files.
         answers: The answers.
     """
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["left", "right", "larger", "probability", "left_digit", "right_digit"])
-        for a in answers:
-            table.writerow([a.left, a.right, a.larger, f"{a.probability:.6f}", *(a.digits or ("", ""))])
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(["left", "right", "larger", "probability", "left_digit", "right_digit"])
+    for (left, right), a in zip(pairs, answers, strict=True):
+        table.writerow([left, right, a.larger, f"{a.probability:.6f}", *(a.digits or ("", ""))])
+    write_whole(path, text.getvalue())

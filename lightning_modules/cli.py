@@ -3,6 +3,8 @@
 Exit codes: 0 done, 2 refused or failed, 130 Ctrl-C.
 """
 
+import argparse
+import errno
 import os
 import re
 import shlex
@@ -13,6 +15,7 @@ from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -23,6 +26,13 @@ _prog: ContextVar[str] = ContextVar("prog", default="")
 _command_line: ContextVar[str] = ContextVar("command_line", default="")
 
 
+ADVICE = {
+    errno.ENOSPC: "make room on that disk",
+    errno.EDQUOT: "make room on that disk",
+    errno.EROFS: "choose a folder that can be written",
+    errno.EACCES: "choose a folder that you may read and write",
+    errno.EPERM: "choose a folder that you may read and write",
+}
 INTERRUPTED = "interrupted; what was finished is kept"
 
 
@@ -55,9 +65,11 @@ def run(
     _command_line.set(shlex.join([*start.split(), *args]))
     verbose = "-v" in args or "--verbose" in args
     try:
+        _check_files(args)
         options = vars(_parser(command, prog, positional, switches).parse_args(args))
         options.pop("config")
-        command(**options)
+        with _quiet_writers():
+            command(**options)
     except KeyboardInterrupt:
         _say(INTERRUPTED)
         sys.exit(130)
@@ -89,6 +101,22 @@ def imports() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+@contextmanager
+def _quiet_writers() -> Iterator[None]:
+    """TensorBoard's thread prints a traceback of a failed write, which it also hands to whoever writes next."""
+    before = threading.excepthook
+
+    def hook(caught: threading.ExceptHookArgs) -> None:
+        if not issubclass(caught.exc_type, OSError):
+            before(caught)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
+
 def command_line() -> str:
     """The command that is running, as one would type it."""
     return _command_line.get()
@@ -112,19 +140,56 @@ def _parser(
     return parser
 
 
+def _check_files(args: Sequence[str]) -> None:
+    """Refuse a settings file that is none, by its name, which jsonargparse does not say."""
+    import yaml
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", action="append", nargs="?", default=[])
+    for name in parser.parse_known_args(args)[0].config:
+        if name is None or not Path(name).is_file():
+            continue  # jsonargparse says so
+        what = f"{name} must be a YAML file of settings, such as a run's config.yaml"
+        try:
+            settings = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+        except (ValueError, yaml.YAMLError, RecursionError) as error:
+            raise CommandError(f"{what}: {error}") from error
+        if not isinstance(settings, dict):
+            raise CommandError(f"{what}: it holds no settings by name")
+        for flag, value in settings.items():
+            items = value if isinstance(value, list) else [value]
+            if any(isinstance(item, list | dict) for item in items):
+                raise CommandError(f"{what}: {flag} must be a plain value")
+
+
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, ArgumentError):
-        # jsonargparse: Parser key "lr": ... Expected a <class 'float'> [- ...] ... value: x
-        pattern = r'Parser key "(.+?)": .*?Expected an? (.+?)(?:\.| -) .*?value: (?!type)(.*)'
-        if wrong := re.fullmatch(pattern, text):
-            name, expected, value = wrong.groups()
-            expected = re.sub(r"<class '(\w+)'>|typing\.", r"\1", expected)
-            return f"--{name}: expected {expected}, got {value}"
-        return re.sub(r'^Parser key "(.+?)":', r"--\1:", text)
+        return _wrong_flag(text)
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        advice = ADVICE.get(error.errno or 0)
+        return f"{error.filename}: {error.strerror}" + (f"; {advice}" if advice else "")
     if isinstance(error, CommandError | ValueError | OSError):
         return text
+    if isinstance(error, MemoryError) or re.search(r"can't allocate memory|out of memory", text):
+        return "there is not enough memory for this; take fewer runs, pairs or replicas, or a smaller net"
     return f"{type(error).__name__}: {text} (--verbose shows where)"  # nothing that we foresaw
+
+
+def _wrong_flag(text: str) -> str:
+    """What jsonargparse says, shorter; it says the value once for each type that it could have been of."""
+    # Parser key "lr": ... Expected a <class 'float'> - ... Given value type: <class 'str'> Given value: x
+    pattern = r'Parser key "(.+?)": .*?Expected an? (.+?)(?:\.| -| Given) .*?(?:Got|Given) value: ?(.*)'
+    if re.match("unrecognized|argument --|Option ", text):
+        return f"{text}; --help lists all flags"
+    if not (wrong := re.fullmatch(pattern, text)):
+        return re.sub(r'^Parser key "(.+?)":', r"--\1:", text)
+    name, expected, value = wrong.groups()
+    value = value.rpartition("Given value:")[2].strip() or "nothing"
+    expected = re.sub(r"<class '(\w+)'>|typing\.", r"\1", expected)
+    if value.lower().strip("+-.") in ("nan", "inf", "infinity"):
+        expected = "a finite number"
+    return f"--{name}: expected {expected}, got {value}"
 
 
 def _say(message: str) -> None:

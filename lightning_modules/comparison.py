@@ -4,6 +4,7 @@ A batch is ``(images, target, classes)``: images (V * N, 2R, 14, 14) in 0..255, 
 after the other; target (N, R), 1 where the first digit is at most the second; classes (N, R, 2), the digits.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Self, cast
@@ -14,6 +15,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lightning_modules.bounds import MOST_CHANNELS, check_range
 from lightning_modules.branches import make_network
 from lightning_modules.keeping import keep_replicas
 from lightning_modules.metrics import ReplicaMean
@@ -49,6 +51,9 @@ class Comparison(pl.LightningModule, ABC):
             ValueError: An argument is out of range.
         """
         super().__init__()
+        for name, least, most in (("width", 1, MOST_CHANNELS), ("weight_decay", 0, math.inf)):
+            if (value := options.get(name)) is not None:
+                check_range(name, cast("float", value), least, most)
         self.network = make_network(len(seeds), branches, self.has_digit_heads, options)
         self.seeds, self.options = seeds, options
         self.lr = per_replica("lr", lr, len(seeds), positive=True)

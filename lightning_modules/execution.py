@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loky import cpu_count
 from pytorch_lightning.accelerators import CPUAccelerator
 
+from lightning_modules.bounds import MOST_PROCESSES, check_range
 from lightning_modules.cli import CommandError
 
 if TYPE_CHECKING:
@@ -47,6 +49,20 @@ class Choice:
     engine: Engine = "auto"
     layout: Layout = "auto"
 
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ValueError: One is out of range.
+        """
+        for name, value, most in (
+            ("workers", self.workers, MOST_PROCESSES),
+            ("threads", self.threads, MOST_PROCESSES),
+            ("replicas", self.replicas, math.inf),
+        ):
+            if value is not None:
+                check_range(name, value, 1, most)
+
     def on(self, trainer: pl.Trainer, replicas: int) -> Execution:
         """Choose the rest.
 
@@ -59,15 +75,8 @@ class Choice:
             replicas: Trainings of each model.
 
         Raises:
-            CommandError: A choice is out of range or does not go with another.
+            CommandError: A choice does not go with another.
         """
-        for name, value in (
-            ("workers", self.workers),
-            ("threads", self.threads),
-            ("replicas", self.replicas),
-        ):
-            if value is not None and value < 1:
-                raise CommandError(f"{name} must be at least 1, got {value}")
         on_cpu = isinstance(trainer.accelerator, CPUAccelerator)
         ours = on_cpu and trainer.world_size == 1
         if not ours and (self.workers or 1) > 1:

@@ -1,8 +1,8 @@
 """An experiment: studies of one or several models, each with a run folder, and what a person gets of them.
 
 <log_dir>/<name>/study.json, results.json, results.png
-<log_dir>/<name>/<model>/            TensorBoard events, config.yaml, checkpoint.ckpt, mistakes.npz; till it is
-                                     done *.part
+<log_dir>/<name>/<model>/            TensorBoard events, config.yaml, checkpoint.ckpt, mistakes.npz;
+                                     *.part until it is done
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from rich.console import Console
 
 from lightning_modules.cli import CommandError, command_line
 from lightning_modules.execution import Choice
-from lightning_modules.figures import mistakes_figure, results_figure
+from lightning_modules.figures import mistakes_figure, results_figure, write_figure
 from lightning_modules.folder import choose_folder, make_run_folder
 from lightning_modules.measuring import Fit
 from lightning_modules.options import Settings
@@ -25,7 +25,14 @@ from lightning_modules.progress import StudyProgress
 from lightning_modules.protocol import Study, make_trainer, quiet, run_study
 from lightning_modules.recipes import MODULES, parts
 from lightning_modules.record import Record, device_name, opened
-from lightning_modules.results import ModelRuns, PaperFigure, read_results, results_table, write_results
+from lightning_modules.results import (
+    ModelRuns,
+    PaperFigure,
+    read_results,
+    refuse_diverged,
+    results_table,
+    write_results,
+)
 from lightning_modules.studies import make_study, team_of
 from lightning_modules.study_log import EpochFigures, StudyLog
 from lightning_modules.teams import Team
@@ -57,14 +64,14 @@ class Experiment:
         """Train and test all models; write and show the results, also of an interrupted experiment.
 
         Raises:
-            CommandError: A setting is refused; nothing was written.
-            ValueError: Likewise.
+            CommandError: A setting is refused, nothing was written; or something failed later.
+            ValueError: A setting is refused.
             OSError: The folder cannot be written, or the data cannot be read.
         """
         if not self.verbose:
             quiet()
-        trainer = self._check()
         self.folder = choose_folder(self.log_dir, self.name)
+        trainer = self._check()
         self.console = Console(quiet=not self.main_process)
         studies = {model: self._study(model) for model in self.models}  # refuses before anything is written
         if not self.main_process:
@@ -77,12 +84,13 @@ class Experiment:
             left = self._left(studies, begun, trainer.world_size == 1)
             try:
                 self._run_models(left)
-            except (KeyboardInterrupt, CommandError):
+            except (KeyboardInterrupt, CommandError, OSError):
                 self.console.print(f"to go on, add --name {self.folder.name} --resume")
                 raise
             finally:
                 if self.finished:
                     self._conclude()
+            refuse_diverged(self.finished)
 
     def _left(self, studies: Mapping[str, Study], begun: Record, resumable: bool) -> dict[str, Study]:
         """What is to be done; refuses a torn file before anything is."""
@@ -198,6 +206,6 @@ class Experiment:
     def _conclude(self) -> None:
         self.console.print(results_table(self.finished, self.paper))
         errors = {result.model: [run.test_error for run in result.runs] for result in self.finished}
-        results_figure(errors, self.paper, self.command).savefig(self.folder / "results.png", dpi=130)
+        write_figure(self.folder / "results.png", results_figure(errors, self.paper, self.command))
         self.console.print(f"{self.folder}: results.json, results.png, and a run folder a model")
         self.console.print(f"tensorboard --logdir {self.log_dir}")

@@ -6,6 +6,7 @@ import torch
 
 from lightning_modules.cli import CommandError
 from lightning_modules.comparison import Comparison
+from lightning_modules.folder import whole_file, write_whole
 
 ONNX_OUTPUTS = ("pair", "digits")  # logits (N, 1, 2) and (N, 1, 2, 10)
 
@@ -16,8 +17,12 @@ def export_state_dict(model: Comparison, path: Path) -> None:
     Args:
         model: Of one net.
         path: The file to write.
+
+    Raises:
+        OSError: It cannot be written.
     """
-    torch.save(model.network.state_dict(), path)
+    with whole_file(path) as file:
+        torch.save(model.network.state_dict(), file)
 
 
 def export_onnx(model: Comparison, path: Path) -> None:
@@ -29,6 +34,7 @@ def export_onnx(model: Comparison, path: Path) -> None:
 
     Raises:
         CommandError: A package for it is missing.
+        OSError: The file cannot be written.
     """
     try:
         import onnxscript  # noqa: F401  # torch asks for it late, and in many lines
@@ -37,14 +43,14 @@ def export_onnx(model: Comparison, path: Path) -> None:
     outputs = (
         ONNX_OUTPUTS if model.network(torch.zeros(1, 2, 14, 14)).digits is not None else ONNX_OUTPUTS[:1]
     )
-    torch.onnx.export(
+    program = torch.onnx.export(
         model.network,
         (torch.zeros(5, 2, 14, 14),),
-        path,
         input_names=["pairs"],
         output_names=list(outputs),
         dynamic_shapes={"pairs": {0: torch.export.Dim.DYNAMIC}},
-        external_data=False,
         optimize=False,  # the optimiser of onnxscript 0.7 stumbles over a split into single rows
         verbose=False,
     )
+    assert program is not None  # it is where no file is named
+    write_whole(path, program.model_proto.SerializeToString())

@@ -8,10 +8,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.special import expit
 
+from lightning_modules.folder import whole_file
 from lightning_modules.results import PaperFigure, spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
@@ -19,6 +21,21 @@ if TYPE_CHECKING:
     from lightning_modules.mistakes import Mistakes
 
 COLUMNS = 6
+
+
+def write_figure(path: Path, figure: Figure, **more: Any) -> None:
+    """Write a figure as PNG, whole or not at all.
+
+    Args:
+        path: The file.
+        figure: The figure.
+        **more: Other arguments of matplotlib's `savefig`.
+
+    Raises:
+        OSError: It cannot be written; the message names it.
+    """
+    with whole_file(path) as file:
+        figure.savefig(file, format="png", dpi=130, **more)
 
 
 def pairs_figure(images: Sequence[NDArray[Any]], captions: Sequence[str]) -> Figure:

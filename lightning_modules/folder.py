@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from secrets import token_hex
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 TEMPORARY = ".tmp"
+MOST_BYTES = 200  # of a name: file systems allow 255, and names are made longer
 
 
 def choose_folder(log_dir: str | Path, name: str | None) -> Path:
@@ -34,25 +35,31 @@ def choose_folder(log_dir: str | Path, name: str | None) -> Path:
         CommandError: The name is no plain one.
     """
     name = name or f"{datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}"
-    if Path(name).name != name or name == "..":
+    if Path(name).name != name or name == ".." or not name.isprintable() or name != name.strip():
         raise CommandError(f"name must be a plain folder name, got {name!r}")
+    if (size := len(name.encode())) > MOST_BYTES:
+        raise CommandError(f"name must be of at most {MOST_BYTES} bytes, got {size}: {name[:20]}...")
     return Path(log_dir) / name
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Path, anew: bool = True) -> None:
     """Make the folder of a study.
 
     Args:
         folder: Its path.
+        anew: Whether one of this name is refused.
 
     Raises:
-        CommandError: There is one of this name.
-        OSError: It cannot be made.
+        CommandError: There is one of this name, or it cannot be made.
     """
     try:
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=not anew)
     except FileExistsError as error:
         raise CommandError(f"{folder} exists; choose another name or remove it") from error
+    except OSError as error:
+        raise CommandError(
+            f"{folder} cannot be made: {error.strerror}; choose another log_dir, or make it writable"
+        ) from error
 
 
 def make_run_folder(folder: Path, model: str, config: Mapping[str, Any]) -> Path:
@@ -92,6 +99,9 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
     Yields:
         What to write to.
+
+    Raises:
+        OSError: It cannot be written; the message names it.
     """
     # A name of this process: a worker whose main process was killed may be writing the same file.
     temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
@@ -101,8 +111,11 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:  # writing knows no name
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # of a disk that is read-only by now
+            temporary.unlink(missing_ok=True)
 
 
 def clear_torn(folder: Path) -> None:

@@ -6,6 +6,7 @@ al. 1998, "Gradient-based learning applied to document recognition", section III
 means of 2x2 pixels of that.
 """
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -39,17 +40,46 @@ def read_digit(path: Path) -> NDArray[np.float32]:
         CommandError: It is no image, or shows nothing.
     """
     try:
-        with Image.open(path) as image:
-            image.load()
-            grey = _grey(image)
-    except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise CommandError(f"{path} is no image that can be read: {error}") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                grey = brightness(image)
+    except UnidentifiedImageError as error:
+        raise CommandError(f"{path} is no image that can be read; give a PNG, JPEG, ...") from error
     except OSError as error:
         raise CommandError(f"{path} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # of many kinds: every format's reader has its own
+        raise CommandError(f"{path} is no image that can be read: {error}") from error
     try:
         return as_mnist(grey)
     except ValueError as error:
         raise CommandError(f"{path}: {error}") from error
+
+
+def brightness(image: Image.Image) -> Pixels:
+    """How light a picture is, upright; what is transparent is white.
+
+    Args:
+        image: An opened image; reading its pixels may raise what Pillow raises of damaged files.
+
+    Returns:
+        (H, W) in 0..1.
+
+    Raises:
+        ValueError: Pixels are no numbers.
+    """
+    image.load()
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
+        values = np.asarray(upright, np.float64)
+        if not np.isfinite(values).all():
+            raise ValueError("it has pixels that are no numbers")
+        span = np.ptp(values)
+        values = (values - values.min()) / span if span else np.zeros_like(values)
+        upright = Image.fromarray((255 * values).astype(np.uint8))
+    if upright.has_transparency_data:
+        upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright.convert("RGBA"))
+    return np.asarray(upright.convert("L"), np.float64) / 255
 
 
 def as_mnist(grey: Pixels) -> NDArray[np.float32]:
@@ -75,21 +105,6 @@ def _fit(image: Pixels, side: int) -> Pixels:
     scale = side / max(image.shape)
     height, width = (max(1, round(scale * size)) for size in image.shape)
     return transform.resize(image, (height, width), order=1, anti_aliasing=scale < 1)
-
-
-def _grey(image: Image.Image) -> Pixels:
-    """Brightness (H, W) in 0..1, upright; what is transparent is white."""
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
-        values = np.asarray(upright, np.float64)
-        if not np.isfinite(values).all():
-            raise ValueError("it has pixels that are no numbers")
-        span = np.ptp(values)
-        values = (values - values.min()) / span if span else np.zeros_like(values)
-        upright = Image.fromarray((255 * values).astype(np.uint8))
-    if upright.has_transparency_data:
-        upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright.convert("RGBA"))
-    return np.asarray(upright.convert("L"), np.float64) / 255
 
 
 def _ink(grey: Pixels) -> Pixels:

@@ -4,7 +4,7 @@ Replicas share no number (replicas.py), so that those that stay do what they wou
 the bit where all learning rates are equal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -87,7 +87,19 @@ def sound_replicas(module: Any) -> list[bool]:
         R answers.
     """
     figures = module.figures("train") | module.figures("val")
-    sound = torch.stack([figure.isfinite() for figure in figures.values()]).all(0)  # (R,)
-    for parameter in module.network.parameters():
-        sound &= parameter.detach().view(len(sound), -1).isfinite().all(1)
-    return sound.tolist()
+    return are_finite([*figures.values(), *module.network.parameters()], len(module.seeds))
+
+
+def are_finite(tensors: Iterable[Tensor], replicas: int) -> list[bool]:
+    """Which replicas have no infinite number, and no NaN.
+
+    Args:
+        tensors: Each (R * ..., ...), the numbers of one replica after those of the other; or a counter.
+        replicas: Their number R.
+
+    Returns:
+        R answers.
+    """
+    parts = [tensor.detach().reshape(replicas, -1) for tensor in tensors if tensor.dim()]
+    finite = [part.isfinite().all(1) for part in parts]
+    return torch.stack(finite).all(0).tolist()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lightning_modules.all_pairs import AllPairsTest
 from lightning_modules.comparison import Comparison
+from lightning_modules.keeping import sound_replicas
 from lightning_modules.mistakes import Mistakes
 from lightning_modules.results import Run
 from lightning_modules.teams import Team, TeamTest
@@ -36,6 +37,7 @@ def measure(
     Returns:
         A run a seed.
     """
+    sound = sound_replicas(module)
     val, alone = _as_lists(module.figures("val")).get("val/error"), list[float]()
     tested: Comparison | TeamTest = module
     chosen = team.choose(module.figures("train")["train/loss"])
@@ -58,6 +60,7 @@ def measure(
             test_digit_error=digits[k] if digits else None,
             member_test_error=alone[k] if alone else None,
             all_test_error=every[k] if every else None,
+            diverged=None if all(sound[k * team.size : (k + 1) * team.size]) else True,
         )
         for k, seed in enumerate(seeds)
     ]

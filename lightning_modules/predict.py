@@ -51,11 +51,17 @@ def predict(
     """
     if not (images or onnx or state_dict):
         raise cli.CommandError("give images, or a file to export to (--onnx, --state_dict)")
+    for file in (onnx, state_dict):
+        if file and not Path(file).absolute().parent.is_dir():
+            raise cli.CommandError(
+                f"{file} cannot be written: there is no folder {Path(file).parent}; make it"
+            )
     with cli.imports():
         from rich.console import Console
 
         from lightning_modules.answers import find_pairs
         from lightning_modules.export import export_onnx, export_state_dict
+        from lightning_modules.keeping import are_finite
         from lightning_modules.loading import load_model
 
     console, pairs = Console(), find_pairs(images) if images else []
@@ -69,6 +75,13 @@ def predict(
         model = model.replica(replica).eval()
     elif (onnx or state_dict) and count > 1:
         raise cli.CommandError(f"{checkpoint} holds {count} nets; say which to export by --replica")
+    finite = are_finite(model.state_dict().values(), len(model.seeds))
+    if not all(finite):
+        lost = ", ".join(str(number) for number, is_finite in enumerate(finite) if not is_finite)
+        raise cli.CommandError(
+            f"{checkpoint} has weights that are not finite in net {lost}: its training diverged; ask another"
+            " by --replica, if there is one"
+        )
     if pairs:
         ask(model, pairs, Path(out), console)
     for file, export in ((onnx, export_onnx), (state_dict, export_state_dict)):
@@ -89,18 +102,18 @@ def ask(model: Comparison, pairs: Sequence[Pair], folder: Path, console: Console
     import torch
 
     from lightning_modules.answers import answer, answers_table, write_answers
-    from lightning_modules.figures import pairs_figure
+    from lightning_modules.figures import pairs_figure, write_figure
     from lightning_modules.handwriting import read_digit
 
     images = torch.stack(
         [torch.stack([torch.from_numpy(read_digit(path)) for path in pair]) for pair in pairs]
     )
-    answers = answer(model, pairs, images)
+    answers = answer(model, images)
     folder.mkdir(parents=True, exist_ok=True)
-    write_answers(folder / "answers.csv", answers)
+    write_answers(folder / "answers.csv", pairs, answers)
     captions = [f"{a.larger} ({100 * a.probability:.1f} %)" for a in answers[:SHOWN]]
-    pairs_figure([image.numpy() for image in images[:SHOWN]], captions).savefig(folder / "seen.png", dpi=130)
-    console.print(answers_table(answers))
+    write_figure(folder / "seen.png", pairs_figure([image.numpy() for image in images[:SHOWN]], captions))
+    console.print(answers_table(pairs, answers))
     console.print(f"{folder}: answers.csv, seen.png (what the nets saw)")
 
 

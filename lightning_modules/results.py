@@ -33,6 +33,7 @@ class Run:
     test_digit_error: float | None = None  # None without digit heads
     member_test_error: float | None = None  # mean of single trainings; None where a run is one training
     all_test_error: float | None = None  # over all pairs of test digits; None where not asked for
+    diverged: bool | None = None  # True where losses or weights are not finite: its errors say nothing
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,23 @@ def write_results(path: Path, models: Sequence[ModelRuns], command: str, config:
         "rows": [row for model in models for row in model.rows()],
     }
     write_whole(path, json.dumps(results, indent=1) + "\n")
+
+
+def refuse_diverged(models: Sequence[ModelRuns]) -> None:
+    """Say which runs diverged; their errors are those of no net.
+
+    Args:
+        models: What is finished, and written.
+
+    Raises:
+        CommandError: Some did.
+    """
+    seeds = {model.model: [run.seed for run in model.runs if run.diverged] for model in models}
+    if lost := [f"{name} of seed {', '.join(map(str, some))}" for name, some in seeds.items() if some]:
+        raise CommandError(
+            f"{'; '.join(lost)} diverged, with losses or weights that are not finite: take a smaller lr;"
+            " all results are kept, theirs say diverged"
+        )
 
 
 def read_results(path: Path) -> list[ModelRuns]:

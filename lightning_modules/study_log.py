@@ -6,7 +6,8 @@ the project log through this, whatever trains the replicas.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ class StudyLog:
         for tag, values in figures.values.items():
             epoch[tag].update(enumerate(values, first))
         if all(len(values) == self.replicas for values in epoch.values()):
-            self._log(self.epochs.pop(figures.epoch), figures.step)
+            with self._named_errors():
+                self._log(self.epochs.pop(figures.epoch), figures.step)
 
     def finish(
         self, hparams: Mapping[str, Any], metrics: Mapping[str, float], figures: Mapping[str, Figure]
@@ -69,14 +71,28 @@ class StudyLog:
             metrics: Final metrics, the same keys in every run.
             figures: Tag to picture.
         """
-        for tag, figure in figures.items():
-            self.writer.add_figure(tag, figure, self.step)
-        # Not add_hparams: that makes a run of its own below this one.
-        for summary in hparams_summaries(dict(hparams), dict(metrics)):
-            self.writer._get_file_writer().add_summary(summary)
-        for tag, value in metrics.items():
-            self.writer.add_scalar(tag, value, self.step)
-        self.writer.close()
+        with self._named_errors():
+            for tag, figure in figures.items():
+                self.writer.add_figure(tag, figure, self.step)
+            # Not add_hparams: that makes a run of its own below this one.
+            for summary in hparams_summaries(dict(hparams), dict(metrics)):
+                self.writer._get_file_writer().add_summary(summary)
+            for tag, value in metrics.items():
+                self.writer.add_scalar(tag, value, self.step)
+        self.close()
+
+    def close(self) -> None:
+        """Write what is left to write."""
+        with self._named_errors():
+            self.writer.close()
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """TensorBoard writes in a thread, whose error comes up later and does not say which file it is of."""
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror or str(error), self.writer.log_dir) from error
 
     def _log(self, epoch: Mapping[str, Mapping[int, float]], step: int) -> None:
         self.step = step

@@ -13,11 +13,14 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from lightning_modules.bounds import check_range
 from lightning_modules.comparison import Batch, Comparison
 from lightning_modules.heads import POSTERIOR_HEADS
 from lightning_modules.metrics import ReplicaMean
 from lightning_modules.networks import Outputs
 from lightning_modules.replicas import stream
+
+MOST_MEMBERS = 1000  # of a team, averaged or chosen from
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,7 @@ class Team:
             ValueError: A number is out of range.
         """
         for name, value in (("ensemble", self.ensemble), ("restarts", self.restarts)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+            check_range(name, value, 1, MOST_MEMBERS)
 
     @property
     def size(self) -> int:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 import yaml
 
 from lightning_modules import cli
+from lightning_modules.bounds import MOST_EXAMPLES, MOST_RUNS, check_range
 from scratch_framework.digits.command import Net, digits
 from scratch_framework.disc.recipe import (  # noqa: TC001  # flags have these types
     Initialisation,
@@ -113,13 +114,10 @@ def disc(
         from scratch_framework.disc.recipe import RECIPES
 
     counts = {"train": train_points, "val": val_points, "test": test_points}
-    for flag, value, least in (
-        ("runs", runs, 1),
-        ("seed", seed, 0),
-        *((f"{split}_points", count, int(split != "val")) for split, count in counts.items()),
-    ):
-        if value < least:
-            raise ValueError(f"{flag} must be at least {least}, got {value}")
+    check_range("runs", runs, 1, MOST_RUNS)
+    check_range("seed", seed, 0)
+    for split, count in counts.items():
+        check_range(f"{split}_points", count, int(split != "val"), MOST_EXAMPLES // runs)
     if compile and backend == "torch":
         raise ValueError("compile is the framework's; leave it out with backend torch")
     compiled = backend == "scratch" and mistake == "none" if compile is None else compile
@@ -151,7 +149,7 @@ def chosen_net(args: Sequence[str]) -> str:
         return given.net or "mlp"
     try:
         settings = yaml.safe_load(given.config.read_bytes())
-    except (OSError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return "mlp"  # the command itself says what is wrong with the file
     return settings.get("net", "mlp") if isinstance(settings, dict) else "mlp"
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from disks import Disk, mounted
 from postgresql_server import serve
+from small_nets import lay_out_study, train_readers
 
 from datamodules.mnist import EMBEDDED, LAYOUTS, Layout
 
@@ -31,6 +33,25 @@ def postgresql() -> Iterator[str]:
     """URL of an empty database on a real server."""
     with serve() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three small nets that read most digits."""
+    return train_readers(tmp_path_factory.mktemp("run") / "checkpoint.ckpt")
+
+
+@pytest.fixture(scope="session")
+def small_study(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of two models: `auxiliary` reads digits, `cnn` has learnt nothing."""
+    return lay_out_study(tmp_path_factory.mktemp("small") / "study", checkpoint)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """A disk of 64 MB, empty."""
+    with mounted(tmp_path / "disk", 2**26) as one:
+        yield one
 
 
 def idx_bytes(array: np.ndarray) -> bytes:

@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lightning_modules import cli
+from lightning_modules.bounds import check_range
 from lightning_modules.server import worker_context
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+MOST_TRIALS = 1_000_000
 
 Model = Literal["cnn", "weight_sharing", "auxiliary", "disc"]
 
@@ -69,10 +72,12 @@ def tune(
         log_dir: Folder of all studies, for TensorBoard.
         verbose: Whether to show what libraries say, and tracebacks.
     """
-    if n_trials is not None and n_trials < 1:
-        raise ValueError(f"n_trials must be at least 1, got {n_trials}")
+    if n_trials is not None:
+        check_range("n_trials", n_trials, 1, MOST_TRIALS)
     if timeout is not None and not timeout > 0:
         raise ValueError(f"timeout must be above 0, got {timeout}")
+    if timeout is not None:
+        check_range("timeout", timeout, 0)
     worker_context("tune.worker")  # the workers' server imports while we do
     with cli.imports():
         from lightning_modules.folder import choose_folder
@@ -119,8 +124,7 @@ def report(
         from tune.storage import Place
         from tune.study import find
 
-    if top < 1:
-        raise ValueError(f"top must be at least 1, got {top}")
+    check_range("top", top, 1)
     place = Place(choose_folder(log_dir, study_name), storage)
     conclude(find(study_name, place), place.folder, Console(), top)
 

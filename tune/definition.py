@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
-from math import ceil
 from typing import TYPE_CHECKING, Any, Self
 
+from lightning_modules.bounds import MOST_EPOCHS, MOST_EXAMPLES, MOST_RUNS, check_range
 from lightning_modules.cli import CommandError
 from lightning_modules.execution import REPLICAS_PER_CORE
 from tune.spaces import space_of
@@ -37,10 +38,14 @@ class Definition:
     together: int  # trials of one fit, at most; the machine's choice that began the study
 
     def __post_init__(self) -> None:
-        least = {"repeats": 1, "seed": 0, "max_epochs": 1, "train_size": 2, "val_size": 1}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise ValueError(f"{name} must be at least {value}, got {getattr(self, name)}")
+        for name, least, most in (
+            ("repeats", 1, MOST_RUNS),
+            ("seed", 0, math.inf),
+            ("max_epochs", 1, MOST_EPOCHS),
+            ("train_size", 2, MOST_EXAMPLES // max(1, self.repeats)),
+            ("val_size", 1, MOST_EXAMPLES // max(1, self.repeats)),
+        ):
+            check_range(name, getattr(self, name), least, most)
         if self.model == "disc" and self.data_dir is not None:
             raise ValueError("data_dir has no effect on disc, whose points are drawn; leave it out")
         if self.sampler == "grid":
@@ -66,7 +71,7 @@ class Definition:
 
     def is_reported(self, epoch: int) -> bool:
         """Whether an epoch is, by its number from 0; the last one always is."""
-        return (self.max_epochs - 1 - epoch) % ceil(self.max_epochs / REPORTS) == 0
+        return (self.max_epochs - 1 - epoch) % math.ceil(self.max_epochs / REPORTS) == 0
 
     def points(self, n_trials: int | None) -> int:
         """How many points the study has.
@@ -149,7 +154,7 @@ def choose_together(definition: Definition, n_trials: int | None, workers: int, 
     most = max(1, CORE_REPLICAS[definition.model] // definition.repeats)
     if whole and definition.sampler != "tpe":
         most = points
-    return min(most, ceil(points / workers))
+    return min(most, math.ceil(points / workers))
 
 
 # The disc's nets are so small that a core likes more of them: all rates of a choice of activations.

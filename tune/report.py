@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from lightning_modules.figures import write_figure
 from lightning_modules.folder import write_whole
 from lightning_modules.results import percent
 from tune.chunk import SECONDS, STD
@@ -72,7 +73,7 @@ def _write(folder: Path, name: str, trials: Sequence[FrozenTrial], definition: D
     write_whole(folder / "best.yaml", _best(best[0], definition, name))
     figures = {f"{plot}.png": figure for plot, figure in draw(trials, definition).items()}
     for file, figure in figures.items():
-        figure.savefig(folder / file, dpi=130, bbox_inches="tight")  # else long labels are cut off
+        write_figure(folder / file, figure, bbox_inches="tight")  # else long labels are cut off
     log_plots(folder / "plots", [folder / file for file in figures])
     log_trials(folder / "trials", trials, definition)
     return ["trials.csv", "best.yaml", *figures]

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from lightning_modules.cli import CommandError
 from lightning_modules.execution import Choice
+from lightning_modules.folder import make_folder
 from lightning_modules.protocol import make_trainer, quiet
 from tune.definition import Definition, choose_together
 from tune.digit_pairs import check
@@ -56,8 +57,10 @@ class Run:
         workers, whole = self._machine()
         check(self.definition)
         together = choose_together(self.definition, self.n_trials, workers, whole)
-        self.place.folder.mkdir(parents=True, exist_ok=True)
+        if self.place.embedded:
+            make_folder(self.place.folder, anew=False)
         storage = self.place.open()
+        make_folder(self.place.folder, anew=False)
         with clear_errors(self.place):
             study = optuna.create_study(
                 study_name=self.name, storage=storage, direction="minimize", load_if_exists=True

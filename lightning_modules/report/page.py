@@ -80,11 +80,7 @@ def make_page(studies: Sequence[Study]) -> str:
     nets = [net for study in studies for net in study.nets]
     table = {net.name: {name: Figure.of(net.errors(name)) for name in FIGURES} for net in nets}
     differences, unpaired = compare_all(nets)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters |= {"percent": percent, "points": points}
-    environment.filters |= {"p": p_text, "sure": sure}
-    source = files("lightning_modules.report").joinpath("page.html").read_text(encoding="utf-8")
-    return environment.from_string(source).render(
+    return _template().render(
         studies=studies,
         nets=nets,
         run_count=sum(len(net.runs) for net in nets),

@@ -135,9 +135,11 @@ def _read_run(row: Mapping[str, Any], where: str) -> Run:
     seed = row.get("seed")
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise ValueError(f"{where}.seed must be a whole number, got {seed!r:.80}")
-    figures: dict[str, float] = {}
+    figures: dict[str, Any] = {"diverged": True} if row.get("diverged") is True else {}
     for field in fields(Run)[1:]:
         value = row.get(field.name)
+        if field.name == "diverged":
+            continue
         if value is None and field.default is not MISSING:
             continue
         # also false for NaN

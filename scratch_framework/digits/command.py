@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from lightning_modules import cli
+from lightning_modules.bounds import MOST_EPOCHS, MOST_PROCESSES, MOST_RUNS, check_range
 from lightning_modules.per_replica import per_replica
 from lightning_modules.server import worker_context
 
@@ -77,9 +78,10 @@ def digits(
 
     for setting, value in (("max_epochs", PAPER.max_epochs), ("batch_size", PAPER.batch_size)):
         flags[setting] = value if flags[setting] is None else flags[setting]
-    for flag in ("runs", "max_epochs", "workers", "replicas"):
-        if flags[flag] is not None and flags[flag] < 1:
-            raise ValueError(f"{flag} must be at least 1, got {flags[flag]}")
+    check_range("runs", runs, 1, MOST_RUNS)
+    check_range("max_epochs", flags["max_epochs"], 1, MOST_EPOCHS)
+    check_range("workers", 1 if workers is None else workers, 1, MOST_PROCESSES)
+    check_range("replicas", replicas, 1)
     (settings,) = resolve(PAPER, [net], {flag: changed[flag] for flag in ("lr", "alpha", "gamma")}).values()
     for setting, number in settings.items():
         per_replica(setting, number, 1, positive=setting == "lr")

@@ -18,11 +18,11 @@ from rich.console import Console
 
 from lightning_modules.checkpoints import keep_checkpoint
 from lightning_modules.cli import command_line
-from lightning_modules.figures import results_figure
+from lightning_modules.figures import results_figure, write_figure
 from lightning_modules.folder import choose_folder, make_folder, make_run_folder
 from lightning_modules.programs import divide
 from lightning_modules.progress import StudyProgress
-from lightning_modules.results import ModelRuns, PaperFigure, results_table, write_results
+from lightning_modules.results import ModelRuns, PaperFigure, refuse_diverged, results_table, write_results
 from lightning_modules.study_log import EpochFigures, StudyLog
 from lightning_modules.workers import run_jobs, threads
 
@@ -57,7 +57,7 @@ class Experiment:
         make_folder(self.folder)
         self.run_folder = make_run_folder(self.folder, net, self.config)
         log, console = StudyLog(self.run_folder, len(seeds)), Console()
-        with closing(log.writer):  # an interrupted training keeps its curves
+        with closing(log):  # an interrupted training keeps its curves
             with StudyProgress(console, [net], self.training.max_epochs * len(seeds)) as progress:
                 fits = self._fit(log, progress)
             results = ModelRuns(net, "paper", [run for fit in fits for run in fit.runs])
@@ -65,6 +65,7 @@ class Experiment:
             log.finish(results.hparams(self.training.settings, self.config), results.metrics(), {})
         self._conclude(console, results)
         self._save(fits)  # last: a full disk costs nothing else
+        refuse_diverged([results])
 
     def _fit(self, log: StudyLog, progress: StudyProgress) -> list[Fit]:
         """Train in worker processes, one thread each; with a single one here."""
@@ -94,6 +95,6 @@ class Experiment:
     def _conclude(self, console: Console, results: ModelRuns) -> None:
         console.print(results_table([results], self.paper))
         errors = {results.model: [run.test_error for run in results.runs]}
-        results_figure(errors, self.paper, command_line()).savefig(self.folder / "results.png", dpi=130)
+        write_figure(self.folder / "results.png", results_figure(errors, self.paper, command_line()))
         console.print(f"{self.folder}: results.json, results.png, and the run folder {results.model}")
         console.print(f"tensorboard --logdir {self.log_dir}")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from lightning_modules.keeping import are_finite
 from lightning_modules.results import Run
 from lightning_modules.study_log import EpochFigures
 from scratch_framework.digits.learner import make_learner
@@ -13,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import pytorch_lightning as pl
-    import torch
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -83,6 +85,8 @@ def fit(
         report(EpochFigures(epoch, (epoch + 1) * len(train), figures))
     final = evaluate("train", learner, train)  # of the final weights, nothing dropped
     tested = evaluate("test", learner, data.test_dataloader())
+    weights = [*learner.state_dict().values(), *map(torch.tensor, figures.values())]
+    finite = are_finite(weights, len(learner.seeds))
     last = {"test/error": tested["test/error"]}
     report(EpochFigures(max_epochs, max_epochs * len(train), last))
     return [
@@ -92,6 +96,7 @@ def fit(
             test_error=tested["test/error"][k],
             val_error=figures["val/error"][k] if "val/error" in figures else None,
             test_digit_error=tested["test/digit_error"][k] if "test/digit_error" in tested else None,
+            diverged=None if finite[k] else True,
         )
         for k, seed in enumerate(learner.seeds)
     ]

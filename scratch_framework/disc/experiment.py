@@ -15,12 +15,14 @@ import torch
 from rich.console import Console
 
 from lightning_modules.checkpoints import keep_checkpoint
+from lightning_modules.figures import write_figure
 from lightning_modules.folder import choose_folder, make_folder, make_run_folder
 from lightning_modules.progress import progress_bar
 from lightning_modules.results import (
     ModelRuns,
     PaperFigure,
     percent,
+    refuse_diverged,
     results_table,
     spread,
     write_results,
@@ -76,18 +78,19 @@ class Experiment:
         make_folder(self.folder)
         self.run_folder = make_run_folder(self.folder, "disc", self.config)
         log = StudyLog(self.run_folder, len(self.seeds))
-        with closing(log.writer):  # an interrupted training keeps its curves
+        with closing(log):  # an interrupted training keeps its curves
             with progress_bar() as bar:
                 monitor = Monitor(log, bar, self.recipe.max_epochs, len(self.seeds))
                 results = self._train(learners, points, monitor)
             write_results(self.folder / "results.json", [results], self.command, self.config)
             figures = pictures(self.recipe, self.reading, points, learners[0], monitor.losses, self.dtype)
             for name, figure in figures.items():
-                figure.savefig(self.run_folder / f"figure_{name}.png", dpi=130)
+                write_figure(self.run_folder / f"figure_{name}.png", figure)
             tagged = {f"figure/{name}": figure for name, figure in figures.items()}
             log.finish(self._hparams(), results.metrics(), tagged)
         self._conclude(results)
         self._save(learners)  # last: a full disk costs nothing else
+        refuse_diverged([results])
 
     def _learners(self) -> list[Learner]:
         """All replicas as one, or a twin for each."""

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from lightning_modules.figures import write_figure
 from lightning_modules.folder import write_whole
 from lightning_modules.results import percent, spread
 from scratch_framework.disc.recipe import PAPER
@@ -50,7 +51,7 @@ def write_grid(folder: Path, settings: Sequence[Setting]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_whole(folder / "grid.csv", text.getvalue())
-    grid_figure(settings).savefig(folder / "grid.png", dpi=130)
+    write_figure(folder / "grid.png", grid_figure(settings))
 
 
 def grid_table(settings: Sequence[Setting], how: str) -> Table:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from lightning_modules.bounds import MOST_CHANNELS, MOST_EPOCHS, MOST_EXAMPLES, check_range
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -43,6 +45,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if min(self.widths, default=0) < 1:
             raise ValueError(f"widths must be sizes of at least 1, got {_listed(self.widths)}")
+        if max(self.widths) > MOST_CHANNELS:
+            raise ValueError(f"widths must be sizes of at most {MOST_CHANNELS}, got {_listed(self.widths)}")
         if len(self.activations) != len(self.widths) + 1:
             raise ValueError(
                 f"activations must be one after each of the {len(self.widths) + 1} layers,"
@@ -55,9 +59,8 @@ class Recipe:
         for name in ("lr", "weight_decay", "momentum"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
-        for name in ("max_epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_range("max_epochs", self.max_epochs, 1, MOST_EPOCHS)
+        check_range("batch_size", self.batch_size, 1, MOST_EXAMPLES)
 
     @property
     def layers(self) -> list[tuple[int, int, Activation]]:

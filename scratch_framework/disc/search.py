@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 import yaml
 
+from lightning_modules.bounds import MOST_EPOCHS, MOST_EXAMPLES, MOST_RUNS, check_range
 from lightning_modules.cli import CommandError
-from lightning_modules.folder import write_whole
+from lightning_modules.folder import make_folder, write_whole
 from scratch_framework.disc.points import Reading
 from scratch_framework.disc.recipe import PAPER
 from scratch_framework.disc.scratch_learner import ScratchLearner
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 RATES = list(product((1e-3, 5e-3, 1e-2), (0.0, 1e-6)))  # learning rate and weight decay
 KINDS: tuple[Activation, ...] = ("tanh", "relu")
+REMOVE = "remove it, and the same command goes on without"
 GROUPS = list(product(KINDS, repeat=4))
 
 
@@ -62,10 +64,13 @@ class Search:
     mistake: Mistake
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            least = 0 if name == "seed" else 1
-            if isinstance(value, int) and value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+        check_range("repeats", self.repeats, 1, MOST_RUNS)
+        check_range("seed", self.seed, 0)
+        check_range("max_epochs", self.max_epochs, 1, MOST_EPOCHS)
+        check_range("batch_size", self.batch_size, 1, MOST_EXAMPLES)
+        most = MOST_EXAMPLES // (self.repeats * len(RATES))
+        check_range("train_points", self.train_points, 1, most)
+        check_range("val_points", self.val_points, 1, most)
 
     def open(self, folder: Path) -> None:
         """Make the folder of this search, or find it.
@@ -80,13 +85,16 @@ class Search:
         if not config.exists():
             if folder.exists() and any(path.suffix != ".tmp" for path in folder.iterdir()):
                 raise CommandError(f"{folder} exists and holds no grid; choose another name")
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder, anew=False)
             write_whole(config, yaml.safe_dump(asdict(self), sort_keys=False))
-        begun = yaml.safe_load(config.read_text())
+        try:
+            begun = dict(yaml.safe_load(config.read_text()))
+        except (yaml.YAMLError, ValueError, TypeError) as error:
+            raise CommandError(f"{config} is damaged: it must hold a grid's settings; {REMOVE}") from error
         for name, value in asdict(self).items():
-            if begun[name] != value:
+            if begun.get(name) != value:
                 raise CommandError(
-                    f"{folder} was begun with {name} {begun[name]}, not {value}; choose another name"
+                    f"{folder} was begun with {name} {begun.get(name)}, not {value}; choose another name"
                 )
 
     def missing(self, folder: Path) -> list[tuple[Activation, ...]]:
@@ -128,11 +136,16 @@ class Search:
 
     def settings(self, folder: Path) -> list[Setting]:
         """All points of a finished grid, the best first."""
-        rows: list[dict[str, Any]] = []
-        for group in GROUPS:
-            rows += json.loads(_path(folder, group).read_text())
-        settings = [Setting(**row | {"activations": tuple(row["activations"])}) for row in rows]
+        settings = [setting for group in GROUPS for setting in _read(_path(folder, group))]
         return sorted(settings, key=lambda setting: round(setting.val_error, 9))  # equal shares tie
+
+
+def _read(path: Path) -> list[Setting]:
+    try:
+        rows: list[dict[str, Any]] = json.loads(path.read_text())
+        return [Setting(**row | {"activations": tuple(row["activations"])}) for row in rows]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CommandError(f"{path} is damaged: it must hold the scores of a group; {REMOVE}") from error
 
 
 def _path(folder: Path, group: tuple[Activation, ...]) -> Path:

@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 import scratch_framework as sf
+from lightning_modules.keeping import are_finite
 from lightning_modules.results import Run
 from lightning_modules.study_log import EpochFigures
 from scratch_framework.disc.objective import OBJECTIVES
@@ -130,6 +131,7 @@ def fit(
         report(EpochFigures(epoch, (epoch + 1) * steps, _lists(values)))
     values["test/error"] = evaluate(learner, recipe, data["test"])[1]
     final = _lists(values)
+    finite = are_finite([*values.values(), *learner.state_dict().values()], len(learner.seeds))
     last = EpochFigures(recipe.max_epochs, recipe.max_epochs * steps, {"test/error": final["test/error"]})
     report(last)
     return [
@@ -138,6 +140,7 @@ def fit(
             train_error=final["train/error"][k],
             val_error=final["val/error"][k] if "val" in data else None,
             test_error=final["test/error"][k],
+            diverged=None if finite[k] else True,
         )
         for k, seed in enumerate(learner.seeds)
     ]

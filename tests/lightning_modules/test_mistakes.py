@@ -16,10 +16,10 @@ TINY = ["--accelerator", "cpu", "--max_epochs", "2", "--train_pairs", "100", "--
 TINY += ["--test_pairs", "120", "--workers", "1", "--name", "study"]
 
 
-def tested(runs: int, pairs: int = 90) -> tuple[torch.Tensor, ...]:
+def asked(runs: int) -> tuple[torch.Tensor, ...]:
     """Logits of untrained nets, and the test pairs they are about."""
     seeds = list(range(runs))
-    data = DigitPairs(seed=seeds, test_pairs=pairs, batch_size=pairs)
+    data = DigitPairs(seed=seeds, test_pairs=90, batch_size=90)
     data.setup()
     images, target, classes = next(iter(data.test_dataloader()))
     with torch.no_grad():
@@ -36,7 +36,7 @@ ALL = slice(None)
 
 
 def test_every_pair_is_counted_by_its_run_and_digits_and_the_worst_are_the_surest_wrong_ones() -> None:
-    batch = tested(runs=3)
+    batch = asked(runs=3)
     logits, images, target, classes = batch
     found = part(batch, ALL, ALL)
     pairs, wrong, sure = np.zeros((3, 10, 10)), np.zeros((3, 10, 10)), []
@@ -61,7 +61,7 @@ def test_every_pair_is_counted_by_its_run_and_digits_and_the_worst_are_the_sures
 
 
 def test_parts_joined_are_the_whole_whether_of_pairs_or_of_runs() -> None:
-    batch = tested(runs=3)
+    batch = asked(runs=3)
     whole = part(batch, ALL, ALL)
     by_pairs = of_more_pairs([part(batch, some, ALL) for some in (slice(0, 40), slice(40, 90))])
     by_runs = of_more_runs([part(batch, ALL, some) for some in (slice(0, 2), slice(2, 3))])
@@ -71,7 +71,7 @@ def test_parts_joined_are_the_whole_whether_of_pairs_or_of_runs() -> None:
 
 
 def test_a_net_that_diverged_is_counted_and_sure_of_nothing() -> None:
-    logits, *rest = tested(runs=1)
+    logits, *rest = asked(runs=1)
     found = find_mistakes(torch.full_like(logits, float("nan")), *rest)
     wrong = (logits.new_zeros(90, 1) != rest[1]).sum()  # argmax of NaN is the first
     assert found.wrong.sum() == wrong

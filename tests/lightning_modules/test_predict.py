@@ -14,17 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.transform import resize
 
-from datamodules import DigitPairs, load_digits
+from datamodules import load_digits
 from lightning_modules import AuxiliaryLoss
 from lightning_modules.cli import CommandError
-from lightning_modules.execution import Choice
 from lightning_modules.handwriting import as_mnist, read_digit
 from lightning_modules.loading import load_model
 from lightning_modules.predict import main
-from lightning_modules.protocol import run_study
-from lightning_modules.recipes import MODERN, MODULES, resolve
+from lightning_modules.recipes import MODULES
 from lightning_modules.replicas import export_replica
-from lightning_modules.studies import make_study
 
 Pixels = NDArray[np.float64]
 
@@ -48,24 +45,6 @@ SIGHTS: dict[str, Callable[[Pixels], Pixels]] = {
     "on a wide page": lambda digit: np.pad(1 - drawn(digit, 60), ((20, 20), (90, 30)), constant_values=1),
     "photo": photographed,
 }
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three small nets that read most digits."""
-    path = tmp_path_factory.mktemp("run") / "checkpoint.ckpt"
-    (settings,) = resolve(MODERN, ["auxiliary"], {"width": 8, "two_views_from": 1.0}).values()
-    study = make_study(
-        "auxiliary",
-        settings,
-        [0, 1, 2],
-        lambda **more: DigitPairs(train_pairs=1000, val_pairs=0, test_pairs=50, **{"batch_size": 25, **more}),
-        {"max_epochs": 4, "accelerator": "cpu"},
-        Choice(workers=1),
-        checkpoint=path,
-    )
-    run_study(study, lambda first, figures: None)
-    return path
 
 
 def save(path: Path, grey: Pixels) -> Path:

@@ -1,10 +1,32 @@
-"""p-values and their correction, against scipy and worked examples; tests/benchmarks has the intervals."""
+"""Intervals of paired differences, p-values and their correction, against tables and scipy."""
+
+import math
 
 import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
-from lightning_modules.significance import holm, p_value, paired
+from lightning_modules.significance import half_width, holm, p_value, paired
+
+
+@pytest.mark.parametrize(("n", "quantile"), [(2, 12.706), (3, 4.303), (10, 2.262), (15, 2.145)])
+def test_intervals_are_as_wide_as_the_tables_of_t_say(n: int, quantile: float) -> None:
+    values = np.arange(n, dtype=float)
+    expected = quantile * values.std(ddof=1) / math.sqrt(n)
+    assert half_width(values.tolist()) == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_interval_of_a_mean_holds_it_in_95_of_100_cases() -> None:
+    samples = np.random.default_rng(0).normal(3, 2, (2000, 6))
+    held = [abs(sample.mean() - 3) <= half_width(sample.tolist()) for sample in samples]
+    assert np.mean(held) == pytest.approx(0.95, abs=0.02)
+
+
+def test_pairing_takes_out_what_runs_have_in_common() -> None:
+    difference, width = paired([11.0, 21.1, 30.9], [10.0, 20.0, 30.0])
+    assert difference == pytest.approx(1.0)
+    assert width < 0.3
+    assert half_width([1.0]) == math.inf
 
 
 @pytest.mark.parametrize("n", [2, 3, 15])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from processes import workers_of
 
 from tune.points import POINT, REASON, is_finished
 from tune.storage import Place
@@ -33,22 +34,6 @@ def values(place: Place, name: str) -> dict[int, tuple[float | None, list[float]
     assert set(times.values()) == {1}, "a point ran twice"
     assert not [trial for trial in trials if not trial.state.is_finished()], "a trial was left behind"
     return {trial.user_attrs[POINT]: (trial.value, trial.user_attrs["val_errors"]) for trial in finished}
-
-
-def workers_of(group: int) -> list[int]:
-    """Processes of a command that its server of processes has started."""
-    parents, servers = dict[int, int](), set[int]()
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            called = (folder / "cmdline").read_bytes()
-        except OSError:
-            continue  # it has just ended
-        if int(fields[2]) == group:
-            parents[int(folder.name)] = int(fields[1])
-            if b"forkserver" in called:
-                servers.add(int(folder.name))
-    return [pid for pid, parent in parents.items() if parent in servers]
 
 
 def disturb(flags: list[str], chance: random.Random) -> int:

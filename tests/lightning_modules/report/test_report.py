@@ -49,6 +49,8 @@ class Page(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if tag not in VOID:
             assert self.open.pop() == tag
+        if tag in ("td", "th"):
+            self.text[self.section] += " "  # as a reader sees it
 
     def handle_data(self, data: str) -> None:
         if {"style", "svg"} & set(self.open):
@@ -114,10 +116,8 @@ def test_the_table_has_the_figures_of_results_json_and_their_intervals(study: Pa
 def test_every_run_is_in_the_page(study: Path) -> None:
     text = " ".join(page(study).text["runs"].split())
     for row in results(study)["rows"]:
-        start = (
-            f"{row['model']} {row['seed']} " + f"{100 * row['test_error']:.2f} {100 * row['val_error']:.2f}"
-        )
-        assert start in text
+        errors = f"{100 * row['test_error']:.2f} {100 * row['val_error']:.2f}"
+        assert f"{row['model']} {row['seed']} {errors}" in text
 
 
 def test_nets_are_compared_run_by_run_and_p_is_corrected(study: Path) -> None:
@@ -131,7 +131,9 @@ def test_nets_are_compared_run_by_run_and_p_is_corrected(study: Path) -> None:
         model: [r["test_error"] for r in results(study)["rows"] if r["model"] == model] for model in MODELS
     }
     difference = 100 * np.subtract(errors["cnn"], errors["auxiliary"])
-    assert table["cnn less auxiliary3 runs"][0].startswith(f"{difference.mean():+.2f}".replace("-", "−"))
+    assert table["cnn less auxiliary3 runs"][0].startswith(
+        f"{difference.mean():+.2f}".replace("-", "\N{MINUS SIGN}")
+    )
     assert "3 comparisons are made" in " ".join(shown.text["significance"].split())
 
 

@@ -159,7 +159,9 @@ def test_a_wrong_flag_is_one_line_and_leaves_nothing_behind(
 
 def test_a_file_that_is_no_yaml_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "broken.yaml").write_text("net: [cnn")
-    assert "Problems parsing config" in refused(capsys, "--config", str(tmp_path / "broken.yaml"))
+    assert "broken.yaml must be a YAML file of settings" in refused(
+        capsys, "--config", str(tmp_path / "broken.yaml")
+    )
 
 
 def test_ctrl_c_ends_with_130_and_one_line_and_keeps_the_curves(tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
-"""Intervals of paired differences, and that the benchmark commands of the recipes run."""
+"""The benchmark commands of the recipes."""
 
 import csv
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,27 +17,6 @@ from benchmarks.rows import Record, Row
 from lightning_modules.cli import CommandError
 from lightning_modules.execution import Choice
 from lightning_modules.recipes import RECIPES, resolve
-from lightning_modules.significance import half_width, paired
-
-
-@pytest.mark.parametrize(("n", "quantile"), [(2, 12.706), (3, 4.303), (10, 2.262), (15, 2.145)])
-def test_intervals_are_as_wide_as_the_tables_of_t_say(n: int, quantile: float) -> None:
-    values = np.arange(n, dtype=float)
-    expected = quantile * values.std(ddof=1) / math.sqrt(n)
-    assert half_width(values.tolist()) == pytest.approx(expected, rel=1e-3)
-
-
-def test_the_interval_of_a_mean_holds_it_in_95_of_100_cases() -> None:
-    samples = np.random.default_rng(0).normal(3, 2, (2000, 6))
-    held = [abs(sample.mean() - 3) <= half_width(sample.tolist()) for sample in samples]
-    assert np.mean(held) == pytest.approx(0.95, abs=0.02)
-
-
-def test_pairing_takes_out_what_runs_have_in_common() -> None:
-    difference, width = paired([11.0, 21.1, 30.9], [10.0, 20.0, 30.0])
-    assert difference == pytest.approx(1.0)
-    assert width < 0.3
-    assert half_width([1.0]) == math.inf
 
 
 def study(folder: Path, rows: dict[str, list[float]]) -> str:
@@ -82,8 +60,7 @@ def test_studies_that_cannot_be_compared_are_named(tmp_path: Path) -> None:
 def test_every_row_of_every_table_has_settings_that_bite() -> None:
     for rows in TABLES.values():
         for row in rows:
-            changes = {name: value for name, value in row.changes.items() if name != "batch_size"}
-            resolve(RECIPES[row.recipe], [row.model], changes)
+            resolve(RECIPES[row.recipe], [row.model], row.changes)
 
 
 @pytest.mark.slow

@@ -1,0 +1,94 @@
+"""Wrong flags of the commands of the framework from scratch."""
+
+from pathlib import Path
+
+import pytest
+from refusal import Main, refusal
+
+from scratch_framework.__main__ import main as scratch
+from scratch_framework.disc.grid import main as grid
+
+HUGE = "99999999999999999999"
+DISC = "--max_epochs 1 --runs 1 --train_points 20 --val_points 10 --test_points 10"
+DIGITS = "--net auxiliary --workers 1 --max_epochs 1 --runs 1 --train_pairs 20 --val_pairs 10 --test_pairs 10"
+GRID = "--max_epochs 1 --repeats 1 --train_points 20 --val_points 10"
+
+WRONG_DISC = {
+    "--runs 1000000000": "runs must be at most 100000, got 1000000000",
+    f"--train_points {HUGE}": "train_points must be at most 100000000",
+    "--train_points 60000000 --runs 2": "train_points must be at most 50000000, got 60000000",
+    f"--val_points {HUGE}": "val_points must be at most 100000000",
+    f"--test_points {HUGE}": "test_points must be at most 100000000",
+    f"--batch_size {HUGE}": "batch_size must be at most 100000000",
+    f"--max_epochs {HUGE}": "max_epochs must be at most 1000000",
+    "--lr nan": "--lr: expected a finite number, got nan",
+    "--lr .nan": "lr must be at least 0 and finite, got nan",
+    "--weight_decay .inf": "weight_decay must be at least 0 and finite, got inf",
+    "--momentum -1": "momentum must be at least 0 and finite, got -1.0",
+    "--widths=": "widths must be whole numbers with commas between, got ''",
+    "--widths -3": "widths must be sizes of at least 1, got -3",
+    "--widths 1e3": "widths must be whole numbers with commas between, got '1e3'",
+    "--widths 25,,25": "widths must be whole numbers with commas between, got '25,,25'",
+    "--widths 1000000,1000000": "at most 1024, got 1000000,1000000",
+    "--activations x": "activations must be one after each of the 4 layers, got 1: x",
+    "--initialisation x": "--initialisation: expected Literal['paper', 'default'], got x",
+    "--standardise maybe": "--standardise: expected bool, got maybe",
+    "--loss mae": "--loss: expected Literal['mse', 'bce', 'ce'], got mae",
+    "--reduction max": "--reduction: expected Literal['mean', 'sum'], got max",
+    "--optimizer lion": "--optimizer: expected Literal['sgd', 'adam', 'adamw'], got lion",
+    "--schedule step": "--schedule: expected Literal",
+    "--order random": "--order: expected Literal['fixed', 'shuffled'], got random",
+    "--disc square": "--disc: expected Literal['radius', 'diameter'], got square",
+    "--points x": "--points: expected Literal['uniform', 'normal'], got x",
+    "--compile maybe": "--compile: expected bool, got maybe",
+    "--precision 16-true": "--precision: expected Literal['32-true', '64-true'], got 16-true",
+    "--mistake all": "--mistake: expected Literal['none', 'bias_per_row'], got all",
+    "--resume": "unrecognized arguments: --resume; --help lists all flags",
+    "--log_dir /proc/nowhere": "choose another log_dir, or make it writable",
+}
+WRONG_DIGITS = {
+    "--seed 4294967295 --runs 2": "seed must be below 2**32",
+    f"--runs {HUGE}": "runs must be at most 100000",
+    "--train_pairs 1": "train_pairs must be at least 2, got 1",
+    f"--train_pairs {HUGE}": "train_pairs must be at most 100000000",
+    "--val_pairs -1": "val_pairs must be at least 0, got -1",
+    "--test_pairs 0": "test_pairs must be at least 1, got 0",
+    f"--batch_size {HUGE}": "batch_size must be at most 100000000",
+    f"--max_epochs {HUGE}": "max_epochs must be at most 1000000",
+    "--lr nan": "--lr: expected a finite number, got nan",
+    "--lr 1e400": "lr must be above 0 and finite, got inf",
+    "--alpha -1": "alpha must be at least 0 and finite, got -1.0",
+    "--gamma .inf": "gamma must be at least 0 and finite, got inf",
+    f"--workers {HUGE}": "workers must be at most 1024",
+    "--replicas -2": "replicas must be at least 1, got -2",
+    "--precision 8": "--precision: expected Literal",
+    "--data_dir /dev/null": "/dev/null: no such folder; data_dir must hold the four IDX files",
+}
+WRONG_GRID = {
+    "--seed -1": "seed must be at least 0, got -1",
+    "--repeats 0": "repeats must be at least 1, got 0",
+    f"--repeats {HUGE}": "repeats must be at most 100000",
+    "--max_epochs 0": "max_epochs must be at least 1, got 0",
+    "--batch_size 0": "batch_size must be at least 1, got 0",
+    "--train_points 0": "train_points must be at least 1, got 0",
+    f"--train_points {HUGE}": "train_points must be at most 16666666",
+    "--val_points -1": "val_points must be at least 1, got -1",
+    "--mistake x": "--mistake: expected Literal['none', 'bias_per_row'], got x",
+    "--compile maybe": "--compile: expected bool, got maybe",
+    "--name a/b": "name must be a plain folder name, got 'a/b'",
+    "--log_dir /proc/nowhere": "choose another log_dir, or make it writable",
+    "--lr 3": "unrecognized arguments: --lr 3; --help lists all flags",
+}
+CASES = [
+    *((scratch, DISC, flags, message) for flags, message in WRONG_DISC.items()),
+    *((scratch, DIGITS, flags, message) for flags, message in WRONG_DIGITS.items()),
+    *((grid, GRID, flags, message) for flags, message in WRONG_GRID.items()),
+]
+
+
+@pytest.mark.parametrize(("main", "base", "flags", "message"), CASES)
+def test_a_wrong_flag_is_one_line_that_says_which_why_and_what(
+    main: Main, base: str, flags: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = [*base.split(), "--log_dir", str(tmp_path / "runs"), *flags.split()]
+    assert message in refusal(main, args, tmp_path, capsys)

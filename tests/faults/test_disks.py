@@ -1,0 +1,186 @@
+"""Disks that are full or cannot be written: one line says so, what was finished is kept, and it goes on."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from disks import Disk
+from refusal import Main, contents, refusal
+
+import train
+from lightning_modules.predict import main as predict
+from lightning_modules.report.__main__ import main as report
+from scratch_framework.__main__ import main as scratch
+from scratch_framework.disc.grid import main as grid
+from tune.__main__ import main as tune
+
+pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+PAIRS = "--max_epochs 1 --train_pairs 20 --val_pairs 10 --test_pairs 10 --runs 1 --workers 1 --name mine"
+TRAIN = ["--accelerator", "cpu", *PAIRS.split()]
+DISC = [
+    "--max_epochs",
+    "1",
+    "--runs",
+    "1",
+    "--train_points",
+    "20",
+    "--val_points",
+    "10",
+    "--test_points",
+    "10",
+    "--name",
+    "mine",
+]
+DIGITS = ["--net", "cnn", *PAIRS.split()]
+GRID = ["--max_epochs", "1", "--repeats", "1", "--train_points", "20", "--val_points", "10", "--name", "mine"]
+TUNE = ["--model", "disc", "--study_name", "mine", "--n_trials", "2", "--max_epochs", "1", "--repeats", "1"]
+TUNE += ["--train_size", "20", "--val_size", "10", "--workers", "1"]
+
+COMMANDS: dict[str, tuple[Main, list[str]]] = {
+    "train": (train.main, TRAIN),
+    "disc": (scratch, DISC),
+    "digits": (scratch, DIGITS),
+    "grid": (grid, GRID),
+    "tune": (tune, TUNE),
+}
+
+
+def failure(main: Main, args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command that must fail; return its one line, and nothing else is said there."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main(args)
+    said = capsys.readouterr().err
+    assert stop.value.code == 2, said
+    assert said.count("\n") == 1, said
+    assert "Traceback" not in said
+    assert "--verbose shows where" not in said, "nobody foresaw this one"
+    return said
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_read_only_folder_is_refused_before_anything_is_computed(
+    name: str, disk: Disk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main, args = COMMANDS[name]
+    disk.remount("ro")
+    said = refusal(main, [*args, "--log_dir", str(disk.path)], disk.path, capsys)
+    assert f"{disk.path}/mine cannot be made: Read-only file system; choose another log_dir" in said
+
+
+def test_a_study_on_a_disk_that_became_read_only_is_not_touched(
+    disk: Disk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--log_dir", str(disk.path)]
+    train.main([*TRAIN, *where, "--model", "cnn"])
+    disk.remount("ro")
+    study = disk.path / "mine"
+    advice = "Read-only file system; choose a folder that can be written"
+    resumed = [*TRAIN, *where, "--model", "cnn", "--resume"]
+    assert f"{study}/.lock: {advice}" in refusal(train.main, resumed, disk.path, capsys)
+    assert f"{study}/report.html: {advice}" in refusal(report, [str(study)], disk.path, capsys)
+    checkpoint = str(study / "cnn" / "checkpoint.ckpt")
+    export = [checkpoint, "--state_dict", str(disk.path / "net.pt")]
+    assert f"{disk.path}/net.pt: {advice}" in refusal(predict, export, disk.path, capsys)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("left", [0, 3 * 4096, 10 * 4096])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_full_disk_is_one_line_and_with_room_the_command_goes_on(
+    name: str, left: int, disk: Disk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main, args = COMMANDS[name]
+    args = [*args, "--log_dir", str(disk.path)]
+    disk.fill(left)
+    said = failure(main, args, capsys)
+    assert "No space left" in said or "disk is full" in said or "could not be written" in said, said
+    assert str(disk.path) in said, said
+    disk.make_room()
+    if name == "train":
+        main([*args, "--resume"])
+    elif name in ("grid", "tune"):
+        main(args)  # they always go on
+    else:
+        main([*args[: args.index("mine")], "again", *args[args.index("mine") + 1 :]])
+    assert not [path for path in disk.path.rglob("*") if path.name.endswith((".part", ".tmp"))]
+
+
+def rows(study: Path) -> list[dict[str, Any]]:
+    return json.loads((study / "results.json").read_text())["rows"]
+
+
+@pytest.mark.slow
+def test_models_that_were_finished_before_the_disk_was_full_stay_so(
+    disk: Disk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fills when the first of three models is done; other programs write to it, too."""
+    args = [*TRAIN, "--log_dir", str(disk.path)]
+    monkeypatch.setattr(train_experiment(), "_run_model", filling(train_experiment(), disk))
+    said = failure(train.main, args, capsys)
+    assert str(disk.path / "mine") in said
+    first = rows(disk.path / "mine")
+    assert "cnn" in {row["model"] for row in first}
+    before = (disk.path / "mine" / "cnn" / "checkpoint.ckpt").read_bytes()
+    monkeypatch.undo()
+    disk.make_room()
+    train.main([*args, "--resume"])
+    after = rows(disk.path / "mine")
+    assert after[: len(first)] == first
+    assert [row["model"] for row in after] == ["cnn", "weight_sharing", "auxiliary"]
+    assert (disk.path / "mine" / "cnn" / "checkpoint.ckpt").read_bytes() == before
+
+
+def train_experiment() -> Any:
+    from lightning_modules.experiment import Experiment
+
+    return Experiment
+
+
+def filling(experiment: Any, disk: Disk) -> Callable[..., None]:
+    run_model = experiment._run_model
+
+    def run(self: Any, model: str, *more: Any) -> None:
+        run_model(self, model, *more)
+        if model == "cnn":
+            disk.fill(5 * 4096)
+
+    return run
+
+
+@pytest.mark.slow
+def test_trials_that_were_finished_before_the_disk_was_full_stay_so(
+    disk: Disk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = [*TUNE, "--log_dir", str(disk.path)]
+    tune(args)
+    trials = (disk.path / "mine" / "trials.csv").read_text()
+    disk.fill(0)
+    more = ["6" if before == "--n_trials" else arg for before, arg in zip(["", *args], args, strict=False)]
+    said = failure(tune, more, capsys)
+    assert str(disk.path / "mine") in said
+    assert "full" in said or "No space left" in said or "cannot be used" in said
+    assert (disk.path / "mine" / "trials.csv").read_text() == trials
+    disk.make_room()
+    tune(more)
+    lines = (disk.path / "mine" / "trials.csv").read_text().splitlines()
+    assert lines[:3] == trials.splitlines()
+    assert len(lines) == 7
+
+
+@pytest.mark.slow
+def test_groups_that_were_finished_before_the_disk_was_full_stay_so(
+    disk: Disk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = [*GRID, "--log_dir", str(disk.path)]
+    disk.fill(6 * 4096)
+    said = failure(grid, args, capsys)
+    assert "No space left on device; make room on that disk" in said
+    done = {path: data for path, data in contents(disk.path).items() if path.name.startswith("group_")}
+    assert 1 <= len(done) < 16
+    disk.make_room()
+    grid(args)
+    assert contents(disk.path).items() >= done.items()
+    assert len(json.loads((disk.path / "mine" / "grid.json").read_text())) == 96

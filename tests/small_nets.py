@@ -1,0 +1,39 @@
+"""Small nets that are made in seconds, for the tests that ask some."""
+
+import shutil
+from pathlib import Path
+
+import torch
+
+from datamodules import DigitPairs
+from lightning_modules.execution import Choice
+from lightning_modules.protocol import run_study
+from lightning_modules.recipes import MODERN, MODULES, resolve
+from lightning_modules.studies import make_study
+
+
+def train_readers(path: Path) -> Path:
+    """Train three nets that read most digits; their checkpoint."""
+    (settings,) = resolve(MODERN, ["auxiliary"], {"width": 8, "two_views_from": 1.0}).values()
+    study = make_study(
+        "auxiliary",
+        settings,
+        [0, 1, 2],
+        lambda **more: DigitPairs(train_pairs=1000, val_pairs=0, test_pairs=50, **{"batch_size": 25, **more}),
+        {"max_epochs": 4, "accelerator": "cpu"},
+        Choice(workers=1),
+        checkpoint=path,
+    )
+    run_study(study, lambda first, figures: None)
+    return path
+
+
+def lay_out_study(folder: Path, readers: Path) -> Path:
+    """Make the folder of a study of two models: `auxiliary` reads digits, `cnn` has learnt nothing."""
+    for model in ("auxiliary", "cnn"):
+        (folder / model).mkdir(parents=True)
+    shutil.copy(readers, folder / "auxiliary" / "checkpoint.ckpt")
+    net = MODULES["cnn"](seed=[0])
+    parts = {"model": type(net).__name__, "hyper_parameters": dict(net.hparams)}
+    torch.save(parts | {"state_dict": net.state_dict()}, folder / "cnn" / "checkpoint.ckpt")
+    return folder
