@@ -18,6 +18,7 @@ from lightning_modules.results import Run
 from lightning_modules.studies import make_study
 from lightning_modules.study_log import EpochFigures
 
+FIGURES = [name for name in Run.__annotations__ if name not in ("seed", "diverged")]
 FIELDS = ["row", "model", "recipe", "train_pairs", "max_epochs", "changes", *Run.__annotations__]
 
 
@@ -131,5 +132,5 @@ class Record:
 
 
 def _run(line: Mapping[str, str]) -> Run:
-    figures = {name: float(line[name]) if line[name] else None for name in Run.__annotations__}
-    return Run(**(figures | {"seed": int(line["seed"])}))  # type: ignore[arg-type]  # floats all but the seed
+    figures: dict[str, Any] = {name: float(line[name]) if line[name] else None for name in FIGURES}
+    return Run(**figures, seed=int(line["seed"]), diverged=line["diverged"] == "True" or None)

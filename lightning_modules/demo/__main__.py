@@ -7,6 +7,8 @@ Command lines:
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +16,6 @@ from lightning_modules import cli
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from lightning_modules.demo.server import DemoServer
 
 POSITIONAL = {"nets": "Folders of studies, such as runs/NAME, or of their models, or checkpoint files."}
 SWITCHES = {"open": "Open the page in the browser."}
@@ -33,6 +33,8 @@ def demo(nets: list[str], port: int = 8000, open: bool = False, verbose: bool = 
     if not 0 <= port <= 65535:
         raise cli.CommandError(f"port must be from 0 to 65535, got {port}")
     with cli.imports():
+        import webbrowser
+
         import torch
 
         from lightning_modules.demo.nets import load_nets
@@ -43,26 +45,17 @@ def demo(nets: list[str], port: int = 8000, open: bool = False, verbose: bool = 
     try:
         server = DemoServer(port, loaded, verbose)
     except OSError as error:
-        raise cli.CommandError(
-            f"port {port} cannot be had: {error.strerror}; --port 0 takes a free one"
-        ) from error
+        why = f"port {port} cannot be had: {error.strerror}"
+        raise cli.CommandError(f"{why}; --port 0 takes a free one") from error
     for served in loaded:
-        count = len(served.model.seeds)
-        print(f"{served.path}: {count} {'net' if count == 1 else 'nets'}")
-    _serve(server, open)
-
-
-def _serve(server: DemoServer, browse: bool) -> None:
-    import webbrowser
-
+        print(f"{served.path}: {served.count}")
+    # At once: an interpreter that ends in peace is aborted by a thread that is still in torch.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(0))
     with server:
-        try:
-            print(f"draw at {server.address} (Ctrl-C ends this)", flush=True)
-            if browse:
-                webbrowser.open(server.address)
-            server.serve_forever()
-        except KeyboardInterrupt:
-            print()  # below the ^C
+        print(f"draw at {server.address} (Ctrl-C ends this)", flush=True)
+        if open:
+            webbrowser.open(server.address)
+        server.serve_forever()
 
 
 def main(args: Sequence[str] | None = None) -> None:

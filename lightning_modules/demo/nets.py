@@ -27,6 +27,12 @@ class Nets:
     path: Path
     model: Comparison
 
+    @property
+    def count(self) -> str:
+        """How many, in words."""
+        count = len(self.model.seeds)
+        return f"{count} {'net' if count == 1 else 'nets'}"
+
     def answer(self, seen: Sequence[Seen | None]) -> dict[str, Any]:
         """Compare two digits.
 
@@ -46,7 +52,7 @@ class Nets:
         return {
             "model": folder.name,
             "study": folder.parent.name,
-            "count": len(self.model.seeds),
+            "count": self.count,
             "greater": greater,
             "digits": digits,
         }

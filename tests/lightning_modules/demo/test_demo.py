@@ -83,8 +83,8 @@ def test_drawn_digits_are_compared_and_read(server: DemoServer) -> None:
         status, said, _ = ask(server, body={"left": fields[first], "right": fields[first + 1]})
         cnn, auxiliary = said["answers"]
         assert status == 200
-        assert (cnn["model"], cnn["study"], cnn["count"], cnn["digits"]) == ("cnn", "study", 1, None)
-        assert (auxiliary["model"], auxiliary["count"]) == ("auxiliary", 3)
+        assert (cnn["model"], cnn["study"], cnn["count"], cnn["digits"]) == ("cnn", "study", "1 net", None)
+        assert (auxiliary["model"], auxiliary["count"]) == ("auxiliary", "3 nets")
         assert 0 < cnn["greater"] < 1
         right += (auxiliary["greater"] > 0.5) == (labels[first] > labels[first + 1])
         read += sum(a == b for a, b in zip(auxiliary["digits"], labels[first : first + 2], strict=True))
