@@ -103,7 +103,7 @@ def imports() -> Iterator[None]:
 
 @contextmanager
 def _quiet_writers() -> Iterator[None]:
-    """TensorBoard's thread prints a traceback of a failed write, which it also hands to whoever writes next."""
+    """TensorBoard's thread prints a traceback of a failed write, which whoever writes next gets too."""
     before = threading.excepthook
 
     def hook(caught: threading.ExceptHookArgs) -> None:
@@ -180,7 +180,7 @@ def _wrong_flag(text: str) -> str:
     """What jsonargparse says, shorter; it says the value once for each type that it could have been of."""
     # Parser key "lr": ... Expected a <class 'float'> - ... Given value type: <class 'str'> Given value: x
     pattern = r'Parser key "(.+?)": .*?Expected an? (.+?)(?:\.| -| Given) .*?(?:Got|Given) value: ?(.*)'
-    if re.match("unrecognized|argument --|Option ", text):
+    if re.match("unrecognized|argument --|Option |the following arguments", text):
         return f"{text}; --help lists all flags"
     if not (wrong := re.fullmatch(pattern, text)):
         return re.sub(r'^Parser key "(.+?)":', r"--\1:", text)

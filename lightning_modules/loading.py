@@ -25,7 +25,9 @@ def load_model(path: Path) -> Comparison:
     try:
         checkpoint = read_checkpoint(path)
     except ValueError as error:
-        raise CommandError(f"{path} is no checkpoint, or damaged: {error}") from error
+        raise CommandError(
+            f"{path} is no checkpoint, or damaged: {error}; take another one of train.py"
+        ) from error
     classes = {module.__name__: module for module in MODULES.values() if isinstance(module, type)}
     name = checkpoint.get("model")
     if name not in classes:

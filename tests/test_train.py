@@ -54,7 +54,7 @@ def test_an_experiment_leaves_results_events_config_and_checkpoint(
     assert [summary["n"] for summary in results["summary"]] == [3, 3, 3]
     for model in MODULES:
         files = sorted(path.name.partition(".")[0] for path in (tmp_path / "all" / model).iterdir())
-        assert files == ["checkpoint", "config", "events"]
+        assert files == ["checkpoint", "config", "events", "mistakes"]
     printed = capsys.readouterr().out
     for model in MODULES:
         assert model in printed
@@ -135,7 +135,7 @@ def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
         (["--batch_size", "333"], "leave a last batch of less than 2 pairs"),
         (["--lr", "-0.1"], "lr must be above 0 and finite, got -0.1"),
         (["--lr", "inf"], "inf"),
-        (["--lr", "nan"], "--lr: expected float, got nan"),
+        (["--lr", "nan"], "--lr: expected a finite number, got nan"),
         (["--alpha", "-1"], "alpha must be at least 0 and finite, got -1.0"),
         (["--model", "cnn", "--gamma", "1"], "gamma has no effect on cnn"),
         (["--width", "8"], "width has no effect on cnn, weight_sharing, auxiliary"),
