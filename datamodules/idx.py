@@ -52,8 +52,9 @@ def _parse(file: BinaryIO) -> np.ndarray:
         raise ValueError("truncated: the header ends before its dimensions")
     shape = tuple(int(n) for n in np.frombuffer(sizes, ">u4"))
     size = math.prod(shape) * dtype.itemsize
-    if size > MAX_BYTES:
-        raise ValueError(f"the header announces {size} bytes; at most {MAX_BYTES} are allowed")
+    most = math.prod(max(n, 1) for n in shape) * dtype.itemsize  # beside a 0, others must be sound too
+    if most > MAX_BYTES:
+        raise ValueError(f"the header {shape} announces {most} bytes; at most {MAX_BYTES} are allowed")
     data = _read(file, size + 1)
     if len(data) != size:
         rule = "truncated" if len(data) < size else "oversized"

@@ -38,6 +38,7 @@ def seeds() -> list[bytes]:
     noise = random.Random(0).randbytes
     shapes = [(5,), (0,), (2, 8), (3, 4, 2), (1, 3, 3), (0, 28, 28)]
     files = [idx(8, shape, noise(math.prod(shape))) for shape in shapes]
+    files.append(idx(8, (0, 2**32 - 1, 2**31), b""))
     return files + [idx(12, shape, noise(4 * math.prod(shape))) for shape in shapes]
 
 
@@ -74,6 +75,8 @@ def plainly_read(content: bytes) -> np.ndarray | None:
     shape = [int.from_bytes(content[place : place + 4], "big") for place in range(4, start, 4)]
     width = 1 if content[2] == 8 else 4
     if len(content) != start + width * math.prod(shape):
+        return None
+    if width * math.prod(n for n in shape if n) > MAX_BYTES:  # 0 images of a size that cannot be
         return None
     return np.frombuffer(content[start:], "u1" if width == 1 else ">i4").reshape(shape)
 
