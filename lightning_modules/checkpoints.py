@@ -6,8 +6,6 @@ from typing import Any
 from zipfile import ZipFile
 
 import torch
-from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning_fabric.utilities.types import _PATH
 
 from lightning_modules.cli import CommandError
 from lightning_modules.folder import whole_file
@@ -31,7 +29,7 @@ def join_checkpoints(parts: Sequence[Path], path: Path, without: Sequence[str] =
     for key in HPARAMS:
         if key in joined:
             joined[key] = _join_lists([checkpoint[key] for checkpoint in checkpoints])
-    _write_whole({name: entry for name, entry in joined.items() if name not in without}, path)
+    write_checkpoint({name: entry for name, entry in joined.items() if name not in without}, path)
 
 
 def keep_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
@@ -45,30 +43,23 @@ def keep_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
         CommandError: It cannot be written.
     """
     try:
-        _write_whole(checkpoint, path)
+        write_checkpoint(checkpoint, path)
     except (OSError, RuntimeError) as error:  # torch.save raises the latter where a disk is full
         raise CommandError(f"{path} could not be written: {error}; the results are kept") from error
 
 
-def _write_whole(checkpoint: Mapping[str, Any], path: Path) -> None:
+def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Write a checkpoint whole or not at all.
+
+    Args:
+        checkpoint: What it shall hold.
+        path: The file.
+
+    Raises:
+        OSError: It cannot be written.
+    """
     with whole_file(path) as file:
         torch.save(checkpoint, file)
-
-
-class WholeCheckpoints(TorchCheckpointIO):
-    """How a Trainer writes checkpoints: whole or not at all, with further entries where asked."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: _PATH, storage_options: Mapping[str, Any] | None = None
-    ) -> None:
-        """Write a checkpoint.
-
-        Args:
-            checkpoint: What Lightning wants to keep.
-            path: The file.
-            storage_options: Further entries, by name.
-        """
-        _write_whole({**checkpoint, **(storage_options or {})}, Path(path))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

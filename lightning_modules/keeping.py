@@ -4,14 +4,14 @@ Replicas share no number (replicas.py), so that those that stay do what they wou
 the bit where all learning rates are equal.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lightning_modules.finite import are_finite
 from lightning_modules.layers import Dropout
 from lightning_modules.replicas import SHARE, take_replicas
 
@@ -88,18 +88,3 @@ def sound_replicas(module: Any) -> list[bool]:
     """
     figures = module.figures("train") | module.figures("val")
     return are_finite([*figures.values(), *module.network.parameters()], len(module.seeds))
-
-
-def are_finite(tensors: Iterable[Tensor], replicas: int) -> list[bool]:
-    """Which replicas have no infinite number, and no NaN.
-
-    Args:
-        tensors: Each (R * ..., ...), the numbers of one replica after those of the other; or a counter.
-        replicas: Their number R.
-
-    Returns:
-        R answers.
-    """
-    parts = [tensor.detach().reshape(replicas, -1) for tensor in tensors if tensor.dim()]
-    finite = [part.isfinite().all(1) for part in parts]
-    return torch.stack(finite).all(0).tolist()

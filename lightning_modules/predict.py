@@ -61,7 +61,7 @@ def predict(
 
         from lightning_modules.answers import find_pairs
         from lightning_modules.export import export_onnx, export_state_dict
-        from lightning_modules.keeping import are_finite
+        from lightning_modules.finite import are_finite
         from lightning_modules.loading import load_model
 
     console, pairs = Console(), find_pairs(images) if images else []

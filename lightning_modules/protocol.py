@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_modules.callbacks import ReportEpochs
-from lightning_modules.checkpoints import WholeCheckpoints, join_checkpoints
+from lightning_modules.checkpoints import join_checkpoints
 from lightning_modules.comparison import Comparison
 from lightning_modules.execution import Execution
 from lightning_modules.fused import set_engine
@@ -24,6 +24,7 @@ from lightning_modules.program_file import ENTRIES, KeepState, ProgramFile, Reac
 from lightning_modules.programs import divide
 from lightning_modules.study_log import EpochFigures
 from lightning_modules.teams import ALONE, Team, members
+from lightning_modules.whole_checkpoints import WholeCheckpoints
 from lightning_modules.workers import run_jobs, threads
 
 

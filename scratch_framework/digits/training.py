@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lightning_modules.keeping import are_finite
+from lightning_modules.finite import are_finite
 from lightning_modules.results import Run
 from lightning_modules.study_log import EpochFigures
 from scratch_framework.digits.learner import make_learner

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 import scratch_framework as sf
-from lightning_modules.keeping import are_finite
+from lightning_modules.finite import are_finite
 from lightning_modules.results import Run
 from lightning_modules.study_log import EpochFigures
 from scratch_framework.disc.objective import OBJECTIVES

@@ -11,8 +11,8 @@ import scratch_framework
 
 FOLDER = Path(scratch_framework.__file__).parent / "digits"
 SHARED = {
-    *("checkpoints", "cli", "figures", "folder", "per_replica", "programs", "progress", "results", "server"),
-    *("study_log", "workers"),
+    *("bounds", "checkpoints", "cli", "figures", "finite", "folder", "per_replica", "programs", "progress"),
+    *("results", "server", "study_log", "workers"),
 }
 MORE = {"command.py": {"recipes"}, "exchange.py": {"replicas"}}
 
