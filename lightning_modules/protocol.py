@@ -174,6 +174,7 @@ def fit(study: Study, report: Callable[[EpochFigures], None], callbacks: Sequenc
         path = study.file.path if study.file and reached.started else None
         trainer.fit(module, data, ckpt_path=path, weights_only=True)
         runs = measure(trainer, module, data, seeds, study.team, study.all_pairs) if study.test else []
+    trainer.strategy.connect(module)  # the latest test may have been of a team, and that is not what is kept
     result = Fit(runs, mistakes.mistakes)
     if study.file:  # a full disk does not cost the figures
         result = replace(result, unsaved=_failure(partial(study.file.keep_fit, trainer, figures, result)))
