@@ -2,6 +2,7 @@
 
 Command lines:
     python -m benchmarks.pairs_growth                              100 to 30,000 pairs, 6 to 2 runs each
+    python -m benchmarks.pairs_growth --most_pairs 10000           without the largest size
     python -m benchmarks.pairs_growth --resume true                after an interruption
     python -m benchmarks.pairs_growth --quick true --runs 2        a smoke run: two sizes, one epoch
 
@@ -23,6 +24,7 @@ from rich.table import Table
 
 from benchmarks.rows import Record, Row
 from lightning_modules import cli
+from lightning_modules.cli import CommandError
 from lightning_modules.execution import Choice
 from lightning_modules.progress import progress_bar
 from lightning_modules.protocol import quiet
@@ -41,6 +43,7 @@ def pairs_growth(
     runs: int = 6,
     seed: int = 0,
     max_epochs: int | None = None,
+    most_pairs: int = PAIRS[-1],
     quick: bool = False,
     workers: int | None = None,
     out: str = "runs/pairs-growth",
@@ -53,6 +56,7 @@ def pairs_growth(
         runs: Runs of each, at most.
         seed: Seed of the first run; the next ones count up.
         max_epochs: Epochs; the recipes' by default.
+        most_pairs: The largest size; larger ones are left out.
         quick: Two small sizes and one epoch, to see that it runs.
         workers: Processes; one a core by default.
         out: Folder for pairs-growth.csv and pairs-growth.png.
@@ -63,7 +67,9 @@ def pairs_growth(
         quiet()
     folder, choice = Path(out), Choice(workers=workers)
     folder.mkdir(parents=True, exist_ok=True)
-    sizes, epochs = (PAIRS[:2], 1) if quick else (PAIRS, max_epochs)
+    if most_pairs < PAIRS[0]:
+        raise CommandError(f"most_pairs must be at least {PAIRS[0]}, got {most_pairs}")
+    sizes, epochs = (PAIRS[:2], 1) if quick else ([size for size in PAIRS if size <= most_pairs], max_epochs)
     rows = [
         Row(f"{recipe}, {model}", model, recipe, train_pairs=pairs)
         for pairs in sizes
