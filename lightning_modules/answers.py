@@ -121,7 +121,7 @@ def answers_table(pairs: Sequence[Pair], answers: Sequence[Answer]) -> Table:
     for column in ("left", "right", "larger is", "probability", "read as"):
         table.add_column(column)
     for (left, right), a in zip(pairs, answers, strict=True):
-        read = "" if a.digits is None else f"{a.digits[0]}, {a.digits[1]}"
+        read = "(not told digits)" if a.digits is None else f"{a.digits[0]}, {a.digits[1]}"
         table.add_row(str(left), str(right), a.larger, f"{a.probability:.4f}", read)
     return table
 

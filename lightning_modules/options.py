@@ -12,16 +12,7 @@ Augment = Literal["none", "bilinear", "bicubic"]
 
 
 class NetworkOptions(TypedDict, total=False):
-    """How a network is built; what is left out is the paper's.
-
-    Attributes:
-        trunk: `paper` is figure 1.2, `clean` the same without what follows its last layer, `modern` deeper.
-        width: Channels of the modern trunk's first convolution.
-        pool: How the modern trunk's last 3x3 maps become features.
-        head: What compares two digits: `paper` is figure 1.4, `exact` adds up P(a) P(b) over a <= b.
-        branches: How digits enter: `early` as two channels, `separate` with a trunk each, `shared` with one.
-        turns: Whether separate trunks take turns in training: which reads which digit is drawn anew.
-    """
+    """How a network is built; what is left out is the paper's. `Settings` says what each means."""
 
     trunk: Trunk | None
     width: int | None
@@ -32,13 +23,7 @@ class NetworkOptions(TypedDict, total=False):
 
 
 class Options(NetworkOptions, total=False):
-    """How a network is built and moved.
-
-    Attributes:
-        optimizer: Which optimiser.
-        weight_decay: Weight decay of matrices; biases and normalisation have none.
-        schedule: `warmup_linear` raises the rate from a tenth over 20 % of the steps, then lowers it to 0.
-    """
+    """How a network is built and moved. `Settings` says what each means."""
 
     optimizer: OptimizerName | None
     weight_decay: float | None
@@ -49,6 +34,17 @@ class Settings(Options, total=False):
     """All that a recipe sets, and a flag or a file may set otherwise.
 
     Attributes:
+        trunk: `paper` is figure 1.2, `clean` the same without what follows its last layer, `modern` deeper.
+        width: Channels of the modern trunk's first convolution.
+        pool: How the modern trunk's last 3x3 maps become features.
+        head: What compares two digits: `paper` is figure 1.4, `mlp` has one hidden layer, `exact` adds up
+            P(a) P(b) over a <= b, `argmax` compares the likeliest digits, `ordinal` a score of each, `subtract`
+            is linear in the features' difference.
+        branches: How digits enter: `early` as two channels, `separate` with a trunk each, `shared` with one.
+        turns: Whether separate trunks take turns in training: which reads which digit is drawn anew.
+        optimizer: Which optimiser.
+        weight_decay: Weight decay of matrices; biases and normalisation have none.
+        schedule: `warmup_linear` raises the rate from a tenth over 20 % of the steps, then lowers it to 0.
         max_epochs: Epochs (paper: 25).
         batch_size: Pairs in a step of one process (paper: 50).
         lr: Learning rate (paper: 0.05, 0.1, 0.1).

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SHOWN = 60  # pairs in the picture, at most
 POSITIONAL = {
     "checkpoint": "checkpoint.ckpt of a run folder; the probabilities of all its nets are averaged.",
-    "images": "Two images, two folders of images, or a CSV file of pairs.",
+    "images": "Two images, two folders of images, or a CSV file of pairs; none, only to export.",
 }
 
 
