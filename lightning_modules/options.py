@@ -38,8 +38,8 @@ class Settings(Options, total=False):
         width: Channels of the modern trunk's first convolution.
         pool: How the modern trunk's last 3x3 maps become features.
         head: What compares two digits: `paper` is figure 1.4, `mlp` has one hidden layer, `exact` adds up
-            P(a) P(b) over a <= b, `argmax` compares the likeliest digits, `ordinal` a score of each, `subtract`
-            is linear in the features' difference.
+            P(a) P(b) over a <= b, `argmax` compares the likeliest digits, `ordinal` a score of each,
+            `subtract` is linear in the features' difference.
         branches: How digits enter: `early` as two channels, `separate` with a trunk each, `shared` with one.
         turns: Whether separate trunks take turns in training: which reads which digit is drawn anew.
         optimizer: Which optimiser.
