@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -357,14 +357,21 @@ class Command:
         return left | {model: scalars(self.study / model) for model in MODULES}
 
 
-def ended_at(process: subprocess.Popen[bytes], moment: float, ready: Callable[[], bool], alone: bool) -> bool:
+class Kill(NamedTuple):
+    """A way to end a study."""
+
+    while_it_writes: bool  # a checkpoint
+    alone: bool  # the command, and not its workers
+
+
+def ended_at(command: Command, process: subprocess.Popen[bytes], moment: float, kind: Kill) -> bool:
     """Kill a process, and those that it started unless these are to find out for themselves.
 
     Args:
-        process: The process, the first of its group.
+        command: What is running.
+        process: Its process, the first of its group.
         moment: Not before, in seconds of the monotonic clock.
-        ready: Not before it says so.
-        alone: Whether only the process itself is killed.
+        kind: How.
 
     Returns:
         Whether it had not ended before.
@@ -372,9 +379,10 @@ def ended_at(process: subprocess.Popen[bytes], moment: float, ready: Callable[[]
     while time.monotonic() < moment:
         time.sleep(0.001)
     while process.poll() is None:
-        if ready():
-            (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
+        if not kind.while_it_writes or command.is_writing():
+            (os.kill if kind.alone else os.killpg)(process.pid, signal.SIGKILL)
             return process.wait() == -signal.SIGKILL
+        time.sleep(0.001)
     return False
 
 
@@ -390,12 +398,12 @@ def test_killed_at_random_moments_and_while_it_writes_a_study_gives_the_same_res
     seconds, expected = time.monotonic() - start, undisturbed.outcome()
     command, moments, torn_ones = Command(tmp_path / "0", study), random.Random(study), 0
     for number in range(10):
-        ready = command.is_writing if number % 5 in (1, 4) else lambda: True
+        kind = Kill(while_it_writes=number % 5 in (1, 4), alone=number % 2 == 1)
         while not ended_at(
+            command,
             process := command.start(),
             time.monotonic() + moments.uniform(0, seconds),
-            ready,
-            alone=number % 2 == 1,
+            kind,
         ):  # it was done before
             assert process.returncode == 0
             assert command.outcome() == expected
