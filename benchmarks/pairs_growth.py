@@ -66,19 +66,12 @@ def pairs_growth(
     """
     if not verbose:
         quiet()
-    folder, choice = Path(out), Choice(workers=workers)
-    folder.mkdir(parents=True, exist_ok=True)
     if most_pairs < PAIRS[0]:
         raise CommandError(f"most_pairs must be at least {PAIRS[0]}, got {most_pairs}")
     sizes, epochs = (PAIRS[:2], 1) if quick else ([size for size in PAIRS if size <= most_pairs], max_epochs)
-    rows = [
-        Row(f"{recipe}, {model}", model, recipe, train_pairs=pairs)
-        for pairs in sizes
-        for recipe in RECIPES
-        for model in MODULES
-    ]
-    if quick or sizes[-1] == PAIRS[-1]:
-        rows.append(replace(FLOOR, train_pairs=sizes[-1]))
+    rows = growth_rows(sizes, with_floor=quick or sizes[-1] == PAIRS[-1])
+    folder, choice = Path(out), Choice(workers=workers)
+    folder.mkdir(parents=True, exist_ok=True)
     record, trained = Record(folder / "pairs-growth.csv", resume), list[tuple[Row, Sequence[Run]]]()
     with progress_bar() as progress:
         task = progress.add_task("starting", total=sum(row.train_pairs for row in rows))
@@ -92,6 +85,22 @@ def pairs_growth(
     errors, floor = collect(trained)
     growth_figure(errors, floor).savefig(folder / "pairs-growth.png", dpi=130)
     Console().print(growth_table(errors, floor))
+
+
+def growth_rows(sizes: Sequence[int], with_floor: bool) -> list[Row]:
+    """What is to be trained.
+
+    Args:
+        sizes: Numbers of training pairs, in order.
+        with_floor: Whether the floor is drawn in, from the largest size.
+    """
+    rows = [
+        Row(f"{recipe}, {model}", model, recipe, train_pairs=pairs)
+        for pairs in sizes
+        for recipe in RECIPES
+        for model in MODULES
+    ]
+    return [*rows, replace(FLOOR, train_pairs=sizes[-1])] if with_floor else rows
 
 
 def collect(trained: Sequence[tuple[Row, Sequence[Run]]]) -> tuple[Errors, float | None]:

@@ -107,7 +107,8 @@ def _quiet_writers() -> Iterator[None]:
     before = threading.excepthook
 
     def hook(caught: threading.ExceptHookArgs) -> None:
-        if not issubclass(caught.exc_type, OSError):
+        is_writer = type(caught.thread).__name__ == "_AsyncWriterThread"
+        if not (is_writer and issubclass(caught.exc_type, OSError)):
             before(caught)
 
     threading.excepthook = hook

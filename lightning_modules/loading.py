@@ -5,6 +5,7 @@ from pathlib import Path
 from lightning_modules.checkpoints import read_checkpoint
 from lightning_modules.cli import CommandError
 from lightning_modules.comparison import Comparison
+from lightning_modules.finite import are_finite
 from lightning_modules.recipes import MODULES
 
 
@@ -38,6 +39,24 @@ def load_model(path: Path) -> Comparison:
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise CommandError(f"{path} does not fit {name}: {_first_line(error)}") from error
     return model.eval()
+
+
+def refuse_diverged(model: Comparison, path: Path) -> None:
+    """Refuse to ask nets that say nothing.
+
+    Args:
+        model: R nets.
+        path: The checkpoint that they are of.
+
+    Raises:
+        CommandError: Some have weights that are not finite.
+    """
+    finite = are_finite(model.state_dict().values(), len(model.seeds))
+    if lost := [str(number) for number, is_finite in enumerate(finite) if not is_finite]:
+        raise CommandError(
+            f"{path} has weights that are not finite in net {', '.join(lost)}: its training diverged;"
+            " take another, or ask the others by predict's --replica"
+        )
 
 
 def _first_line(error: Exception) -> str:

@@ -61,11 +61,31 @@ def predict(
 
         from lightning_modules.answers import find_pairs
         from lightning_modules.export import export_onnx, export_state_dict
-        from lightning_modules.finite import are_finite
-        from lightning_modules.loading import load_model
 
     console, pairs = Console(), find_pairs(images) if images else []
-    model = load_model(Path(checkpoint))
+    model = choose_nets(Path(checkpoint), replica, exporting=bool(onnx or state_dict))
+    if pairs:
+        ask(model, pairs, Path(out), console)
+    for file, export in ((onnx, export_onnx), (state_dict, export_state_dict)):
+        if file:
+            export(model, Path(file))
+            console.print(f"{file} written")
+
+
+def choose_nets(checkpoint: Path, replica: int | None, exporting: bool) -> Comparison:
+    """Load the nets that are meant.
+
+    Args:
+        checkpoint: The file.
+        replica: The number of the only one; None for all.
+        exporting: Whether a single one is needed.
+
+    Raises:
+        CommandError: There are none such, or they diverged.
+    """
+    from lightning_modules.loading import load_model, refuse_diverged
+
+    model = load_model(checkpoint)
     count = len(model.seeds)
     if replica is not None:
         if not 0 <= replica < count:
@@ -73,21 +93,10 @@ def predict(
                 f"replica must be from 0 to {count - 1}, the nets of {checkpoint}, got {replica}"
             )
         model = model.replica(replica).eval()
-    elif (onnx or state_dict) and count > 1:
+    elif exporting and count > 1:
         raise cli.CommandError(f"{checkpoint} holds {count} nets; say which to export by --replica")
-    finite = are_finite(model.state_dict().values(), len(model.seeds))
-    if not all(finite):
-        lost = ", ".join(str(number) for number, is_finite in enumerate(finite) if not is_finite)
-        raise cli.CommandError(
-            f"{checkpoint} has weights that are not finite in net {lost}: its training diverged; ask another"
-            " by --replica, if there is one"
-        )
-    if pairs:
-        ask(model, pairs, Path(out), console)
-    for file, export in ((onnx, export_onnx), (state_dict, export_state_dict)):
-        if file:
-            export(model, Path(file))
-            console.print(f"{file} written")
+    refuse_diverged(model, checkpoint)
+    return model
 
 
 def ask(model: Comparison, pairs: Sequence[Pair], folder: Path, console: Console) -> None:

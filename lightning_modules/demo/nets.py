@@ -13,7 +13,7 @@ from lightning_modules.cli import CommandError
 from lightning_modules.comparison import Comparison
 from lightning_modules.demo.drawings import Seen
 from lightning_modules.handwriting import as_mnist
-from lightning_modules.loading import load_model
+from lightning_modules.loading import load_model, refuse_diverged
 from lightning_modules.recipes import MODULES
 
 CHECKPOINT = "checkpoint.ckpt"
@@ -106,5 +106,6 @@ def load_nets(paths: Sequence[Path]) -> list[Nets]:
     loaded = [Nets(file, load_model(file)) for file in find_checkpoints(paths)]
     stroke = as_mnist(np.eye(28))
     for nets in loaded:
+        refuse_diverged(nets.model, nets.path)
         nets.answer([stroke, stroke])  # the first answer of all takes a second, and nobody shall wait for it
     return loaded

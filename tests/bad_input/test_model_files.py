@@ -52,7 +52,7 @@ CHECKPOINTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "npz": (lambda whole: EMBEDDED.read_bytes(), "is no checkpoint, or damaged"),
     "nan": (
         resaved(some_nan),
-        "has weights that are not finite in net 0: its training diverged; ask another",
+        "has weights that are not finite in net 0: its training diverged; take another",
     ),
     "no net": (resaved(lambda content: content.pop("model")), "take a checkpoint.ckpt of train.py"),
     "a foreign net": (resaved(lambda content: content.update(model="ResNet")), "take a checkpoint.ckpt of"),

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.ablation import TABLES, ablation
 from benchmarks.compare import compare
 from benchmarks.latent_digits import latent_digits
-from benchmarks.pairs_growth import pairs_growth
+from benchmarks.pairs_growth import growth_rows, pairs_growth
 from benchmarks.rows import Record, Row
 from lightning_modules.cli import CommandError
 from lightning_modules.execution import Choice
@@ -89,6 +89,19 @@ def test_an_interrupted_table_goes_on_with_the_rows_that_it_has(
     (tmp_path / "rows.csv").write_text("row,model\n")
     with pytest.raises(CommandError, match="other columns"):
         Record(tmp_path / "rows.csv", resume=True)
+
+
+def test_growth_of_no_size_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="most_pairs must be at least 100, got 99"):
+        pairs_growth(most_pairs=99, out=str(tmp_path / "out"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("with_floor", [True, False])
+def test_growth_has_a_row_a_net_recipe_and_size_and_the_floor_where_it_is_drawn(with_floor: bool) -> None:
+    rows = growth_rows([100, 300], with_floor)
+    assert len({(row.model, row.recipe, row.train_pairs) for row in rows[:12]}) == 12
+    assert [(row.name, row.train_pairs) for row in rows[12:]] == [("floor", 300)] * with_floor
 
 
 @pytest.mark.slow

@@ -11,38 +11,16 @@ from lightning_modules.report.__main__ import main as report
 from lightning_modules.results import ModelRuns, Run, refuse_diverged
 from scratch_framework.__main__ import main as scratch
 
-PAIRS = [
-    "--max_epochs",
-    "2",
-    "--train_pairs",
-    "20",
-    "--val_pairs",
-    "10",
-    "--test_pairs",
-    "10",
-    "--batch_size",
-    "10",
-    "--workers",
-    "1",
-]
-CASES: dict[str, tuple[Main, list[str], str]] = {
-    "paper": (train.main, ["--accelerator", "cpu", *PAIRS, "--model", "cnn"], "cnn"),
+SIZES = "--max_epochs 2 --train_pairs 20 --val_pairs 10 --test_pairs 10 --batch_size 10 --workers 1"
+CASES: dict[str, tuple[Main, str, str]] = {
+    "paper": (train.main, f"{SIZES} --accelerator cpu --model cnn", "cnn"),
     "modern": (
         train.main,
-        [
-            "--accelerator",
-            "cpu",
-            *PAIRS,
-            *["--recipe", "modern", "--width", "4", "--model", "weight_sharing"],
-        ],
+        f"{SIZES} --accelerator cpu --model weight_sharing --recipe modern --width 4",
         "weight_sharing",
     ),
-    "digits": (scratch, [*PAIRS, "--net", "cnn"], "cnn"),
-    "disc": (
-        scratch,
-        ["--max_epochs", "2", "--train_points", "50", "--test_points", "20", "--loss", "ce"],
-        "disc",
-    ),
+    "digits": (scratch, f"{SIZES} --net cnn", "cnn"),
+    "disc": (scratch, "--max_epochs 2 --train_points 50 --test_points 20 --loss ce", "disc"),
 }
 
 
@@ -52,7 +30,7 @@ def test_runs_that_diverged_are_named_and_kept(
 ) -> None:
     main, flags, model = CASES[name]
     with pytest.raises(SystemExit) as stop:
-        main([*flags, "--lr", "1e30", "--runs", "2", "--log_dir", str(tmp_path), "--name", "mine"])
+        main([*flags.split(), "--lr", "1e30", "--runs", "2", "--log_dir", str(tmp_path), "--name", "mine"])
     said = capsys.readouterr().err
     assert stop.value.code == 2
     assert said.count("\n") == 1, said

@@ -283,7 +283,11 @@ def test_a_command_serves_what_it_says_and_ends_by_ctrl_c(small_study: Path) -> 
 def test_wrong_arguments_are_refused_in_one_line(
     small_study: Path, tmp_path: Path, server: DemoServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    diverged = torch.load(small_study / "cnn" / "checkpoint.ckpt", weights_only=True)
+    next(iter(diverged["state_dict"].values())).fill_(float("nan"))
+    torch.save(diverged, tmp_path / "diverged.ckpt")
     cases = [
+        ([str(tmp_path / "diverged.ckpt")], "not finite in net 0: its training diverged; take another"),
         ([], "give the folder of a study, such as runs/NAME; `python train.py --name NAME`"),
         ([str(tmp_path)], "must be the folder of a study"),
         ([str(tmp_path / "none")], "is no file"),
