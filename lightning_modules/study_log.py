@@ -17,6 +17,8 @@ from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams as hparams_summaries
 
+from lightning_modules.interrupts import interrupts_wait
+
 
 @dataclass(frozen=True)
 class EpochFigures:
@@ -58,7 +60,7 @@ class StudyLog:
         for tag, values in figures.values.items():
             epoch[tag].update(enumerate(values, first))
         if all(len(values) == self.replicas for values in epoch.values()):
-            with self._named_errors():
+            with self._writing():
                 self._log(self.epochs.pop(figures.epoch), figures.step)
 
     def finish(
@@ -71,7 +73,7 @@ class StudyLog:
             metrics: Final metrics, the same keys in every run.
             figures: Tag to picture.
         """
-        with self._named_errors():
+        with self._writing():
             for tag, figure in figures.items():
                 self.writer.add_figure(tag, figure, self.step)
             # Not add_hparams: that makes a run of its own below this one.
@@ -83,14 +85,19 @@ class StudyLog:
 
     def close(self) -> None:
         """Write what is left to write."""
-        with self._named_errors():
+        with self._writing():
             self.writer.close()
 
     @contextmanager
-    def _named_errors(self) -> Iterator[None]:
-        """TensorBoard writes in a thread, whose error comes up later and does not say which file it is of."""
+    def _writing(self) -> Iterator[None]:
+        """TensorBoard writes in a thread, whose error comes up later and does not say which file it is of.
+
+        Ctrl-C waits: between an entry in that thread's queue and the call that wakes it, it would leave the
+        thread asleep, and `close` waiting for it for up to two minutes.
+        """
         try:
-            yield
+            with interrupts_wait():
+                yield
         except OSError as error:
             raise OSError(error.errno, error.strerror or str(error), self.writer.log_dir) from error
 

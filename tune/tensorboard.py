@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from torch.utils.tensorboard import SummaryWriter
 
 from lightning_modules.recipes import RECIPES
+from lightning_modules.interrupts import interrupts_wait
 from lightning_modules.study_log import EpochFigures, StudyLog
 from scratch_framework.disc.recipe import RECIPES as DISC_RECIPES
 from tune.chunk import CURVE
@@ -33,7 +34,7 @@ def log_plots(folder: Path, plots: Sequence[Path]) -> None:
         plots: PNG files.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    with SummaryWriter(str(folder)) as writer:
+    with interrupts_wait(), SummaryWriter(str(folder)) as writer:
         for plot in plots:
             writer.add_image(f"study/{plot.stem}", imread(plot)[..., :3], dataformats="HWC")
 

@@ -1,5 +1,7 @@
 """What TensorBoard is told: read back from the event file."""
 
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +43,26 @@ def test_hyperparameters_and_final_metrics_lie_in_the_same_single_event_file(tmp
     assert accumulator.Scalars("hp/test_error")[0].value == 0.25
     plugins = accumulator.SummaryMetadata("_hparams_/session_start_info").plugin_data.plugin_name
     assert plugins == "hparams"
+
+
+def test_ctrl_c_between_an_entry_and_the_call_that_wakes_its_writer_waits_until_both_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = StudyLog(tmp_path, replicas=1)
+    queue = log.writer._get_file_writer().event_writer._async_writer._byte_queue
+    while not queue.not_empty._waiters:  # TensorBoard's thread has nothing to do
+        time.sleep(0.01)
+    wake = queue.not_empty.notify
+
+    def interrupted() -> None:
+        monkeypatch.undo()
+        signal.raise_signal(signal.SIGINT)
+        wake()
+
+    monkeypatch.setattr(queue.not_empty, "notify", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        log.add(0, EpochFigures(0, 20, {"val/error": [0.1]}))
+    start = time.monotonic()
+    log.close()
+    assert time.monotonic() - start < 60  # it would wait for a thread that sleeps for two minutes
+    assert [event.step for event in events(tmp_path).Scalars("val/error_high")] == [20]
