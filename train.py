@@ -30,9 +30,6 @@ TRAINER = ("max_epochs", "accelerator", "devices", "strategy", "num_nodes", "pre
 # With these flags, and no setting of the recipe changed, the paper's figures are about the same task.
 AS_IN_PAPER = {"train_pairs": 1000, "test_pairs": 1000, "data_dir": None}
 
-SWITCHES = {
-    "resume": "Go on with the study of this --name, however it ended; all other flags as it was begun with."
-}
 CALL = ("name", "resume", "verbose", "settings")  # no flags of the study
 
 Model = Literal["cnn", "weight_sharing", "auxiliary", "all"]
@@ -90,7 +87,8 @@ def train(
         log_dir: Folder of all studies, for TensorBoard.
         name: Folder of this study in it, which must not exist yet, or be resumed; a unique one by default.
         checkpoint_every: Seconds from one checkpoint of unfinished runs to the next, for `resume`.
-        resume: See `SWITCHES`.
+        resume: Whether to go on with the study of this name, however it ended; all other flags as it was
+            begun with.
         verbose: Whether to show how it computes, what libraries say, and tracebacks.
         **settings: Settings of the recipe that are to be otherwise.
     """
@@ -158,7 +156,7 @@ def main(args: Sequence[str] | None = None) -> None:
     Args:
         args: Flags; those of the process by default.
     """
-    cli.run(train, "train.py", args, switches=SWITCHES)
+    cli.run(train, "train.py", args)
 
 
 if __name__ == "__main__":

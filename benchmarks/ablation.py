@@ -3,7 +3,7 @@
 Command lines:
     python -m benchmarks.ablation                             all tables, 10 runs a row
     python -m benchmarks.ablation --table auxiliary --runs 5
-    python -m benchmarks.ablation --resume true               after an interruption
+    python -m benchmarks.ablation --resume                    after an interruption
     python -m benchmarks.ablation --runs 2 --max_epochs 1     a smoke run
 
 Every row is trained over the same seeds and pairs; a difference is from the table's first row, paired by run,

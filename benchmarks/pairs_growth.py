@@ -3,8 +3,8 @@
 Command lines:
     python -m benchmarks.pairs_growth                              100 to 30,000 pairs, 6 to 2 runs each
     python -m benchmarks.pairs_growth --most_pairs 10000           without the largest size, and the floor
-    python -m benchmarks.pairs_growth --resume true                after an interruption
-    python -m benchmarks.pairs_growth --quick true --runs 2        a smoke run: two sizes, one epoch
+    python -m benchmarks.pairs_growth --resume                     after an interruption
+    python -m benchmarks.pairs_growth --quick --runs 2             a smoke run: two sizes, one epoch
 
 Up to 30,000 pairs of different digits fit into MNIST's 60,000; validation pairs are left out for that. The
 recipes keep their number of epochs up to 10,000 pairs; 30,000 are seen 8 times instead of 25. From 10,000

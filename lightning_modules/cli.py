@@ -15,6 +15,7 @@ from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ ADVICE = {
     errno.EACCES: "choose a folder that you may read and write",
     errno.EPERM: "choose a folder that you may read and write",
 }
+BOOLEANS = ("true", "false", "yes", "no", "null")
 INTERRUPTED = "interrupted; what was finished is kept"
 
 
@@ -45,16 +47,15 @@ def run(
     prog: str,
     args: Sequence[str] | None = None,
     positional: Mapping[str, str] = MappingProxyType({}),
-    switches: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Parse flags and call a function with them.
 
     Args:
-        command: Its typed arguments become flags, its docstring their help; it must take ``verbose``.
+        command: Its typed arguments become flags (of a boolean the name alone is enough), its docstring
+            their help; it must take ``verbose``.
         prog: How the command is called, such as ``python -m tune``, or ``train.py``.
         args: Flags; those of the process by default.
         positional: Arguments of the command that are no flags, with their help; the last is a list.
-        switches: Arguments of the command that are flags without a value, off by default, with their help.
 
     Raises:
         SystemExit: The command was refused, failed or was interrupted.
@@ -66,7 +67,8 @@ def run(
     verbose = "-v" in args or "--verbose" in args
     try:
         _check_files(args)
-        options = vars(_parser(command, prog, positional, switches).parse_args(args))
+        parser = _parser(command, prog, positional)
+        options = vars(parser.parse_args(_spelt_out(parser, args) if positional else args))
         options.pop("config")
         with _quiet_writers():
             command(**options)
@@ -123,9 +125,7 @@ def command_line() -> str:
     return _command_line.get()
 
 
-def _parser(
-    command: Callable[..., None], prog: str, positional: Mapping[str, str], switches: Mapping[str, str]
-) -> "ArgumentParser":
+def _parser(command: Callable[..., None], prog: str, positional: Mapping[str, str]) -> "ArgumentParser":
     from jsonargparse import ArgumentParser  # here, so that Ctrl-C during its import is met too
 
     parser = ArgumentParser(prog=prog, exit_on_error=False, allow_abbrev=False)
@@ -135,10 +135,23 @@ def _parser(
     )
     for number, (name, meaning) in enumerate(positional.items(), 1):
         parser.add_argument(name, nargs="*" if number == len(positional) else None, help=meaning)
-    for name, meaning in switches.items():
-        parser.add_argument(f"--{name}", action="store_true", help=meaning)
-    parser.add_function_arguments(command, skip={"verbose", *positional, *switches})
+    parser.add_function_arguments(command, skip={"verbose", *positional})
+    for action in _booleans(parser):
+        action.nargs, action.const = "?", True
     return parser
+
+
+def _booleans(parser: "ArgumentParser") -> list[argparse.Action]:
+    return [action for action in parser._actions if getattr(action, "_typehint", None) in (bool, bool | None)]
+
+
+def _spelt_out(parser: "ArgumentParser", args: Sequence[str]) -> list[str]:
+    """Give a boolean flag that stands alone its value, lest a positional argument be taken for it."""
+    flags = {flag for action in _booleans(parser) for flag in action.option_strings}
+    return [
+        f"{arg}=true" if arg in flags and following.lower() not in BOOLEANS else arg
+        for arg, following in pairwise([*args, ""])
+    ]
 
 
 def _check_files(args: Sequence[str]) -> None:

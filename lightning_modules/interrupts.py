@@ -1,10 +1,15 @@
 """Ctrl-C that waits for a moment at which nothing is half done."""
 
+from __future__ import annotations
+
 import signal
 import threading
-from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
 
 
 @contextmanager

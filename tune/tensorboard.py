@@ -11,8 +11,8 @@ from matplotlib.image import imread
 from optuna.trial import TrialState
 from torch.utils.tensorboard import SummaryWriter
 
-from lightning_modules.recipes import RECIPES
 from lightning_modules.interrupts import interrupts_wait
+from lightning_modules.recipes import RECIPES
 from lightning_modules.study_log import EpochFigures, StudyLog
 from scratch_framework.disc.recipe import RECIPES as DISC_RECIPES
 from tune.chunk import CURVE

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 POSITIONAL = {"nets": "Folders of studies, such as runs/NAME, or of their models, or checkpoint files."}
-SWITCHES = {"open": "Open the page in the browser."}
 
 
 def demo(nets: list[str], port: int = 8000, open: bool = False, verbose: bool = False) -> None:  # noqa: A002
@@ -27,7 +26,7 @@ def demo(nets: list[str], port: int = 8000, open: bool = False, verbose: bool = 
     Args:
         nets: See `POSITIONAL`.
         port: Where it listens, on 127.0.0.1 only; 0 is any port that is free.
-        open: See `SWITCHES`.
+        open: Whether to open the page in the browser.
         verbose: Whether to show each request, and tracebacks.
     """
     if not 0 <= port <= 65535:
@@ -64,7 +63,7 @@ def main(args: Sequence[str] | None = None) -> None:
     Args:
         args: Arguments; those of the process by default.
     """
-    cli.run(demo, "python -m lightning_modules.demo", args, POSITIONAL, SWITCHES)
+    cli.run(demo, "python -m lightning_modules.demo", args, POSITIONAL)
 
 
 if __name__ == "__main__":

@@ -66,6 +66,44 @@ def test_what_is_wrong_is_one_line_and_exit_code_2(
     assert message in output.err
 
 
+def dry(
+    walls: list[str],
+    color: Color = "red",
+    wait: bool = False,
+    windows: bool | None = None,
+    verbose: bool = False,
+) -> None:
+    """Let walls dry.
+
+    Args:
+        walls: Which.
+        color: Their colour.
+        wait: Whether to wait for them.
+        windows: Whether they are open.
+        verbose: Whether to chat.
+    """
+    print(*walls, color, wait, windows)
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ([], "red False None"),
+        (["--wait"], "red True None"),
+        (["--wait", "True"], "red True None"),
+        (["--wait=false"], "red False None"),
+        (["--wait", "north"], "north red True None"),
+        (["--wait", "--windows", "--color", "blue"], "blue True True"),
+        (["north", "--windows", "false", "--wait"], "north red True False"),
+    ],
+)
+def test_a_boolean_flag_takes_a_value_or_stands_alone(
+    args: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.run(dry, "dry", args, {"walls": "Which."})
+    assert capsys.readouterr().out == f"{said}\n"
+
+
 def test_ctrl_c_is_one_line_and_exit_code_130(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.run(paint, "paint", ["--coats", "99"])

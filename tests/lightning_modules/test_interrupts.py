@@ -10,9 +10,14 @@ from lightning_modules.interrupts import interrupts_wait
 
 def test_ctrl_c_is_raised_at_the_end_of_the_block() -> None:
     done = []
-    with pytest.raises(KeyboardInterrupt), interrupts_wait():
-        signal.raise_signal(signal.SIGINT)
-        done.append("rest of the block")
+
+    def block() -> None:
+        with interrupts_wait():
+            signal.raise_signal(signal.SIGINT)
+            done.append("rest of the block")
+
+    with pytest.raises(KeyboardInterrupt):
+        block()
     assert done == ["rest of the block"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
