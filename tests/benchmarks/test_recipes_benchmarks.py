@@ -12,7 +12,7 @@ import pytest
 from benchmarks.ablation import TABLES, ablation
 from benchmarks.compare import compare
 from benchmarks.latent_digits import latent_digits
-from benchmarks.pairs_growth import growth_rows, pairs_growth
+from benchmarks.pairs_growth import FLOOR, growth_figure, growth_rows, growth_table, pairs_growth
 from benchmarks.rows import Record, Row
 from lightning_modules.cli import CommandError
 from lightning_modules.execution import Choice
@@ -97,18 +97,24 @@ def test_growth_of_no_size_is_refused_and_leaves_nothing(tmp_path: Path) -> None
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("with_floor", [True, False])
-def test_growth_has_a_row_a_net_recipe_and_size_and_the_floor_where_it_is_drawn(with_floor: bool) -> None:
-    rows = growth_rows([100, 300], with_floor)
-    assert len({(row.model, row.recipe, row.train_pairs) for row in rows[:12]}) == 12
-    assert [(row.name, row.train_pairs) for row in rows[12:]] == [("floor", 300)] * with_floor
+def test_growth_has_a_row_a_net_recipe_and_size() -> None:
+    rows = growth_rows([100, 300])
+    assert len({(row.model, row.recipe, row.train_pairs) for row in rows}) == len(rows) == 12
+
+
+@pytest.mark.parametrize("floor", [0.004, None])
+def test_growth_draws_the_floor_where_it_is_known(floor: float | None) -> None:
+    errors = {("modern", "auxiliary"): {100: [0.03, 0.04], 300: [0.01, 0.02]}}
+    lines = growth_figure(errors, floor).axes[0].get_lines()
+    assert [np.unique(line.get_ydata()).tolist() for line in lines[1:]] == [[0.4]] * (floor is not None)
+    assert growth_table(errors, floor).caption == (floor and f"{FLOOR}: 0.40 %")
 
 
 @pytest.mark.slow
-def test_growth_has_every_net_at_every_size_and_a_floor(tmp_path: Path) -> None:
+def test_growth_has_every_net_at_every_size(tmp_path: Path) -> None:
     pairs_growth(runs=2, quick=True, workers=1, out=str(tmp_path))
     rows = list(csv.DictReader((tmp_path / "pairs-growth.csv").open()))
-    assert len(rows) == 2 * 2 * 3 * 2 + 1
+    assert len(rows) == 2 * 2 * 3 * 2
     assert (tmp_path / "pairs-growth.png").stat().st_size > 5_000
 
 
