@@ -3,19 +3,12 @@
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
+from events import events
 from matplotlib.figure import Figure
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_modules.study_log import EpochFigures, StudyLog
-
-
-def events(folder: Path) -> Any:
-    accumulator = EventAccumulator(str(folder))
-    accumulator.Reload()
-    return accumulator
 
 
 def test_an_epoch_is_logged_once_all_replicas_have_reported(tmp_path: Path) -> None:

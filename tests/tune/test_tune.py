@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 import pytest
 import yaml
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from events import events
 
 import train
 from scratch_framework.__main__ import main as scratch
@@ -53,10 +53,10 @@ def test_a_grid_leaves_its_files_and_is_exhausted_then(
     assert settings["gamma"] == float(best["gamma"])
     for name in ("history", "parallel", "slice", "importances", "grid"):
         assert (folder / f"{name}.png").stat().st_size > 5_000
-    events = EventAccumulator(str(folder / "trials" / "0")).Reload()
-    assert {"val/error", "val/error_low", "hp/val_error", "hp/test_error"} <= set(events.Tags()["scalars"])
-    assert [scalar.step for scalar in events.Scalars("val/error")] == [1, 2]  # batches of 50: one an epoch
-    assert "study/history" in EventAccumulator(str(folder / "plots")).Reload().Tags()["images"]
+    trial = events(folder / "trials" / "0")
+    assert {"val/error", "val/error_low", "hp/val_error", "hp/test_error"} <= set(trial.Tags()["scalars"])
+    assert [scalar.step for scalar in trial.Scalars("val/error")] == [1, 2]  # batches of 50: one an epoch
+    assert "study/history" in events(folder / "plots").Tags()["images"]
     capsys.readouterr()
     tune(tmp_path, *flags)
     assert "nothing is left to run: all 5 points of the grid" in capsys.readouterr().out

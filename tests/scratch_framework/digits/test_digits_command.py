@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from events import scalars
 
 from datamodules import DigitPairs
 from scratch_framework.__main__ import main
@@ -26,12 +26,6 @@ TINY = ["--runs", "3", "--max_epochs", "2", "--train_pairs", "100", "--val_pairs
 def run(log_dir: Path, name: str, *args: str) -> dict[str, Any]:
     main([*TINY, "--workers", "1", "--log_dir", str(log_dir), "--name", name, *args])
     return json.loads((log_dir / name / "results.json").read_text())
-
-
-def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    events = EventAccumulator(str(folder))
-    events.Reload()
-    return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
 @pytest.mark.parametrize("net", ["cnn", "weight_sharing", "auxiliary"])

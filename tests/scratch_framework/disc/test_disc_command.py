@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 import yaml
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from events import events, scalars
 
 from scratch_framework.__main__ import main
 from scratch_framework.disc.points import Reading
@@ -30,12 +30,6 @@ TINY += ["--test_points", "60"]
 def run(log_dir: Path, name: str, *args: str) -> dict[str, Any]:
     main([*TINY, "--log_dir", str(log_dir), "--name", name, *args])
     return json.loads((log_dir / name / "results.json").read_text())
-
-
-def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    events = EventAccumulator(str(folder))
-    events.Reload()
-    return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
 def test_bare_flags_are_the_papers(capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,9 +86,7 @@ def test_the_dashboard_gets_the_projects_vocabulary(both: Both) -> None:
         ((step, value),) = found[tag]
         assert step == 4
         assert value == pytest.approx(sum(row[f"{name}_error"] for row in rows) / 3)
-    events = EventAccumulator(str(both.folder / "scratch" / "disc"))
-    events.Reload()
-    assert len(events.Tags()["images"]) == 4
+    assert len(events(both.folder / "scratch" / "disc").Tags()["images"]) == 4
 
 
 def test_both_backends_lie_in_one_dashboard_and_agree(both: Both) -> None:
