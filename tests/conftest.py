@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 import torch
 from disks import Disk, mounted
+from hypothesis import settings
 from postgresql_server import serve
 from small_nets import lay_out_study, train_readers
 
 from datamodules.mnist import EMBEDDED, LAYOUTS, Layout
+
+settings.register_profile("shared machine", deadline=None)  # no test is timed
+settings.load_profile("shared machine")
 
 WriteDataset = Callable[..., Path]
 

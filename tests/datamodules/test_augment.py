@@ -58,7 +58,7 @@ def test_the_elastic_field_is_smooth_and_has_its_size() -> None:
     assert steps < 0.5 * pixels.abs().mean().item()
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(replicas=small, count=small, views=st.integers(1, 2), step=small, rank=st.integers(0, 1))
 def test_a_replicas_warps_are_those_of_its_seed_alone_to_the_bit(
     replicas: int, count: int, views: int, step: int, rank: int

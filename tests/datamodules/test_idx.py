@@ -19,7 +19,7 @@ def as_idx(array: np.ndarray, code: int) -> bytes:
 shapes = st_numpy.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=6)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st_numpy.arrays("u1", shapes) | st_numpy.arrays(">i4", shapes))
 def test_what_is_written_is_read(array: np.ndarray) -> None:
     with TemporaryDirectory() as folder:
@@ -29,7 +29,7 @@ def test_what_is_written_is_read(array: np.ndarray) -> None:
         assert read_idx(path).dtype.name in ("uint8", "int32")
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.binary(max_size=40), st.sampled_from([b"", b"\0\0\x08\x01", b"\0\0\x08\x03\0\0"]))
 def test_arbitrary_bytes_are_read_or_refused_with_the_files_name(content: bytes, head: bytes) -> None:
     with TemporaryDirectory() as folder:

@@ -15,7 +15,7 @@ def pair_set(count: int, replicas: int) -> PairSet:
     return PairSet.of([torch.randint(64, (count, 2), generator=generator) for _ in range(replicas)], DIGITS)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     count=st.integers(1, 40),
     batch_size=st.integers(1, 12),

@@ -41,7 +41,7 @@ def test_generate_pair_sets_names_the_range(nb: int) -> None:
 counts = st.integers(1, 200)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(train=counts, val=st.integers(0, 200), test=counts, seed=st.integers(0, 2**32 - 1))
 def test_splits_share_no_train_digit_and_keep_their_sizes(train: int, val: int, test: int, seed: int) -> None:
     splits = draw_splits((train, val, test), (300, 200), seed)

@@ -13,7 +13,7 @@ from lightning_modules.heads import compare
 from lightning_modules.protocol import make_trainer
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(n=st.integers(2, 30), seed=st.integers(0, 1000))
 def test_it_is_the_share_of_ordered_pairs_of_two_digits_that_are_got_wrong(n: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -63,7 +63,7 @@ def test_a_net_of_two_trunks_is_tested_on_all_pairs_of_what_each_reads() -> None
     assert tested.errors().item() == pytest.approx(error, abs=0.03)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(n=st.integers(1, 20), m=st.integers(1, 20), seed=st.integers(0, 1000))
 def test_two_sides_are_compared_pair_by_pair(n: int, m: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -30,7 +30,7 @@ def digits(dtype: torch.dtype = torch.float64) -> Tensor:
     return next(iter(data.train_dataloader()))[0].to(dtype)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(n=small, height=st.integers(2, 7), width=st.integers(2, 7), channels=st.integers(1, 40), seed=small)
 def test_pooling_is_torchs_where_values_tie_too(
     n: int, height: int, width: int, channels: int, seed: int

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -18,7 +18,6 @@ from lightning_modules.replicas import export_replica, initialise, reseed
 SEEDS = [3, 1, 4]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6), st.integers(2, 10))
 def test_the_exact_comparison_is_the_sum_over_all_pairs_of_digits(seed: int, classes: int) -> None:
     logits = torch.randn(2, 3, 2, classes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

@@ -25,7 +25,7 @@ def agreement(weights: np.ndarray, order: tuple[int, ...] | list[int]) -> float:
     return sum(weights[order[a], order[b]] for a in range(len(order)) for b in range(a + 1, len(order)))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(count=st.integers(1, 6), seed=st.integers(0, 1000))
 def test_no_order_of_all_agrees_better(count: int, seed: int) -> None:
     weights = np.random.default_rng(seed).random((count, count))
@@ -35,7 +35,7 @@ def test_no_order_of_all_agrees_better(count: int, seed: int) -> None:
     assert agreement(weights, found) == best
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(count=st.integers(1, 6), seed=st.integers(0, 1000))
 def test_no_matching_of_all_weighs_more(count: int, seed: int) -> None:
     weights = np.random.default_rng(seed).integers(0, 50, (count, count)).astype(float)

@@ -13,7 +13,7 @@ from lightning_modules.layers import Dropout, Linear, conv2d
 sizes = st.integers(1, 6)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(replicas=sizes, batch=sizes, inputs=sizes, outputs=sizes)
 def test_linear_is_torchs_linear_for_every_replica(
     replicas: int, batch: int, inputs: int, outputs: int
@@ -32,7 +32,7 @@ def test_linear_is_torchs_linear_for_every_replica(
         torch.testing.assert_close(y[:, r], theirs, rtol=0, atol=1e-12)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(replicas=sizes, inputs=sizes, outputs=sizes)
 def test_convolution_is_torchs_convolution_for_every_replica(
     replicas: int, inputs: int, outputs: int

@@ -13,7 +13,7 @@ from lightning_modules.losses import cross_entropy, disagreement, unevenness
 small = st.integers(1, 4)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(n=small, r=small, views=st.integers(1, 3), smoothing=st.sampled_from([0.0, 0.1]), seed=small)
 def test_cross_entropy_is_the_mean_of_torchs_over_views(
     n: int, r: int, views: int, smoothing: float, seed: int

@@ -100,7 +100,7 @@ def test_a_merged_digit_is_parted_by_real_pairs_where_that_is_asked_for(
     )
 
 
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 @given(cut=st.integers(1, 999))
 def test_a_record_is_the_same_in_any_batches_and_empty_after_mending(cut: int) -> None:
     digits, target = real_latent_digits({})

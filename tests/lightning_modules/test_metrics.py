@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lightning_modules.metrics import ReplicaMean
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(sizes=st.lists(st.integers(0, 20), min_size=1, max_size=5).filter(any), replicas=st.integers(1, 4))
 def test_the_mean_over_batches_of_any_size_is_the_mean_over_all_pairs(
     sizes: list[int], replicas: int

@@ -25,7 +25,7 @@ def run(log_dir: Path, name: str, *args: str) -> list[dict[str, Any]]:
     return json.loads((log_dir / name / "results.json").read_text())["rows"]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     runs=st.integers(1, 4), ensemble=st.integers(1, 3), restarts=st.integers(1, 3), seed=st.integers(0, 99)
 )

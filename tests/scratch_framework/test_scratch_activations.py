@@ -22,7 +22,7 @@ CASES = pytest.mark.parametrize(("module", "twin"), PAIRS, ids=[repr(module) for
 
 
 @CASES
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(
     shape=st.lists(st.integers(1, 6), min_size=1, max_size=4), seed=st.integers(0, 99), scale=st.floats(0, 50)
 )

@@ -32,7 +32,7 @@ def twins(kind: Callable[..., Any], torch_kind: Callable[..., Any], **options: f
 
 
 @CASES
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(
     points=st.integers(2, 6),
     scale=st.floats(0.01, 100),

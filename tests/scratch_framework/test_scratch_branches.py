@@ -12,7 +12,7 @@ import scratch_framework as sf
 F64 = torch.float64
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     shape=st.lists(st.integers(1, 4), min_size=2, max_size=5),
     start=st.integers(-2, 1),

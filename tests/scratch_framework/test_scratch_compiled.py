@@ -151,7 +151,7 @@ def test_a_hundred_steps_of_the_papers_net_are_the_plain_ones(
     twins.compare(twins.compile(), 100)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     widths=st.lists(st.integers(1, 9), min_size=2, max_size=5),
     activations=st.lists(

@@ -16,7 +16,7 @@ F64 = torch.float64
 SIZES = st.integers(1, 3)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     points=SIZES,
     channels=st.tuples(SIZES, SIZES),

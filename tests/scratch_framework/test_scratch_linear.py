@@ -12,7 +12,7 @@ from scratch_framework import Linear, numeric_gradient, replica_state
 SIZES = st.integers(1, 6)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(lead=st.lists(SIZES, max_size=3), inputs=SIZES, outputs=SIZES, bias=st.booleans(), seed=SIZES)
 def test_output_and_gradients_of_linear_are_what_torch_finds(
     lead: list[int], inputs: int, outputs: int, bias: bool, seed: int
@@ -69,7 +69,7 @@ def test_linear_draws_the_weights_that_torch_draws_from_the_same_seed() -> None:
         torch.testing.assert_close(layer.state_dict()[name], value)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(replicas=SIZES, points=SIZES, inputs=SIZES, outputs=SIZES, bias=st.booleans(), shared=st.booleans())
 def test_a_replica_of_linear_is_the_layer_alone(
     replicas: int, points: int, inputs: int, outputs: int, bias: bool, shared: bool

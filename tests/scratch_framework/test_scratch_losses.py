@@ -31,7 +31,7 @@ def assert_follows(ours: sf.Criterion, theirs: nn.Module, x: Tensor, target: Ten
 
 @REDUCTIONS
 @pytest.mark.parametrize(("ours", "theirs"), NUMERIC)
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(shape=st.lists(SIZES, min_size=1, max_size=3), seed=SIZES, scale=st.sampled_from([1.0, 1000.0]))
 def test_a_loss_of_numbers_and_its_gradient_are_what_torch_finds(
     ours: Callable[..., sf.Criterion],
@@ -47,7 +47,7 @@ def test_a_loss_of_numbers_and_its_gradient_are_what_torch_finds(
 
 @REDUCTIONS
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(points=SIZES, classes=SIZES, seed=SIZES, scale=st.sampled_from([1.0, 1000.0]))
 def test_cross_entropy_and_its_gradient_are_what_torch_finds(
     reduction: str, smoothing: float, points: int, classes: int, seed: int, scale: float

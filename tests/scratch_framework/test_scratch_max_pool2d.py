@@ -11,7 +11,7 @@ import scratch_framework as sf
 from datamodules import DigitPairs
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     lead=st.lists(st.integers(1, 3), min_size=1, max_size=2),
     kernel_size=st.integers(1, 4),

@@ -19,7 +19,7 @@ ACTIVATIONS: dict[str, tuple[Callable[[], sf.Module], Callable[[], nn.Module]]] 
 }
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     sizes=st.lists(st.integers(1, 8), min_size=2, max_size=5),
     names=st.lists(st.sampled_from(list(ACTIVATIONS)), min_size=4, max_size=4),
