@@ -101,6 +101,7 @@ def per_core(task: Task, turns: int) -> dict[str, list[Timing]]:
 
 def _per_core(task: Task, turns: int, report: Any) -> dict[str, list[Timing]]:
     """In a process of its own, because it stays on its core; a turn of one epoch warms up."""
+    quiet()
     one_core()
     contestants = {"plain loop": partial(plain_study, thread_count=1)}
     for name, precision in PRECISIONS.items():
