@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import FrameType
 
 
 @contextmanager
 def interrupts_wait() -> Iterator[None]:
     """Hold Ctrl-C back until the end of this short block, which must not be cut in the middle.
 
-    Outside the main thread there is nothing to hold back: Python interrupts the main thread only.
+    An error of the block comes first, and ends the command as well. Outside the main thread there is nothing
+    to hold back: Python interrupts the main thread only.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    held: list[tuple[int, FrameType | None]] = []
-    handler = signal.signal(signal.SIGINT, lambda *caught: held.append(caught))
+    held: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, handler)
-    if held and callable(handler):
-        handler(*held[0])
+    if held:
+        signal.raise_signal(signal.SIGINT)
