@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_modules.fused import Sequential
-from lightning_modules.heads import HEADS
+from lightning_modules.heads import HEADS, Exact
 from lightning_modules.layers import Dropout
 from lightning_modules.networks import Outputs, PaperCNN, PaperSiamese
 from lightning_modules.options import Branches, NetworkOptions
@@ -116,7 +116,9 @@ def make_network(replicas: int, branches: Branches, labelled: bool, options: Net
     if not labelled and name == "argmax":
         raise ValueError("head argmax has no gradient; without digit losses nothing would be learnt")
     separate = branches == "separate"
+    temperature = options.get("temperature") or 1.0
+    comparing = Exact(replicas, temperature) if name == "exact" else head(replicas)
     body = make_trunk(trunk, 1, features, replicas * (2 if separate else 1), width, pool)
     if separate:
-        return SeparateTrunks(body, head(replicas), replicas, options.get("turns") or False)
-    return SharedTrunk(body, head(replicas), replicas)
+        return SeparateTrunks(body, comparing, replicas, options.get("turns") or False)
+    return SharedTrunk(body, comparing, replicas)

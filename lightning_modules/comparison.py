@@ -51,7 +51,8 @@ class Comparison(pl.LightningModule, ABC):
             ValueError: An argument is out of range.
         """
         super().__init__()
-        for name, least, most in (("width", 1, MOST_CHANNELS), ("weight_decay", 0, math.inf)):
+        ranges = {"width": (1, MOST_CHANNELS), "weight_decay": (0, math.inf), "temperature": (0.01, 100)}
+        for name, (least, most) in ranges.items():
             if (value := options.get(name)) is not None:
                 check_range(name, cast("float", value), least, most)
         self.network = make_network(len(seeds), branches, self.has_digit_heads, options)

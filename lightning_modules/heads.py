@@ -36,13 +36,19 @@ def compare(posteriors: Tensor) -> Tensor:
 class Exact(nn.Module):
     """Features are logits of ten digits (latent ones, where no label says which); `compare` does the rest."""
 
-    def __init__(self, replicas: int) -> None:
-        """Nothing to learn."""
+    def __init__(self, replicas: int, temperature: float = 1.0) -> None:
+        """Nothing to learn.
+
+        Args:
+            replicas: Number of replicas R.
+            temperature: What logits are divided by. Below 1 it sharpens what label smoothing has flattened.
+        """
         super().__init__()
+        self.temperature = temperature
 
     def posteriors(self, digits: Tensor) -> Tensor:
         """Probabilities of the classes (..., 10)."""
-        return digits.softmax(-1)
+        return (digits / self.temperature).softmax(-1)
 
     def forward(self, digits: Tensor) -> Tensor:
         """Compare (N, R, 2, 10)."""

@@ -2,7 +2,7 @@
 
 from typing import Literal, TypedDict
 
-Trunk = Literal["paper", "clean", "modern"]
+Trunk = Literal["paper", "clean", "modern", "deep"]
 Pool = Literal["flatten", "average"]
 Head = Literal["paper", "mlp", "exact", "ordinal", "subtract", "argmax"]
 Branches = Literal["early", "separate", "shared"]
@@ -18,6 +18,7 @@ class NetworkOptions(TypedDict, total=False):
     width: int | None
     pool: Pool | None
     head: Head | None
+    temperature: float | None
     branches: Branches | None
     turns: bool | None
 
@@ -34,12 +35,14 @@ class Settings(Options, total=False):
     """All that a recipe sets, and a flag or a file may set otherwise.
 
     Attributes:
-        trunk: `paper` is figure 1.2, `clean` the same without what follows its last layer, `modern` deeper.
-        width: Channels of the modern trunk's first convolution.
-        pool: How the modern trunk's last 3x3 maps become features.
+        trunk: `paper` is figure 1.2, `clean` the same without what follows its last layer, `modern` has
+            four convolutions, `deep` one more and a larger first one.
+        width: Channels of the modern and the deep trunk's first convolution.
+        pool: How their last 3x3 maps become features.
         head: What compares two digits: `paper` is figure 1.4, `mlp` has one hidden layer, `exact` adds up
             P(a) P(b) over a <= b, `argmax` compares the likeliest digits, `ordinal` a score of each,
             `subtract` is linear in the features' difference.
+        temperature: What digit logits are divided by before head `exact` compares; below 1 sharpens.
         branches: How digits enter: `early` as two channels, `separate` with a trunk each, `shared` with one.
         turns: Whether separate trunks take turns in training: which reads which digit is drawn anew.
         optimizer: Which optimiser.

@@ -66,8 +66,10 @@ MODERN = Recipe(
         "weight_sharing": {**BASE, **LATENT, "width": 32},
         "auxiliary": {
             **BASE,
+            "trunk": "deep",
             "width": 32,
             "pool": "average",
+            "temperature": 0.5,
             "alpha": 0.5,
             "gamma": 0.0,
             "label_smoothing": 0.1,
@@ -84,8 +86,9 @@ DATA = ("batch_size", "augment", "elastic", "two_views_from")
 _COMMON = {"lr", "augment", "elastic", "two_views_from", "ensemble", *Options.__annotations__}
 _LATENT = {"prior", "consistency", "reorder", "part_merged", "restarts"}
 KNOWN: Mapping[str, set[str]] = {
-    "cnn": _COMMON | _LATENT,
-    "weight_sharing": (_COMMON | _LATENT) - {"branches"},
+    # Latent digits are what the head takes them for: a temperature would only rescale what is learnt.
+    "cnn": (_COMMON | _LATENT) - {"temperature"},
+    "weight_sharing": (_COMMON | _LATENT) - {"branches", "temperature"},
     "auxiliary": _COMMON | {"alpha", "gamma", "label_smoothing"},
 }
 
@@ -137,12 +140,13 @@ def without_effect(settings: Mapping[str, Any]) -> set[str]:
     idle = set[str]()
     if settings.get("branches") != "separate":
         idle |= {"turns"}
-    if settings.get("trunk", "paper") != "modern":
+    if settings.get("trunk", "paper") not in ("modern", "deep"):
         idle |= {"width", "pool"}
     if settings.get("branches") == "early":
         idle |= {"head"}
     if settings.get("head") != "exact" or settings.get("branches") == "early":
-        idle |= {"prior", "consistency", "reorder"}  # only this head's features are latent digits
+        # Only this head's features are latent digits.
+        idle |= {"temperature", "prior", "consistency", "reorder"}
     if not settings.get("reorder") or "reorder" in idle:
         idle |= {"part_merged"}
     if settings.get("augment", "none") == "none":

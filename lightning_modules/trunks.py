@@ -9,11 +9,17 @@ from lightning_modules.options import Pool, Trunk
 
 
 def modern_trunk(
-    in_channels: int, out_features: int, replicas: int, width: int = 32, pool: Pool = "flatten"
+    in_channels: int,
+    out_features: int,
+    replicas: int,
+    width: int = 32,
+    pool: Pool = "flatten",
+    deep: bool = False,
 ) -> Sequential:
     """Four 3x3 convolutions, normalised after pooling, to a 3x3 map.
 
     The map has 4 * width channels. `average` forgets where in it something is, `flatten` does not.
+    The deep one looks wider (its first convolution is 5x5) and longer (once more at 7x7).
 
     Args:
         in_channels: Image channels of one replica.
@@ -21,6 +27,7 @@ def modern_trunk(
         replicas: Number of replicas R.
         width: Channels of one replica after the first convolution.
         pool: How the map becomes features.
+        deep: Whether to build the deep one.
 
     Returns:
         A network from (N, R * in_channels, 14, 14), raw pixels, to (N, R * out_features).
@@ -28,7 +35,8 @@ def modern_trunk(
     r, w = replicas, width
     return Sequential(
         Standardise(),
-        *_stage(in_channels, w, r, halve=True),  # (N, R * w, 7, 7)
+        *_stage(in_channels, w, r, halve=True, side=5 if deep else 3),  # (N, R * w, 7, 7)
+        *(_stage(w, w, r, halve=False) if deep else []),
         *_stage(w, 2 * w, r, halve=True),  # (N, R * 2w, 3, 3)
         *_stage(2 * w, 2 * w, r, halve=False),
         *_stage(2 * w, 4 * w, r, halve=False),  # (N, R * 4w, 3, 3)
@@ -38,9 +46,9 @@ def modern_trunk(
     )
 
 
-def _stage(in_channels: int, out_channels: int, replicas: int, halve: bool) -> list[nn.Module]:
+def _stage(in_channels: int, out_channels: int, replicas: int, halve: bool, side: int = 3) -> list[nn.Module]:
     return [
-        conv2d(in_channels, out_channels, 3, replicas, padding=1, bias=False),
+        conv2d(in_channels, out_channels, side, replicas, padding=side // 2, bias=False),
         *([nn.MaxPool2d(2)] if halve else []),
         nn.BatchNorm2d(replicas * out_channels),
         nn.ReLU(),
@@ -57,12 +65,12 @@ def make_trunk(
         in_channels: Image channels of one replica.
         out_features: Outputs of one replica.
         replicas: Number of replicas R.
-        width: Of the modern trunk.
-        pool: Of the modern trunk.
+        width: Of the modern trunks.
+        pool: Of the modern trunks.
 
     Returns:
         A network from (N, R * in_channels, 14, 14), raw pixels, to (N, R * out_features).
     """
-    if name == "modern":
-        return modern_trunk(in_channels, out_features, replicas, width, pool)
+    if name in ("modern", "deep"):
+        return modern_trunk(in_channels, out_features, replicas, width, pool, deep=name == "deep")
     return paper_cnn(in_channels, out_features, replicas, clean=name == "clean")
