@@ -61,6 +61,7 @@ WRONG = {
     f"--model cnn --restarts {HUGE}": "restarts must be at most 1000",
     "--optimizer rmsprop": "--optimizer: expected Literal['sgd', 'adamw'], got rmsprop",
     "--schedule cosine": "--schedule: expected Literal",
+    "--recipe modern --model auxiliary --temperature 0": "temperature must be at least 0.01, got 0.0",
     "--pool max": "--pool: expected Literal['flatten', 'average'], got max",
     "--head tail": "--head: expected Literal",
     "--branches late": "--branches: expected Literal['early', 'separate', 'shared'], got late",

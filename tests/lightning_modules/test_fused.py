@@ -72,11 +72,17 @@ def modern_shared(replicas: int) -> nn.Module:
     return make_network(replicas, "shared", True, {"trunk": "modern", "width": 4, "head": "exact"})
 
 
+def deep_shared(replicas: int) -> nn.Module:
+    return make_network(replicas, "shared", True, {"trunk": "deep", "width": 4, "head": "exact"})
+
+
 def modern_separate(replicas: int) -> nn.Module:
     return make_network(replicas, "separate", False, {"trunk": "modern", "width": 4, "head": "mlp"})
 
 
-@pytest.mark.parametrize("network_type", [PaperCNN, PaperSiamese, modern_shared, modern_separate])
+@pytest.mark.parametrize(
+    "network_type", [PaperCNN, PaperSiamese, modern_shared, deep_shared, modern_separate]
+)
 def test_in_training_the_fused_engine_gives_what_torchs_gives(
     network_type: Callable[[int], nn.Module],
 ) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from datamodules import DigitPairs
 from lightning_modules.branches import make_network
-from lightning_modules.heads import HEADS, compare
+from lightning_modules.heads import HEADS, Exact, compare
 from lightning_modules.options import Branches, Head, NetworkOptions, Pool, Trunk
 from lightning_modules.replicas import export_replica, initialise, reseed
 
@@ -32,6 +32,23 @@ def test_sure_digits_are_compared_as_numbers_and_their_loss_is_finite() -> None:
     pair = compare(torch.nn.functional.one_hot(digits, 10).float().unsqueeze(1))
     assert torch.equal(pair.argmax(-1)[:, 0].bool(), digits[:, 0] <= digits[:, 1])
     assert torch.isfinite(pair).all()
+
+
+@given(st.integers(0, 10**6))
+def test_half_the_temperature_squares_the_odds_and_leaves_the_likeliest_digit(seed: int) -> None:
+    logits = torch.randn(5, 3, 2, 10, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    flat, sharp = Exact(3).posteriors(logits), Exact(3, temperature=0.5).posteriors(logits)
+    torch.testing.assert_close(sharp, flat.square() / flat.square().sum(-1, keepdim=True))
+    assert torch.equal(sharp.argmax(-1), flat.argmax(-1))
+
+
+@pytest.mark.parametrize(("temperature", "expected"), [(None, 1.0), (0.5, 0.5)])
+def test_a_networks_exact_head_has_the_temperature_asked_for(
+    temperature: float | None, expected: float
+) -> None:
+    options: NetworkOptions = {"trunk": "deep", "width": 4, "head": "exact", "temperature": temperature}
+    outputs = make_network(2, "shared", True, options).double()(images()[:, :4])
+    torch.testing.assert_close(outputs.pair, compare((outputs.digits / expected).softmax(-1)))
 
 
 def test_heads_have_the_sign_of_the_order() -> None:

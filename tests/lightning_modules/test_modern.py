@@ -158,6 +158,8 @@ def idle_flags() -> Iterator[tuple[Any, list[str], dict[str, Any], str]]:
     yield MODERN, ["weight_sharing"], {"label_smoothing": 0.1}, "label_smoothing has no effect"
     yield MODERN, ["cnn"], {"branches": "early", "head": "exact"}, "head has no effect on cnn"
     yield MODERN, ["auxiliary"], {"augment": "none", "elastic": 0.3}, "elastic has no effect"
+    yield MODERN, ["auxiliary"], {"head": "argmax", "temperature": 0.3}, "temperature has no effect"
+    yield MODERN, ["weight_sharing"], {"temperature": 0.5}, "temperature has no effect"
     yield MODERN, ["auxiliary"], {"restarts": 3}, "restarts has no effect on auxiliary"
 
 
