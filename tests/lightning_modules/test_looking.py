@@ -34,7 +34,7 @@ def test_a_modern_net_can_be_looked_at_too() -> None:
     digits = load_digits()[1].images[:5]
     module = MODULES["auxiliary"](seed=3, **common)
     assert hidden_features(module, digits, digits).shape == (5, 128)
-    assert first_filters(module).shape == (32, 1, 3, 3)
+    assert first_filters(module).shape == (32, 1, 5, 5)
 
 
 def test_a_probe_reads_what_is_there_and_guesses_where_nothing_is() -> None:
