@@ -34,7 +34,7 @@ PAPER_LOSSES = {"head": "paper", "alpha": 1.0, "gamma": 1.0}
 FOUR = {"trunk": "modern"}  # convolutions, as the other two nets have
 SGD = {"optimizer": "sgd", "lr": 0.1, "weight_decay": 0.0}
 SEPARATE = {"branches": "separate"}
-UNSHARPENED = FOUR | {"temperature": 1.0}
+UNSHARPENED = FOUR | {"temperature": 1.0}  # the rest of `auxiliary` is its recipe's
 PLAIN = {"head": "mlp", "turns": False, "augment": "bilinear", "two_views_from": 1.0}
 TABLES: Mapping[str, Sequence[Row]] = {
     "2x2, paper": (
