@@ -9,6 +9,7 @@ import torch
 
 from lightning_modules.cli import CommandError
 from lightning_modules.folder import whole_file
+from lightning_modules.interrupts import interrupts_wait
 from lightning_modules.replicas import join_replicas
 
 HPARAMS = ("hyper_parameters", "datamodule_hyper_parameters")
@@ -58,7 +59,8 @@ def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    with whole_file(path) as file:
+    # A Ctrl-C within torch.save comes out as an error of its archive, as if the disk were full.
+    with interrupts_wait(), whole_file(path) as file:
         torch.save(checkpoint, file)
 
 

@@ -18,6 +18,7 @@ from lightning_modules.checkpoints import join_checkpoints
 from lightning_modules.comparison import Comparison
 from lightning_modules.execution import Execution
 from lightning_modules.fused import set_engine
+from lightning_modules.interrupts import interrupts_wait
 from lightning_modules.measuring import Fit, measure
 from lightning_modules.mistakes import CountMistakes, of_more_runs
 from lightning_modules.program_file import ENTRIES, KeepState, ProgramFile, Reached
@@ -211,7 +212,8 @@ def spare_collector() -> None:
     """Tell the garbage collector, once, that what is there stays, most of it torch: it need not be walked."""
     if not gc.get_freeze_count():
         gc.freeze()
-    gc.collect()  # what came since: little to walk, and a finished fit holds large tensors
+    with interrupts_wait():  # a finaliser's error goes nowhere, and a Ctrl-C that meets one went with it
+        gc.collect()  # what came since: little to walk, and a finished fit holds large tensors
 
 
 def quiet() -> None:

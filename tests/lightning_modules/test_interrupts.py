@@ -2,10 +2,14 @@
 
 import signal
 import threading
+from pathlib import Path
 
 import pytest
+import torch
 
+from lightning_modules.checkpoints import write_checkpoint
 from lightning_modules.interrupts import interrupts_wait
+from lightning_modules.protocol import spare_collector
 
 
 def test_ctrl_c_is_raised_at_the_end_of_the_block() -> None:
@@ -55,3 +59,37 @@ def test_in_another_thread_the_block_simply_runs() -> None:
     thread.start()
     thread.join()
     assert done == [True]
+
+
+class Collected:
+    """Is interrupted while it is collected."""
+
+    def __init__(self) -> None:
+        self.itself = self  # only the garbage collector gets rid of it
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+class Pickled:
+    """Is interrupted while it is pickled, to be read as 7."""
+
+    def __reduce__(self) -> tuple[type, tuple[int]]:
+        signal.raise_signal(signal.SIGINT)
+        return int, (7,)
+
+
+def test_ctrl_c_in_a_finaliser_is_not_lost_to_the_garbage_collector() -> None:
+    spare_collector()
+    Collected()
+    with pytest.raises(KeyboardInterrupt):
+        spare_collector()
+
+
+def test_ctrl_c_while_a_checkpoint_is_written_waits_until_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file.ckpt"
+    with pytest.raises(KeyboardInterrupt):
+        write_checkpoint({"tensor": torch.arange(9), "number": Pickled()}, path)
+    content = torch.load(path, weights_only=False)
+    assert content["tensor"].tolist() == list(range(9))
+    assert content["number"] == 7
