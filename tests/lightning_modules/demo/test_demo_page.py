@@ -1,7 +1,7 @@
 """The demo's page in a real browser: one draws, the nets answer.
 
 Command lines:
-    python -m pytest -m slow tests/lightning_modules/demo/test_demo_page.py
+    python -m pytest -m slow -n 0 tests/lightning_modules/demo/test_demo_page.py
     DEMO_STUDY=runs/NAME DEMO_PICTURES=FOLDER python -m pytest ...      other nets; keeps pictures of the page
 
 docs/demo.png is FOLDER/desktop-light.png of the study that `python train.py --runs 3` leaves,
