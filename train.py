@@ -49,7 +49,7 @@ def train(
     devices: int | str = 1,
     strategy: str = "auto",
     num_nodes: int = 1,
-    precision: str = "32-true",
+    precision: str | None = None,
     workers: int | None = None,
     threads: int | None = None,
     replicas: int | None = None,
@@ -78,7 +78,8 @@ def train(
         devices: Lightning's: a number, a list such as 0,1, or auto.
         strategy: Lightning's: auto, ddp, ...
         num_nodes: Lightning's.
-        precision: Lightning's: 32-true, bf16-mixed, 64-true, ...
+        precision: Lightning's: 32-true, bf16-mixed, 64-true, ...; by default the recipe's, which for
+            `modern` is bf16-mixed on a CPU with instructions for it, and 32-true otherwise.
         workers: Processes on CPU; one a core by default. Where Lightning distributes, and on GPU, it is 1.
         threads: Threads of each process; 1 by default.
         replicas: Runs that one program trains together, at most; by default 16 on CPU, elsewhere all.
@@ -116,6 +117,7 @@ def run(flags: Mapping[str, Any], settings: Mapping[str, Any], call: Mapping[str
         from lightning_modules.bounds import MOST_EPOCHS, MOST_RUNS, check_range
         from lightning_modules.execution import Choice
         from lightning_modules.experiment import Experiment
+        from lightning_modules.precision import recipe_precision
         from lightning_modules.recipes import MODULES, RECIPES, resolve
         from lightning_modules.results import PAPER_FIGURES
 
@@ -123,6 +125,9 @@ def run(flags: Mapping[str, Any], settings: Mapping[str, Any], call: Mapping[str
     config: dict[str, Any] = {**flags, **settings}
     for setting, value in (("max_epochs", recipe.max_epochs), ("batch_size", recipe.batch_size)):
         config[setting] = value if settings[setting] is None else settings[setting]
+    remark = ""
+    if config["precision"] is None:
+        config["precision"], remark = recipe_precision(recipe.precision, config["accelerator"])
     check_range("runs", config["runs"], 1, MOST_RUNS)
     check_range("max_epochs", config["max_epochs"], 1, MOST_EPOCHS)
     check_range("checkpoint_every", config["checkpoint_every"], 0)
@@ -140,6 +145,7 @@ def run(flags: Mapping[str, Any], settings: Mapping[str, Any], call: Mapping[str
         paper=PAPER_FIGURES if as_in_paper(flags, settings) else {},
         all_pairs=flags["all_pairs"],
         checkpoint_every=flags["checkpoint_every"],
+        remark=remark,
         **call,
     ).run()
 

@@ -56,6 +56,7 @@ class Experiment:
     verbose: bool = False
     resume: bool = False  # go on with the study of this name
     checkpoint_every: float = 10.0  # seconds
+    remark: str = ""  # what was chosen for the machine, and a person should know
     finished: list[ModelRuns] = field(default_factory=list, init=False)
     main_process: bool = field(default=True, init=False)  # the only one that writes and speaks
     command: str = field(default="", init=False)  # that began it
@@ -82,6 +83,8 @@ class Experiment:
         with opened(self.folder, now, self.resume) as begun:
             self.command, self.config = begun.command, begun.config
             left = self._left(studies, begun, trainer.world_size == 1)
+            if self.remark:
+                self.console.print(self.remark, soft_wrap=True)
             try:
                 self._run_models(left)
             except (KeyboardInterrupt, CommandError, OSError):

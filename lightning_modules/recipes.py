@@ -23,6 +23,7 @@ class Recipe:
 
     max_epochs: int
     batch_size: int  # pairs
+    precision: str  # Lightning's, for a machine that is fast in it (precision.py)
     settings: Mapping[str, Mapping[str, Any]]  # model to `Settings` of it
 
 
@@ -31,6 +32,7 @@ class Recipe:
 PAPER = Recipe(
     max_epochs=25,
     batch_size=50,
+    precision="32-true",
     settings={
         "cnn": {"lr": 0.05},
         "weight_sharing": {"lr": 0.1},
@@ -61,6 +63,7 @@ LATENT: Settings = {
 MODERN = Recipe(
     max_epochs=25,
     batch_size=25,
+    precision="bf16-mixed",
     settings={
         "cnn": {**BASE, **LATENT, "branches": "separate", "turns": True, "width": 24},
         "weight_sharing": {**BASE, **LATENT, "width": 32},
