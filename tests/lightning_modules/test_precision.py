@@ -53,19 +53,8 @@ def test_a_recipe_in_float32_has_it_everywhere_and_nothing_is_said(monkeypatch: 
 
 
 def run(folder: Path, name: str, *flags: str) -> dict[str, Any]:
-    small = [
-        "--train_pairs",
-        "50",
-        "--val_pairs",
-        "0",
-        "--test_pairs",
-        "20",
-        "--runs",
-        "1",
-        "--max_epochs",
-        "1",
-    ]
-    small += ["--workers", "1", "--model", "auxiliary", "--accelerator", "cpu"]
+    small = ["--train_pairs", "50", "--val_pairs", "0", "--test_pairs", "20", "--max_epochs", "1"]
+    small += ["--runs", "1", "--workers", "1", "--model", "auxiliary", "--accelerator", "cpu"]
     train.main([*small, "--log_dir", str(folder), "--name", name, *flags])
     config = yaml.safe_load((folder / name / "auxiliary" / "config.yaml").read_text())
     results: dict[str, Any] = json.loads((folder / name / "results.json").read_text())
