@@ -29,7 +29,7 @@ from datamodules import DigitPairs
 from lightning_modules import cli
 from lightning_modules.execution import Choice, Execution
 from lightning_modules.folder import write_whole
-from lightning_modules.protocol import Study, make_trainer, quiet, run_study
+from lightning_modules.protocol import Study, fit, make_trainer, quiet, run_study
 from lightning_modules.recipes import MODULES, PAPER
 from lightning_modules.workers import run_jobs
 
@@ -64,17 +64,24 @@ class Point:
 
 def measure(point: Point) -> None:
     """Take a turn and note its time and memory."""
-    if point.cores > 1:
-        run_study(
-            Point("", 0, pairs=100, runs=point.cores, cores=point.cores).study(), lambda first, figures: None
-        )
+    if point.axis == "cores":
+        _side_by_side(Point("", 0, pairs=100, runs=point.cores, cores=point.cores).study())
         start = time.perf_counter()
-        run_study(point.study(), lambda first, figures: None)
+        _side_by_side(point.study())
         point.seconds.append(time.perf_counter() - start)
         return
-    ((seconds, megabytes),) = run_jobs([partial(_alone, point)], 1, lambda number, value: None)
+    ((seconds, megabytes),) = run_jobs([partial(_alone, point)], 1, _ignore)
     point.seconds.append(seconds)
     point.megabytes = max(point.megabytes, megabytes)
+
+
+def _side_by_side(study: Study) -> None:
+    """Fit in worker processes, even in a single one, so that starting them is in the time of every point."""
+    run_jobs([partial(fit, program) for program in study.chunks()], study.execution.workers, _ignore)
+
+
+def _ignore(number: int, value: Any) -> None:
+    pass
 
 
 def _alone(point: Point, report: Any) -> tuple[float, float]:

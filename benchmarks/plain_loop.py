@@ -102,17 +102,23 @@ class PlainRun:
         self.net = NETS[self.model]()
         self.optimizer = torch.optim.SGD(self.net.parameters(), lr=self.settings["lr"])
         self.train = tensors(self.data.train_set, self.data.train_digits)
+        self.val = tensors(self.data.val_set, self.data.train_digits)
 
     def epoch(self) -> None:
         """Train on every pair once."""
         images, target, classes = self.train
         self.net.train()
         for batch in torch.randperm(len(images)).split(self.data.batch_size):
-            pair, digits = self.net(images[batch])
-            loss = self.loss(pair, digits, target[batch], classes[batch])
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
+            self.step(images[batch], target[batch], classes[batch])
+
+    def step(self, images: Tensor, target: Tensor, classes: Tensor) -> Tensor:
+        """Train on a batch: images (N, 2, 14, 14), target (N,), classes (N, 2); returns the loss."""
+        pair, digits = self.net(images)
+        loss = self.loss(pair, digits, target, classes)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
 
     def loss(self, pair: Tensor, digits: Tensor | None, target: Tensor, classes: Tensor) -> Tensor:
         """Cross entropy of the comparison, with the digits' where the model has it."""
@@ -125,10 +131,9 @@ class PlainRun:
         return self.settings["alpha"] * auxiliary + self.settings["gamma"] * loss
 
     @torch.no_grad()
-    def error(self, pairs: PairSet, digits: Digits) -> float:
-        """Share of pairs that are got wrong."""
+    def error(self, images: Tensor, target: Tensor) -> float:
+        """Share of pairs that the net gets wrong: images (N, 2, 14, 14), target (N,)."""
         self.net.eval()
-        images, target, _ = tensors(pairs, digits)
         batches = zip(images.split(self.data.batch_size), target.split(self.data.batch_size), strict=True)
         wrong = sum((self.net(x)[0].argmax(1) != y).sum().item() for x, y in batches)
         return wrong / len(images)
@@ -137,11 +142,11 @@ class PlainRun:
         """Train, validate after each epoch, test at the end: what a study does for each run."""
         for _ in range(max_epochs):
             self.epoch()
-            val_error = self.error(self.data.val_set, self.data.train_digits)
+            val_error = self.error(*self.val[:2])
         return Run(
             seed=self.seed,
-            train_error=self.error(self.data.train_set, self.data.train_digits),
-            test_error=self.error(self.data.test_set, self.data.test_digits),
+            train_error=self.error(*self.train[:2]),
+            test_error=self.error(*tensors(self.data.test_set, self.data.test_digits)[:2]),
             val_error=val_error,
         )
 

@@ -4,8 +4,9 @@ Command lines:
     python -m benchmarks.step                         about 4 minutes
     python -m benchmarks.step --replicas 1,8 --turns 5
 
-All contestants of a network take turns of two epochs on one core, one thread each, after a warm-up. Times are
-milliseconds for the step of one replica; ratios are of the same turn, medians over turns.
+All contestants of a network compute the same, which agreement.py proves first. They take turns of two epochs
+on one core, one thread each, after a warm-up. Times are milliseconds for the step of one replica; ratios are
+of the same turn, medians over turns.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.agreement import prove_agreement
 from benchmarks.machine import machine, matmul_peak, one_core
 from benchmarks.plain_loop import PlainRun, step_flops
 from datamodules import DigitPairs
@@ -172,6 +174,7 @@ def step(
     peaks = {dtype: matmul_peak(dtype) for dtype in (torch.float32, torch.bfloat16)}
     rows: list[dict[str, Any]] = []
     for model in ("cnn", "weight_sharing"):
+        prove_agreement(model)
         everyone = contestants(model, counts)
         for _ in range(turns + 1):
             for one in everyone:

@@ -1,12 +1,14 @@
 """A whole study, ours against the student's plain loop: three nets, R runs each, the same pairs and epochs.
 
 Command lines:
-    python -m benchmarks.study                    about 8 minutes on two cores
+    python -m benchmarks.study                    about 12 minutes on two cores
     python -m benchmarks.study --runs 15 --turns 3 --out runs/study.json
 
 Both train every run, validate it after each epoch and test it at the end; ours has the Trainer, its metrics
 and the TensorBoard log in its time. First one core, one thread each, all contestants in turn; then the whole
-machine: ours by a process a core, the plain loop with the number of threads that serves it best.
+machine. There the ratio is to the plain loop as one process a core, started as ours are, its runs dealt out
+evenly; the plain loop in one process, with the number of threads that serves it best, stands beside it.
+Before anything is timed, agreement.py proves that all compute the same.
 """
 
 from __future__ import annotations
@@ -18,12 +20,13 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loky import cpu_count
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.agreement import prove_agreement
 from benchmarks.machine import machine, matmul_peak, one_core
 from benchmarks.plain_loop import PlainRun, step_flops
 from datamodules import DigitPairs
@@ -34,6 +37,9 @@ from lightning_modules.recipes import MODULES, PAPER
 from lightning_modules.results import Run, percent, spread
 from lightning_modules.study_log import StudyLog
 from lightning_modules.workers import run_jobs, threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 PACKAGES = ("torch", "pytorch_lightning", "numba", "numpy")
 PRECISIONS = {"ours": "32-true", "ours, bf16-mixed": "bf16-mixed"}
@@ -67,8 +73,23 @@ def plain_study(task: Task, thread_count: int) -> Timing:
     """The plain loop, one run after the other."""
     with threads(thread_count):
         start = time.perf_counter()
-        runs = [PlainRun(task.model, task.data(seed), seed).fit(task.max_epochs) for seed in range(task.runs)]
-        return _timing(start, runs)
+        return _timing(start, _plain_runs(task, range(task.runs), _ignore))
+
+
+def plain_study_by_processes(task: Task) -> Timing:
+    """The plain loop, one process a core with one thread each; runs are dealt out as evenly as ours are."""
+    start = time.perf_counter()
+    shares = [range(first, task.runs, cpu_count()) for first in range(min(cpu_count(), task.runs))]
+    parts = run_jobs([partial(_plain_runs, task, seeds) for seeds in shares], len(shares), _ignore)
+    return _timing(start, [run for part in parts for run in part])
+
+
+def _plain_runs(task: Task, seeds: Sequence[int], report: Any) -> list[Run]:
+    return [PlainRun(task.model, task.data(seed), seed).fit(task.max_epochs) for seed in seeds]
+
+
+def _ignore(number: int, value: Any) -> None:
+    pass
 
 
 def our_study(task: Task, choice: Choice, precision: str) -> Timing:
@@ -95,7 +116,7 @@ def _timing(start: float, runs: list[Run]) -> Timing:
 
 def per_core(task: Task, turns: int) -> dict[str, list[Timing]]:
     """All contestants in turn on one core."""
-    (timings,) = run_jobs([partial(_per_core, task, turns)], 1, lambda number, value: None)
+    (timings,) = run_jobs([partial(_per_core, task, turns)], 1, _ignore)
     return timings
 
 
@@ -116,24 +137,27 @@ def _per_core(task: Task, turns: int, report: Any) -> dict[str, list[Timing]]:
 
 
 def whole_machine(task: Task, turns: int) -> dict[str, list[Timing]]:
-    """Ours with a process a core, and the plain loop with as many threads as serve it best."""
+    """Ours and the plain loop with a process a core, and the plain loop with the best number of threads."""
     probe = Task(task.model, 1, 2)
     counts = range(1, cpu_count() + 1)
     probes = [(median(plain_study(probe, count).seconds for _ in range(3)), count) for count in counts]
     best = min(probes)[1]
-    timings: dict[str, list[Timing]] = {f"plain loop, best of 1..{cpu_count()} threads: {best}": []}
-    timings |= {name: [] for name in PRECISIONS}
+    contestants: dict[str, Callable[[Task], Timing]] = {
+        "plain loop, one process a core": plain_study_by_processes,
+        f"plain loop, best of 1..{cpu_count()} threads: {best}": partial(plain_study, thread_count=best),
+    }
+    for name, precision in PRECISIONS.items():
+        contestants[name] = partial(our_study, choice=Choice(), precision=precision)
     our_study(Task(task.model, 2, 1), Choice(), "32-true")
+    timings: dict[str, list[Timing]] = {name: [] for name in contestants}
     for _ in range(turns):
-        plain, *ours = timings
-        timings[plain].append(plain_study(task, best))
-        for name in ours:
-            timings[name].append(our_study(task, Choice(), PRECISIONS[name]))
+        for name, contestant in contestants.items():
+            timings[name].append(contestant(task))
     return timings
 
 
 def rows(task: Task, place: str, timings: dict[str, list[Timing]], peak: float) -> list[dict[str, Any]]:
-    """Median seconds, ratio to the plain loop within each turn, rate and error of every contestant.
+    """Median seconds, ratio to the first contestant within each turn, rate and error of every contestant.
 
     The rate counts the products of training steps alone, so that it leaves out validation and tests.
     """
@@ -194,6 +218,7 @@ def study(
         peak = matmul_peak()
     console = Console()
     for model in MODULES:
+        prove_agreement(model)
         for place, cores, measure in (("one core", 1, per_core), ("machine", cpu_count(), whole_machine)):
             task = Task(model, runs, max_epochs)
             with console.status(f"{model}, {place}"):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmarks.agreement import prove_agreement
 from benchmarks.plain_loop import PlainRun, step_flops
 from datamodules import DigitPairs
 from lightning_modules.recipes import MODULES
@@ -22,3 +23,15 @@ def test_operations_of_a_step_are_those_that_one_counts_by_hand() -> None:
     first = 2 * 9 * 2 * 32 * 144
     rest = 2 * (9 * 32 * 64 * 16 + 256 * 200 + 200 * 2)
     assert step_flops("cnn", 50) == 50 * (2 * first + 3 * rest)
+
+
+@pytest.mark.parametrize("model", MODULES)
+def test_our_contestants_compute_what_the_plain_loop_computes(model: str) -> None:
+    prove_agreement(model)
+
+
+def test_contestants_that_compute_something_else_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    loss = PlainRun.loss
+    monkeypatch.setattr(PlainRun, "loss", lambda self, *batch: loss(self, *batch) * (1 + 1e-6))
+    with pytest.raises(RuntimeError, match="losses differ by .* from the plain loop's"):
+        prove_agreement("cnn")
