@@ -20,7 +20,7 @@ from lightning_modules.cli import CommandError
 from lightning_modules.experiment import Experiment
 from lightning_modules.options import Settings
 from lightning_modules.protocol import make_trainer
-from lightning_modules.provenance import COMPUTING, code_digests, data_digest
+from lightning_modules.provenance import COMPUTING, Digits, code_digests, data_digest
 from lightning_modules.record import BY_EFFECT, FREE, Record, device_name, opened
 
 Config = Callable[..., dict[str, Any]]
@@ -263,8 +263,8 @@ class Split:
 class Data:
     """What a data module holds."""
 
-    train_digits: Split
-    test_digits: Split
+    train_digits: Digits
+    test_digits: Digits
 
 
 def some_digits() -> Data:
