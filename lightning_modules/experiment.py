@@ -59,6 +59,9 @@ class Experiment:
     checkpoint_every: float = 10.0  # seconds
     remark: str = ""  # what was chosen for the machine, and a person should know
     finished: list[ModelRuns] = field(default_factory=list, init=False)
+    kept: dict[tuple[str, int], int] = field(
+        default_factory=dict, init=False
+    )  # epochs by model and first run
     main_process: bool = field(default=True, init=False)  # the only one that writes and speaks
     command: str = field(default="", init=False)  # that began it
 
@@ -115,9 +118,10 @@ class Experiment:
             if any(model == results.model for results in self.finished):
                 as_begun.clear()  # killed after its results were written, before this was done
                 continue
+            first = 0
             for chunk in as_begun.chunks():
-                if chunk.file:
-                    chunk.file.read()
+                self.kept[model, first] = len(chunk.file.read().figures) if chunk.file else 0
+                first += len(chunk.settings)
             left[model] = as_begun
         return left
 
@@ -189,7 +193,7 @@ class Experiment:
 
         def on_epoch(first: int, figures: EpochFigures) -> None:
             log.add(first * study.team.size, figures)
-            progress.add(model, figures)
+            progress.add(model, figures, kept=figures.epoch < self.kept[model, first])
 
         fit = run_study(study, on_epoch)
         self.finished.append(ModelRuns(model, self.recipe, fit.runs))

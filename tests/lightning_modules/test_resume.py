@@ -22,6 +22,7 @@ from datamodules.mnist import LAYOUTS
 from lightning_modules.cli import CommandError
 from lightning_modules.execution import Choice
 from lightning_modules.program_file import ProgramFile
+from lightning_modules.progress import StudyProgress
 from lightning_modules.protocol import Study, fit, run_study
 from lightning_modules.recipes import MODULES, RECIPES, resolve
 from lightning_modules.studies import make_study
@@ -223,6 +224,46 @@ def test_a_study_goes_on_with_its_programs_as_divided_and_its_curves_are_there_o
     assert scalars(folder / "cnn") == curves
     names = sorted(path.name.partition(".")[0] for path in folder.rglob("*") if path.is_file())
     assert names == ["", "checkpoint", "config", "events", "mistakes", "results", "results", "study"]
+
+
+def test_epochs_that_were_kept_are_shown_as_such(
+    log_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Runs of programs [1, 2]: the first has all its epochs, the second lost its last one."""
+    shown: list[tuple[int, int, bool]] = []
+    add = StudyProgress.add
+
+    def watched(self: StudyProgress, model: str, figures: EpochFigures, kept: bool = False) -> None:
+        if stops and len(figures.values["val/error"]) == 2 and figures.epoch == 1:
+            raise KeyboardInterrupt
+        shown.append((len(figures.values["val/error"]), figures.epoch, kept))
+        add(self, model, figures, kept)
+
+    monkeypatch.setattr(StudyProgress, "add", watched)
+    stops = True
+    shutil.rmtree(log_dir / "study")
+    with pytest.raises(SystemExit):
+        train.main(flags(log_dir, "--workers", "1", "--replicas", "2", "--checkpoint_every", "0"))
+    assert "to go on, add --name study --resume" in capsys.readouterr().out
+    assert shown == [(1, 0, False), (1, 1, False), (2, 0, False)]
+    shown.clear()
+    stops = False
+    train.main(flags(log_dir, "--workers", "1", "--replicas", "2", "--resume"))
+    assert shown == [(1, 0, True), (1, 1, True), (2, 0, True), (2, 1, False)]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory"), MemoryError(), OSError("no disk")])
+def test_whatever_ends_a_study_how_to_go_on_is_said(
+    error: Exception, log_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("lightning_modules.experiment.run_study", fails)
+    shutil.rmtree(log_dir / "study")
+    with pytest.raises(SystemExit):
+        train.main(flags(log_dir, "--workers", "1"))
+    assert "to go on, add --name study --resume" in capsys.readouterr().out
 
 
 def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
