@@ -82,7 +82,8 @@ def train(
             `modern` is bf16-mixed on a CPU with instructions for it, and 32-true otherwise.
         workers: Processes on CPU; one a core by default. Where Lightning distributes, and on GPU, it is 1.
         threads: Threads of each process; 1 by default.
-        replicas: Runs that one program trains together, at most; by default 16 on CPU, elsewhere all.
+        replicas: Trainings that one program does together, at most; by default 16 on CPU, elsewhere all.
+            Those of one run (`ensemble`, `restarts`) stay together: it may not be less than these.
         engine: How networks compute; `fused` does several layers in one pass over memory, on CPU only.
         layout: How images lie in memory; `fused` needs channels_last.
         log_dir: Folder of all studies, for TensorBoard.

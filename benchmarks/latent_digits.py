@@ -69,7 +69,8 @@ def latent_digits(
     with StudyProgress(Console(), [model], runs * max_epochs) as progress:
         fit = run_study(study, lambda first, figures: progress.add(model, figures))
     module = {"weight_sharing": WeightSharing, "cnn": PlainCNN}[model]
-    confusions = confusions_of(module.load_from_checkpoint(checkpoint, weights_only=True).eval())
+    trained = module.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
+    confusions = confusions_of(trained.eval())
     rows = [
         {"seed": run.seed, "test_error": run.test_error, **findings(confusion)}
         for run, confusion in zip(fit.runs, confusions, strict=True)

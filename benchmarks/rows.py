@@ -2,9 +2,11 @@
 
 import csv
 import io
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,16 @@ from lightning_modules.cli import CommandError
 from lightning_modules.execution import Choice
 from lightning_modules.folder import write_whole
 from lightning_modules.protocol import run_study
+from lightning_modules.provenance import COMPUTING, code_digests, versions
 from lightning_modules.recipes import RECIPES, resolve
 from lightning_modules.results import Run
 from lightning_modules.studies import make_study
 from lightning_modules.study_log import EpochFigures
 
 FIGURES = [name for name in Run.__annotations__ if name not in ("seed", "diverged")]
-FIELDS = ["row", "model", "recipe", "train_pairs", "max_epochs", "changes", *Run.__annotations__]
+ROW = ("row", "model", "recipe", "train_pairs")  # what is one row of a table
+FIELDS = [*ROW, "val_pairs", "max_epochs", "changes", "key", *Run.__annotations__]
+CODE = ("datamodules", "lightning_modules", "benchmarks/rows.py")
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,28 @@ class Row:
         study = make_study(self.model, settings, seeds, data, trainer, choice, all_pairs=True)
         return run_study(study, lambda first, figures: tick(figures)).runs
 
+    def key(self, seeds: Sequence[int], max_epochs: int, choice: Choice, val_pairs: int) -> str:
+        """A digest of all that decides its figures, but for their rounding.
+
+        Args:
+            seeds: Of the runs.
+            max_epochs: Epochs.
+            choice: How to compute; with how many processes counts for nothing.
+            val_pairs: Validation pairs of a run.
+        """
+        recipe = RECIPES[self.recipe]
+        decides = {
+            "settings": resolve(recipe, [self.model], self.changes),
+            "batch_size": recipe.batch_size,
+            "pairs": (self.train_pairs, val_pairs),
+            "epochs": max_epochs,
+            "seeds": list(seeds),
+            "choice": asdict(replace(choice, workers=None)),
+            "versions": versions(COMPUTING),
+            "code": code_digests(CODE),
+        }
+        return sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+
 
 class Record:
     """The runs of rows in a CSV file, a line a run, written after every row.
@@ -85,6 +112,11 @@ class Record:
                 self.lines = list(table)
             if table.fieldnames != FIELDS:
                 raise CommandError(f"{path} has other columns than this command writes; move it away")
+            try:
+                for line in self.lines:
+                    _run(line)
+            except (ValueError, TypeError) as error:
+                raise CommandError(f"{path} is damaged: {error}; move it away") from error
 
     def train(
         self,
@@ -105,18 +137,23 @@ class Record:
             val_pairs: Validation pairs of a run.
             twin: The runs of the same row under another name, which need not be trained again.
         """
+        epochs = max_epochs or RECIPES[row.recipe].max_epochs
         about = {
             "row": row.name,
             "model": row.model,
             "recipe": row.recipe,
             "train_pairs": str(row.train_pairs),
-            "max_epochs": str(max_epochs or RECIPES[row.recipe].max_epochs),
+            "val_pairs": str(val_pairs),
+            "max_epochs": str(epochs),
             "changes": " ".join(f"{name}={value}" for name, value in row.changes.items()),
+            "key": row.key(seeds, epochs, choice, val_pairs),
         }
         known = [_run(line) for line in self.lines if about.items() <= line.items()]
         if [run.seed for run in known] == list(seeds):
             return known
         runs = twin or row.train(seeds, max_epochs, choice, lambda figures: None, val_pairs)
+        # In place of what the row was by other settings, seeds or code.
+        self.lines = [line for line in self.lines if any(line[name] != about[name] for name in ROW)]
         for run in runs:
             figures = {name: "" if value is None else str(value) for name, value in asdict(run).items()}
             self.lines.append(about | figures)

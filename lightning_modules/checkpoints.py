@@ -22,8 +22,12 @@ def join_checkpoints(parts: Sequence[Path], path: Path, without: Sequence[str] =
         parts: Checkpoints of the same module, in the order of their replicas.
         path: The file to write, whole or not at all.
         without: Entries to leave out.
+
+    Raises:
+        OSError: The file cannot be written.
+        ValueError: A part is damaged.
     """
-    checkpoints = [torch.load(part, weights_only=True) for part in parts]
+    checkpoints = [read_checkpoint(part) for part in parts]  # to the CPU: a GPU need not hold them all again
     joined: dict[str, Any] = checkpoints[0] | {
         "state_dict": join_replicas([checkpoint["state_dict"] for checkpoint in checkpoints])
     }

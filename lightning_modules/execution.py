@@ -28,7 +28,7 @@ class Execution:
 
     workers: int  # processes
     threads: int  # of each
-    replicas: int  # at most so many in one program
+    replicas: int  # trainings in one program, at most
     engine: Engine
     layout: Layout
 
@@ -63,16 +63,17 @@ class Choice:
             if value is not None:
                 check_range(name, value, 1, most)
 
-    def on(self, trainer: pl.Trainer, replicas: int) -> Execution:
+    def on(self, trainer: pl.Trainer, replicas: int, team: int = 1) -> Execution:
         """Choose the rest.
 
         On a CPU, a process with one thread for each core that this process may use (affinity and cgroups
         limit them): many small trainings want cores, not threads. On another device, and where Lightning
-        starts the processes, one program for everything.
+        starts the processes, one program for everything. The trainings of one run stay in one program.
 
         Args:
             trainer: A Trainer as the study will make it.
             replicas: Trainings of each model.
+            team: Trainings of each run among them.
 
         Raises:
             CommandError: A choice does not go with another.
@@ -87,6 +88,11 @@ class Choice:
             raise CommandError(
                 f"replicas must be left out where Lightning runs the processes, got {self.replicas}"
             )
+        if self.replicas is not None and self.replicas < team:
+            raise CommandError(
+                f"replicas must be at least {team}, the trainings of one run (ensemble, restarts), which stay"
+                f" together, got {self.replicas}"
+            )
         able = on_cpu and not str(trainer.precision).endswith("16-true")
         if not able and self.engine == "fused":
             raise CommandError(
@@ -99,7 +105,7 @@ class Choice:
         return Execution(
             workers=min(self.workers or cpu_count(), replicas) if ours else 1,
             threads=self.threads or 1,
-            replicas=min(self.replicas or (REPLICAS_PER_CORE if ours else replicas), replicas),
+            replicas=min(self.replicas or (max(REPLICAS_PER_CORE, team) if ours else replicas), replicas),
             engine=engine,
             layout=layout,
         )

@@ -8,7 +8,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -23,6 +23,7 @@ from lightning_modules.measuring import Fit
 from lightning_modules.options import Settings
 from lightning_modules.progress import StudyProgress
 from lightning_modules.protocol import Study, make_trainer, quiet, run_study
+from lightning_modules.provenance import DigitData, data_digest
 from lightning_modules.recipes import MODULES, parts
 from lightning_modules.record import Record, device_name, opened
 from lightning_modules.results import (
@@ -58,6 +59,9 @@ class Experiment:
     checkpoint_every: float = 10.0  # seconds
     remark: str = ""  # what was chosen for the machine, and a person should know
     finished: list[ModelRuns] = field(default_factory=list, init=False)
+    kept: dict[tuple[str, int], int] = field(
+        default_factory=dict, init=False
+    )  # epochs by model and first run
     main_process: bool = field(default=True, init=False)  # the only one that writes and speaks
     command: str = field(default="", init=False)  # that began it
 
@@ -72,23 +76,32 @@ class Experiment:
         if not self.verbose:
             quiet()
         self.folder = choose_folder(self.log_dir, self.name)
-        trainer = self._check()
+        trainer, data = self._check()
+        resumable = trainer.world_size == 1
         self.console = Console(quiet=not self.main_process)
         studies = {model: self._study(model) for model in self.models}  # refuses before anything is written
         if not self.main_process:
             self._run_models(studies)
             return
         programs = {model: study.division() for model, study in studies.items()}
-        now = Record(command_line(), self.config, device_name(trainer), programs)
+        now = Record(
+            command_line(),
+            self.config,
+            device_name(trainer),
+            trainer.world_size,
+            programs,
+            data_digest(cast("DigitData", data)),
+        )
         with opened(self.folder, now, self.resume) as begun:
             self.command, self.config = begun.command, begun.config
-            left = self._left(studies, begun, trainer.world_size == 1)
+            left = self._left(studies, begun, resumable)
             if self.remark:
                 self.console.print(self.remark, soft_wrap=True)
             try:
                 self._run_models(left)
-            except (KeyboardInterrupt, CommandError, OSError):
-                self.console.print(f"to go on, add --name {self.folder.name} --resume")
+            except (KeyboardInterrupt, Exception):  # whatever it was, what is finished and kept is not lost
+                if resumable:
+                    self.console.print(f"to go on, add --name {self.folder.name} --resume")
                 raise
             finally:
                 if self.finished:
@@ -105,9 +118,10 @@ class Experiment:
             if any(model == results.model for results in self.finished):
                 as_begun.clear()  # killed after its results were written, before this was done
                 continue
+            first = 0
             for chunk in as_begun.chunks():
-                if chunk.file:
-                    chunk.file.read()
+                self.kept[model, first] = len(chunk.file.read().figures) if chunk.file else 0
+                first += len(chunk.settings)
             left[model] = as_begun
         return left
 
@@ -120,7 +134,7 @@ class Experiment:
             for model, study in studies.items():
                 self._run_model(model, study, progress)
 
-    def _check(self) -> pl.Trainer:
+    def _check(self) -> tuple[pl.Trainer, pl.LightningDataModule]:
         """Make once what the studies will make, to refuse wrong settings before anything is written."""
         if self.resume and self.name is None:
             raise CommandError("resume needs the name of the study to go on with; give --name")
@@ -134,7 +148,10 @@ class Experiment:
                 f" got {self.trainer['strategy']}"
             )
         if self.resume and trainer.world_size > 1:
-            raise CommandError(f"resume goes on with one process, but there are {trainer.world_size}")
+            raise CommandError(
+                f"resume goes on with one process, but there are {trainer.world_size}: give --devices 1 and"
+                " --num_nodes 1 if the study was begun so; one of several processes must be started anew"
+            )
         if self.all_pairs and trainer.world_size > 1:
             raise CommandError("all_pairs are tested by one process, but there are several")
         for model, settings in self.models.items():
@@ -146,7 +163,7 @@ class Experiment:
         data.setup("fit")
         data.train_dataloader()
         self.main_process = trainer.is_global_zero
-        return trainer
+        return trainer, data
 
     def _study(self, model: str) -> Study:
         return make_study(
@@ -176,7 +193,7 @@ class Experiment:
 
         def on_epoch(first: int, figures: EpochFigures) -> None:
             log.add(first * study.team.size, figures)
-            progress.add(model, figures)
+            progress.add(model, figures, kept=figures.epoch < self.kept[model, first])
 
         fit = run_study(study, on_epoch)
         self.finished.append(ModelRuns(model, self.recipe, fit.runs))

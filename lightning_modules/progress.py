@@ -52,17 +52,21 @@ class StudyProgress:
         total = sum(COST[model] for model in models) * epochs
         self.task = self.progress.add_task("starting", total=total)
 
-    def add(self, model: str, figures: EpochFigures) -> None:
+    def add(self, model: str, figures: EpochFigures, kept: bool = False) -> None:
         """Advance by one epoch of some replicas.
 
         Args:
             model: Their model.
             figures: Their figures.
+            kept: Whether they were trained before, so that they say nothing about the time that is left.
         """
         tag = "val/error" if "val/error" in figures.values else "train/error"
         errors = figures.values[tag]
         text = f"{model}: epoch {figures.epoch + 1}, {tag} {100 * sum(errors) / len(errors):.1f} %"
-        self.progress.update(self.task, description=text, advance=COST[model] * len(errors))
+        done = COST[model] * len(errors)
+        if kept:  # rich measures the speed by what is advanced
+            self.progress.tasks[self.task].completed += done
+        self.progress.update(self.task, description=text, advance=0 if kept else done)
 
     def __enter__(self) -> Self:
         self.progress.start()

@@ -226,6 +226,6 @@ def quiet() -> None:
 def _failure(write: Callable[[], None]) -> str | None:
     try:
         write()
-    except (OSError, RuntimeError) as error:  # torch.save raises the latter where a disk is full
+    except (OSError, RuntimeError, ValueError) as error:  # a full disk is a RuntimeError of torch.save
         return str(error)
     return None

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -11,14 +12,19 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from filelock import FileLock, Timeout
+from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
 
 from lightning_modules.cli import CommandError
 from lightning_modules.folder import clear_torn, make_folder, write_whole
-from lightning_modules.results import versions
+from lightning_modules.precision import INSTRUCTIONS
+from lightning_modules.provenance import COMPUTING, code_digests, versions
 
 RECORD, LOCK = "study.json", ".lock"
 # Flags that change no figure of a study that was begun: where it lies, how many processes share its programs.
 FREE = ("log_dir", "workers", "checkpoint_every")
+# Flags that stand for what is recorded itself: the device, the number of processes, the digits.
+BY_EFFECT = ("accelerator", "devices", "num_nodes", "data_dir")
+ANEW = "start it anew under another name"
 
 
 @dataclass(frozen=True)
@@ -28,21 +34,33 @@ class Record:
     command: str
     config: Mapping[str, Any]  # flags by name
     device: str  # what computes; other processors round otherwise
+    processes: int  # that Lightning runs
     programs: Mapping[str, list[int]]  # model to the number of runs in each program; rounding depends on it
-    versions: Mapping[str, str | None] = field(default_factory=versions)
+    data: str  # digest of the digits
+    code: Mapping[str, str] = field(default_factory=code_digests)  # file to its digest
+    versions: Mapping[str, str | None] = field(default_factory=partial(versions, COMPUTING))
     study: str = field(default_factory=lambda: token_hex(8))  # of this one study
 
 
 def device_name(trainer: pl.Trainer) -> str:
-    """What computes: the kind of processor, or the GPU.
+    """What computes: the processor and its instructions, or the GPU.
+
+    Torch chooses its loops by the widest vectors, its matrix products also by the model of processor and the
+    instructions for bfloat16; numba fuses a multiplication with an addition as that model does.
 
     Args:
         trainer: As the study will make it.
     """
     device = trainer.strategy.root_device
+    backend = torch.backends.cuda if device.type == "cuda" else torch.backends.mkldnn
+    products = backend.matmul.fp32_precision  # of float32; torch.set_float32_matmul_precision sets it
+    rounded = "" if products in ("none", "ieee") else f", float32 products in {products}"
     if device.type == "cuda":
-        return f"cuda {torch.cuda.get_device_name(device)}"
-    return f"{device.type} {torch.backends.cpu.get_cpu_capability()}"
+        return f"cuda {torch.cuda.get_device_name(device)}{rounded}"
+    features = get_host_cpu_features()
+    extras = [name for name in INSTRUCTIONS if features.get(name)]
+    kind = [device.type, torch.backends.cpu.get_cpu_capability(), get_host_cpu_name(), *extras]
+    return " ".join(kind) + rounded
 
 
 @contextmanager
@@ -86,40 +104,84 @@ def _recorded(folder: Path, now: Record) -> Record:
         write_whole(path, json.dumps(asdict(now), indent=1) + "\n")
     begun = _read(path)
     _check_same(begun, now)
+    if _runs(begun) != _runs(now):
+        raise CommandError(f"{path} is damaged, so that its study cannot be resumed: programs")
     clear_torn(folder)
     return begun
 
 
+def _runs(record: Record) -> dict[str, int]:
+    return {model: sum(sizes) for model, sizes in record.programs.items()}
+
+
 def _read(path: Path) -> Record:
+    """The record in a file, whose entries are of the right types."""
+    damaged = f"{path} is damaged, so that its study cannot be resumed"
     try:
-        record = Record(**json.loads(path.read_text()))
+        content = dict(json.loads(path.read_text()))
+        if missing := [entry.name for entry in fields(Record) if entry.name not in content]:
+            raise CommandError(
+                f"{path} is of an older version of this program, which did not record {', '.join(missing)};"
+                f" its study cannot be resumed: {ANEW}"
+            )
+        record = Record(**content)
     except (ValueError, TypeError) as error:
-        raise CommandError(
-            f"{path} is damaged, so that its study cannot be resumed: {error}; start it anew"
-        ) from error
-    for entry in fields(Record):
-        kind = {"command": str, "device": str, "study": str}.get(entry.name, dict)
-        if not isinstance(getattr(record, entry.name), kind):
-            raise CommandError(f"{path} is damaged, so that its study cannot be resumed: {entry.name}")
+        raise CommandError(f"{damaged}: {error}; {ANEW}") from error
+    kinds: dict[str, type] = {"command": str, "device": str, "data": str, "study": str, "processes": int}
+    wrong = [
+        e.name for e in fields(Record) if not isinstance(getattr(record, e.name), kinds.get(e.name, dict))
+    ]
+    if not wrong and not all(map(_are_sizes, record.programs.values())):
+        wrong = ["programs"]
+    if wrong:
+        raise CommandError(f"{damaged}: {wrong[0]}; {ANEW}")
     return record
 
 
+def _are_sizes(runs: Any) -> bool:
+    return isinstance(runs, list) and all(type(count) is int and count > 0 for count in runs)
+
+
 def _check_same(begun: Record, now: Record) -> None:
+    """Refuse to go on where figures would not be those of one study."""
+    _check_machine(begun, now)
+    _check_code(begun.code, now.code)
+    if begun.data != now.data:
+        before, here = (_shown(record.config.get("data_dir")) for record in (begun, now))
+        raise CommandError(
+            f"--data_dir was {before} when the study was begun, is now {here}, and holds other digits; resume"
+            f" with the same digits, or {ANEW}"
+        )
     for flag in now.config:
-        if flag not in FREE and begun.config.get(flag) != now.config[flag]:
-            raise CommandError(
-                f"--{flag} was {_shown(begun.config.get(flag))} when the study was begun, is now"
-                f" {_shown(now.config[flag])}; resume with the same flags"
-            )
-    for what, before, here in (
-        ("device", begun.device, now.device),
-        *((name, begun.versions.get(name), version) for name, version in now.versions.items()),
+        if flag not in (*FREE, *BY_EFFECT) and begun.config.get(flag) != now.config[flag]:
+            before, here = (_shown(record.config.get(flag)) for record in (begun, now))
+            advice = "resume with the same flags"
+            if flag == "precision":  # it is resolved, so that the flags may be the same
+                advice = f"left out, it is chosen for the processor at hand; resume with --precision {before}"
+            raise CommandError(f"--{flag} was {before} when the study was begun, is now {here}; {advice}")
+
+
+def _check_machine(begun: Record, now: Record) -> None:
+    names = dict.fromkeys([*now.versions, *begun.versions])
+    for what, before, here, advice in (
+        ("device", begun.device, now.device, "resume on such a device, --accelerator chooses one, or "),
+        ("processes", begun.processes, now.processes, "only a study of one process can be resumed: "),
+        *((name, begun.versions.get(name), now.versions.get(name), "install that, or ") for name in names),
     ):
         if before != here:
             raise CommandError(
                 f"the study was begun with {what} {before}, here is {here}, whose figures may differ;"
-                " resume with the former, or start it anew"
+                f" {advice}{ANEW}"
             )
+
+
+def _check_code(begun: Mapping[str, str], now: Mapping[str, str]) -> None:
+    if changed := sorted(name for name in {*begun, *now} if begun.get(name) != now.get(name)):
+        named = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+        raise CommandError(
+            f"the code has changed since the study was begun, and its figures may have: {named}; resume with"
+            f" the code that began it, or {ANEW}"
+        )
 
 
 def _shown(value: Any) -> str:

@@ -1,10 +1,8 @@
 """The results of a study: rows, summary, results.json, and the table beside the paper's."""
 
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from pathlib import Path
 from statistics import mean, stdev
@@ -15,8 +13,7 @@ from rich.table import Table
 
 from lightning_modules.cli import CommandError
 from lightning_modules.folder import write_whole
-
-PACKAGES = ("torch", "pytorch-lightning", "torchmetrics", "tensorboard", "numpy", "digit-duel")
+from lightning_modules.provenance import versions
 
 
 @dataclass(frozen=True)
@@ -161,18 +158,6 @@ def read_results(path: Path) -> list[ModelRuns]:
         raise CommandError(
             f"{path} is damaged, or not of this command: {error}; remove the folder, and start the study anew"
         ) from error
-
-
-def versions() -> dict[str, str | None]:
-    """What computes, by name."""
-    return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # run from a folder, not installed
-        return None
 
 
 def results_table(models: Sequence[ModelRuns], paper: Mapping[str, PaperFigure]) -> Table:

@@ -51,7 +51,7 @@ def make_study(
         settings=[{"seed": seed, **replica} for seed in seeds],
         data=partial(data, **data_settings),
         trainer=trainer,
-        execution=choice.on(make_trainer(trainer), len(seeds) * team.size),
+        execution=choice.on(make_trainer(trainer), len(seeds) * team.size, team.size),
         team=team,
         **more,
     )

@@ -1,5 +1,6 @@
 """What pip installs is the whole program and nothing but it: built, installed, run outside the repository."""
 
+import json
 import os
 import shutil
 import site
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from datamodules.mnist import EMBEDDED
+from lightning_modules.provenance import code_digests
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("datamodules", "lightning_modules", "scratch_framework", "tune")
@@ -94,3 +96,5 @@ def test_what_is_installed_runs_from_any_folder(python: Path, tmp_path: Path) ->
     for command, result in COMMANDS.items():
         run(python, tmp_path, "-m", *command.split())
         assert (tmp_path / result).stat().st_size > 0, command
+    begun = json.loads((tmp_path / "runs" / "mine" / "study.json").read_text())
+    assert begun["code"] == code_digests()  # of the checkout: its studies can be resumed by what is installed

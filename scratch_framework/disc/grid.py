@@ -60,17 +60,18 @@ def grid(
     if compile and mistake != "none":
         raise ValueError(f"compile cannot train with mistake {mistake}; leave it out")
     torch.set_num_threads(1)
-    search = Search(repeats, seed, max_epochs, batch_size, train_points, val_points, mistake)
+    compiled = mistake == "none" if compile is None else compile
+    search = Search(repeats, seed, max_epochs, batch_size, train_points, val_points, mistake, compiled)
     folder, console = choose_folder(log_dir, name), Console()
     search.open(folder)
-    _train(search, folder, mistake == "none" if compile is None else compile, console)
+    _train(search, folder, console)
     settings = search.settings(folder)
     write_grid(folder, settings)
     console.print(grid_table(settings, f"{repeats} runs of {max_epochs} epochs"))
     console.print(f"{folder}: grid.json, grid.csv, grid.png")
 
 
-def _train(search: Search, folder: Path, compiled: bool, console: Console) -> None:
+def _train(search: Search, folder: Path, console: Console) -> None:
     from lightning_modules.progress import progress_bar
     from scratch_framework.disc.search import GROUPS
 
@@ -85,7 +86,7 @@ def _train(search: Search, folder: Path, compiled: bool, console: Console) -> No
         task = bar.add_task("", total=len(GROUPS) * search.max_epochs, completed=done * search.max_epochs)
         for group in missing:
             bar.update(task, description=", ".join(group))
-            search.train(folder, group, compiled, lambda: bar.advance(task))
+            search.train(folder, group, lambda: bar.advance(task))
 
 
 def main(args: Sequence[str] | None = None) -> None:

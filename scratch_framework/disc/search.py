@@ -62,6 +62,7 @@ class Search:
     train_points: int
     val_points: int
     mistake: Mistake
+    compiled: bool  # whether to train by the compiled step
 
     def __post_init__(self) -> None:
         check_range("repeats", self.repeats, 1, MOST_RUNS)
@@ -93,29 +94,29 @@ class Search:
             raise CommandError(f"{config} is damaged: it must hold a grid's settings; {REMOVE}") from error
         for name, value in asdict(self).items():
             if begun.get(name) != value:
+                before = begun.get(name, "unknown, by an older version of this program")
                 raise CommandError(
-                    f"{folder} was begun with {name} {begun.get(name)}, not {value}; choose another name"
+                    f"{folder} was begun with {name} {before}, not {value}; choose another name"
                 )
 
     def missing(self, folder: Path) -> list[tuple[Activation, ...]]:
         """The groups that are still to be trained."""
         return [group for group in GROUPS if not _path(folder, group).exists()]
 
-    def train(
-        self, folder: Path, group: tuple[Activation, ...], compiled: bool, on_epoch: Callable[[], None]
-    ) -> None:
+    def train(self, folder: Path, group: tuple[Activation, ...], on_epoch: Callable[[], None]) -> None:
         """Train all settings of a group at once and write down their validation errors.
 
         Args:
             folder: Where to.
             group: Activations of the group.
-            compiled: Whether to train by the compiled step.
             on_epoch: Called after each epoch.
         """
         recipe, seeds = self._recipe(group), self._seeds() * len(RATES)  # every setting has the same draws
         lr, weight_decay = torch.tensor(RATES).repeat_interleave(self.repeats, 0).T.contiguous()  # (R,) each
         steps = self.max_epochs * steps_per_epoch(recipe, self.train_points)
-        learner = ScratchLearner(recipe, seeds, steps, compiled=compiled, lr=lr, weight_decay=weight_decay)
+        learner = ScratchLearner(
+            recipe, seeds, steps, compiled=self.compiled, lr=lr, weight_decay=weight_decay
+        )
         train, val = (
             examples(recipe, Reading().draw(purpose, count, seeds), torch.float32)
             for purpose, count in (("train", self.train_points), ("val", self.val_points))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from benchmarks.rows import Record, Row
 from lightning_modules.cli import CommandError
 from lightning_modules.execution import Choice
 from lightning_modules.recipes import RECIPES, resolve
+from lightning_modules.results import Run
 
 
 def study(folder: Path, rows: dict[str, list[float]]) -> str:
@@ -81,14 +83,83 @@ def test_an_interrupted_table_goes_on_with_the_rows_that_it_has(
     monkeypatch.setattr(Row, "train", lambda *_: pytest.fail("trained again"))
     resumed = Record(tmp_path / "rows.csv", resume=True)
     assert resumed.train(row, range(2), 1, Choice(workers=1), val_pairs=0) == runs
-    for other in (replace(row, changes={"lr": 0.02}), replace(row, train_pairs=200)):
-        with pytest.raises(pytest.fail.Exception):
-            resumed.train(other, range(2), 1, Choice(workers=1))
-    with pytest.raises(pytest.fail.Exception):
-        resumed.train(row, range(3), 1, Choice(workers=1))
+    assert resumed.train(row, range(2), 1, Choice(workers=2), val_pairs=0) == runs
     (tmp_path / "rows.csv").write_text("row,model\n")
     with pytest.raises(CommandError, match="other columns"):
         Record(tmp_path / "rows.csv", resume=True)
+
+
+def test_a_damaged_table_is_refused(trained: list[Row], tmp_path: Path) -> None:
+    Record(tmp_path / "rows.csv", resume=False).train(a_row(), range(2), 1, Choice())
+    whole = (tmp_path / "rows.csv").read_text()
+    for damaged in (whole.replace("0.1", "much"), whole[: -len(whole) // 6]):
+        (tmp_path / "rows.csv").write_text(damaged)
+        with pytest.raises(CommandError, match=r"is damaged: .*; move it away"):
+            Record(tmp_path / "rows.csv", resume=True)
+
+
+def a_row(**changes: Any) -> Row:
+    return Row("a row", "cnn", "paper", changes)
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[Row]:
+    """The rows that were trained; their figures say by which training they were made."""
+    rows: list[Row] = []
+
+    def train(row: Row, seeds: Sequence[int], *_: object) -> list[Run]:
+        rows.append(row)
+        return [Run(seed, len(rows) / 10, len(rows) / 10) for seed in seeds]
+
+    monkeypatch.setattr(Row, "train", train)
+    return rows
+
+
+@pytest.mark.parametrize(
+    "otherwise",
+    [
+        {"row": a_row(lr=0.02)},
+        {"row": replace(a_row(), recipe="modern")},
+        {"row": replace(a_row(), train_pairs=200)},
+        {"seeds": range(3)},
+        {"seeds": range(1)},
+        {"seeds": range(2, 4)},
+        {"max_epochs": 2},
+        {"max_epochs": None},
+        {"val_pairs": 100},
+        {"choice": Choice(engine="torch")},
+    ],
+)
+def test_a_row_of_other_settings_is_trained_again_once_in_place_of_the_first(
+    otherwise: dict[str, Any], trained: list[Row], tmp_path: Path
+) -> None:
+    first: dict[str, Any] = {
+        "row": a_row(),
+        "seeds": range(2),
+        "max_epochs": 1,
+        "choice": Choice(),
+        "val_pairs": 0,
+    }
+    Record(tmp_path / "rows.csv", resume=False).train(**first)
+    expected = Record(tmp_path / "rows.csv", resume=True).train(**{**first, **otherwise})
+    assert len(trained) == 2
+    again = Record(tmp_path / "rows.csv", resume=True).train(**{**first, **otherwise})
+    assert len(trained) == 2
+    assert again == expected
+    lines = list(csv.DictReader((tmp_path / "rows.csv").open()))
+    same_row = "row" not in otherwise or otherwise["row"].changes
+    assert len(lines) == len(expected) + (0 if same_row else 2)
+
+
+@pytest.mark.parametrize("name", ["resolve", "code_digests", "versions"])
+def test_a_row_of_other_code_versions_or_recipe_is_trained_again(
+    name: str, trained: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Record(tmp_path / "rows.csv", resume=False).train(a_row(), range(2), 1, Choice())
+    monkeypatch.setattr(f"benchmarks.rows.{name}", lambda *_: {"cnn": {"lr": 7.0}})
+    for _ in range(2):
+        Record(tmp_path / "rows.csv", resume=True).train(a_row(), range(2), 1, Choice())
+    assert len(trained) == 2
 
 
 def test_growth_of_no_size_is_refused_and_leaves_nothing(tmp_path: Path) -> None:

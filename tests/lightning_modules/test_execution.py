@@ -44,6 +44,15 @@ def test_no_more_processes_or_replicas_than_runs() -> None:
     assert (chosen.workers, chosen.replicas) == (3, 3)
 
 
+@pytest.mark.parametrize("team", [1, 10, 16, 17, 30])
+def test_the_trainings_of_one_run_fit_into_a_program(team: int) -> None:
+    assert Choice().on(trainer(), 3 * team, team).replicas == min(3 * team, max(REPLICAS_PER_CORE, team))
+    assert Choice(replicas=team).on(trainer(), 3 * team, team).replicas == team
+    if team > 1:
+        with pytest.raises(CommandError, match=f"replicas must be at least {team}, .* got {team - 1}$"):
+            Choice(replicas=team - 1).on(trainer(), 3 * team, team)
+
+
 def test_where_lightning_starts_the_processes_one_program_trains_all() -> None:
     chosen = Choice().on(trainer(strategy="ddp", devices=2), 100)
     assert (chosen.workers, chosen.replicas) == (1, 100)

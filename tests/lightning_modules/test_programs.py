@@ -9,10 +9,10 @@ from lightning_modules.programs import divide
 @given(
     runs=st.integers(1, 60),
     workers=st.integers(1, 8),
-    replicas=st.integers(1, 20),
-    team=st.integers(1, 5),
+    replicas=st.integers(1, 32),
+    team=st.integers(1, 12),
 )
-def test_every_run_has_one_program_none_too_many_and_workers_have_as_many(
+def test_every_run_has_one_program_none_has_too_many_trainings_and_workers_have_as_many_programs(
     runs: int, workers: int, replicas: int, team: int
 ) -> None:
     programs = divide(runs, workers, replicas, team)
@@ -20,4 +20,6 @@ def test_every_run_has_one_program_none_too_many_and_workers_have_as_many(
     sizes = [program.stop - program.start for program in programs]
     assert max(sizes) - min(sizes) <= 1
     assert max(sizes) == 1 or len(programs) % workers == 0
-    assert len(programs) in (runs, workers * -(-runs * team // (workers * replicas)))
+    assert max(sizes) == 1 or max(sizes) * team <= replicas
+    fewer = len(programs) - workers  # as many for each worker process, but no more than are needed
+    assert fewer <= 0 or -(-runs // fewer) * team > replicas

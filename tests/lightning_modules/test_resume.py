@@ -1,9 +1,10 @@
 """A study that was ended goes on to what it would have been, to the bit; what cannot go on is refused."""
 
+import gzip
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from filelock import FileLock
 
 import train
 from datamodules import DigitPairs
+from datamodules.mnist import LAYOUTS
 from lightning_modules.cli import CommandError
 from lightning_modules.execution import Choice
 from lightning_modules.program_file import ProgramFile
+from lightning_modules.progress import StudyProgress
 from lightning_modules.protocol import Study, fit, run_study
 from lightning_modules.recipes import MODULES, RECIPES, resolve
 from lightning_modules.studies import make_study
@@ -168,22 +171,33 @@ def test_a_torn_or_foreign_file_is_refused_with_one_line_that_says_what_to_do(
     assert [path.name for path in tmp_path.iterdir()] == [part.path.name]
 
 
+def lay_digits(folder: Path, digits: Mapping[str, np.ndarray]) -> None:
+    """Write a data set's four files."""
+    folder.mkdir()
+    for name, part in zip(
+        LAYOUTS[0].names, ("train_images", "train_labels", "test_images", "test_labels"), strict=True
+    ):
+        header = bytes([0, 0, 8, digits[part].ndim]) + np.array(digits[part].shape, ">u4").tobytes()
+        (folder / name).write_bytes(header + digits[part].tobytes())
+
+
 def flags(log_dir: Path, *more: str) -> list[str]:
     begun = ["--model", "cnn", "--runs", "3", "--max_epochs", "2", "--name", "study", *TINY]
-    return [*begun, "--log_dir", str(log_dir), *more]
+    return [*begun, "--log_dir", str(log_dir), "--data_dir", str(log_dir / "digits"), *more]
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A log_dir with a finished study."""
+def finished(tmp_path_factory: pytest.TempPathFactory, real_digits: dict[str, np.ndarray]) -> Path:
+    """A log_dir with a finished study, and with its digits."""
     log_dir = tmp_path_factory.mktemp("finished")
+    lay_digits(log_dir / "digits", real_digits)
     train.main(flags(log_dir, "--workers", "2"))
     return log_dir
 
 
 @pytest.fixture
 def log_dir(finished: Path, tmp_path: Path) -> Path:
-    """Another one, which may be spoilt."""
+    """Another one, which may be spoilt; so the digits of the study have moved."""
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
@@ -212,6 +226,46 @@ def test_a_study_goes_on_with_its_programs_as_divided_and_its_curves_are_there_o
     assert names == ["", "checkpoint", "config", "events", "mistakes", "results", "results", "study"]
 
 
+def test_epochs_that_were_kept_are_shown_as_such(
+    log_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Runs of programs [1, 2]: the first has all its epochs, the second lost its last one."""
+    shown: list[tuple[int, int, bool]] = []
+    add = StudyProgress.add
+
+    def watched(self: StudyProgress, model: str, figures: EpochFigures, kept: bool = False) -> None:
+        if stops and len(figures.values["val/error"]) == 2 and figures.epoch == 1:
+            raise KeyboardInterrupt
+        shown.append((len(figures.values["val/error"]), figures.epoch, kept))
+        add(self, model, figures, kept)
+
+    monkeypatch.setattr(StudyProgress, "add", watched)
+    stops = True
+    shutil.rmtree(log_dir / "study")
+    with pytest.raises(SystemExit):
+        train.main(flags(log_dir, "--workers", "1", "--replicas", "2", "--checkpoint_every", "0"))
+    assert "to go on, add --name study --resume" in capsys.readouterr().out
+    assert shown == [(1, 0, False), (1, 1, False), (2, 0, False)]
+    shown.clear()
+    stops = False
+    train.main(flags(log_dir, "--workers", "1", "--replicas", "2", "--resume"))
+    assert shown == [(1, 0, True), (1, 1, True), (2, 0, True), (2, 1, False)]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory"), MemoryError(), OSError("no disk")])
+def test_whatever_ends_a_study_how_to_go_on_is_said(
+    error: Exception, log_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("lightning_modules.experiment.run_study", fails)
+    shutil.rmtree(log_dir / "study")
+    with pytest.raises(SystemExit):
+        train.main(flags(log_dir, "--workers", "1"))
+    assert "to go on, add --name study --resume" in capsys.readouterr().out
+
+
 def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
     with pytest.raises(SystemExit) as caught:
         train.main(list(args))
@@ -230,7 +284,7 @@ def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
         ),
         (["--runs", "4"], "--runs was 3 when the study was begun, is now 4"),
         (["--model", "all"], "--model was cnn when the study was begun, is now all"),
-        (["--devices", "2"], "resume goes on with one process, but there are 2"),
+        (["--devices", "2"], "resume goes on with one process, but there are 2: give --devices 1"),
         (["--name", "other"], "there is no study"),
         (["--checkpoint_every", "-1"], "checkpoint_every must be at least 0, got -1.0"),
     ],
@@ -250,6 +304,42 @@ def test_a_study_that_another_process_works_on_is_refused(
 ) -> None:
     with FileLock(log_dir / "study" / ".lock"):
         assert "another process works on this study" in refused(capsys, *flags(log_dir, "--resume"))
+
+
+def brighter(digits: dict[str, np.ndarray]) -> None:
+    digits["test_images"][-1] ^= 255
+
+
+def relabelled(digits: dict[str, np.ndarray]) -> None:
+    digits["train_labels"][-1] = (digits["train_labels"][-1] + 1) % 10
+
+
+def fewer(digits: dict[str, np.ndarray]) -> None:
+    for part in ("test_images", "test_labels"):
+        digits[part] = digits[part][:-1]
+
+
+@pytest.mark.parametrize("change", [brighter, relabelled, fewer])
+def test_other_digits_under_the_same_path_are_refused(
+    change: Callable[[dict[str, np.ndarray]], None],
+    log_dir: Path,
+    real_digits: dict[str, np.ndarray],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    digits = {name: part.copy() for name, part in real_digits.items()}
+    change(digits)
+    shutil.rmtree(log_dir / "digits")
+    lay_digits(log_dir / "digits", digits)
+    message = refused(capsys, *flags(log_dir, "--resume"))
+    assert "--data_dir was " in message
+    assert "holds other digits; resume with the same digits" in message
+
+
+def test_the_same_digits_compressed_are_the_same(log_dir: Path) -> None:
+    for path in list((log_dir / "digits").iterdir()):
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    train.main(flags(log_dir, "--resume"))
 
 
 def spoil_record(**entries: Any) -> Callable[[Path], None]:
@@ -288,7 +378,10 @@ def test_a_torn_file_is_refused_before_anything_is_done(
     assert sorted(log_dir.rglob("*")) == before
 
 
-def test_a_study_that_was_killed_before_it_wrote_anything_is_begun(tmp_path: Path) -> None:
+def test_a_study_that_was_killed_before_it_wrote_anything_is_begun(
+    tmp_path: Path, real_digits: dict[str, np.ndarray]
+) -> None:
+    lay_digits(tmp_path / "digits", real_digits)
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / ".lock").touch()
     (tmp_path / "study" / "study.json.7.tmp").write_text("{")

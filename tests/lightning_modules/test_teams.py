@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 import train
 from datamodules import DigitPairs
 from lightning_modules import AuxiliaryLoss, WeightSharing
+from lightning_modules.execution import Choice
+from lightning_modules.recipes import MODERN, resolve
+from lightning_modules.studies import make_study
 from lightning_modules.teams import Team, average
 
 TINY = ["--accelerator", "cpu", "--recipe", "modern", "--width", "4", "--max_epochs", "3"]
@@ -110,3 +113,19 @@ def test_a_team_does_not_depend_on_how_runs_are_spread_over_programs(tmp_path: P
     flags = ["--model", "weight_sharing", "--runs", "3", "--restarts", "2", "--precision", "64-true"]
     one = run(tmp_path, "one", *flags, "--replicas", "6")
     assert run(tmp_path, "three", *flags, "--replicas", "2") == one
+
+
+@pytest.mark.parametrize(
+    ("more", "divided"),
+    [
+        ({"ensemble": 10}, [1, 1, 1]),
+        ({"ensemble": 8}, [1, 2]),
+        ({"ensemble": 5, "restarts": 6}, [1, 1, 1]),
+        ({"restarts": 5}, [3]),
+    ],
+)
+def test_no_program_has_more_trainings_than_16_or_one_runs(more: dict[str, int], divided: list[int]) -> None:
+    (resolved,) = resolve(MODERN, ["weight_sharing"], more).values()
+    trainer = {"max_epochs": 1, "accelerator": "cpu"}
+    study = make_study("weight_sharing", resolved, range(3), DigitPairs, trainer, Choice(workers=1))
+    assert study.division() == divided

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from scratch_framework.disc import search
 from scratch_framework.disc.grid import main
@@ -154,6 +155,28 @@ def test_another_grids_or_any_other_folder_is_refused(
     assert "holds no grid" in refused(capsys, "--log_dir", str(tmp_path), "--name", "mine")
     (tmp_path / "file").touch()
     assert "file" in refused(capsys, "--log_dir", str(tmp_path / "file"), "--name", "any")
+
+
+@pytest.mark.parametrize("flags", [["--compile", "false"], ["--mistake", "bias_per_row"], ["--seed", "1"]])
+def test_a_grid_goes_on_with_the_settings_that_began_it_only(
+    flags: list[str], whole: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "was begun with" in refused(capsys, "--log_dir", str(whole), "--name", "whole", *flags)
+
+
+def test_the_step_that_is_chosen_may_be_named(whole: Path) -> None:
+    run(whole, "whole", "--compile", "true")
+
+
+def test_a_grid_of_an_older_version_is_refused(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = yaml.safe_load((whole / "whole" / "grid.yaml").read_text())
+    del begun["compiled"]
+    (tmp_path / "older").mkdir()
+    (tmp_path / "older" / "grid.yaml").write_text(yaml.safe_dump(begun))
+    message = refused(capsys, "--log_dir", str(tmp_path), "--name", "older")
+    assert "compiled unknown, by an older version of this program, not True; choose another name" in message
 
 
 @pytest.mark.parametrize(
