@@ -15,6 +15,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lightning_modules.batches import Batch, as_batch, as_images
 from lightning_modules.bounds import MOST_CHANNELS, check_range
 from lightning_modules.branches import make_network
 from lightning_modules.keeping import keep_replicas
@@ -24,8 +25,6 @@ from lightning_modules.optimisation import make_optimizer, with_warmup_linear
 from lightning_modules.options import Branches, Options
 from lightning_modules.per_replica import PerReplica, per_replica
 from lightning_modules.replicas import export_replica, initialise, reseed
-
-Batch = tuple[Tensor, Tensor, Tensor]
 
 
 class Comparison(pl.LightningModule, ABC):
@@ -102,26 +101,32 @@ class Comparison(pl.LightningModule, ABC):
         """
 
     def forward(self, pairs: Tensor) -> Outputs:
-        """Compare the digits of pairs (N, 2R, 14, 14)."""
-        return self.network(pairs)
+        """Compare the digits of pairs (N, 2R, 14, 14).
+
+        Raises:
+            ValueError: They have another shape or type.
+        """
+        return cast("Outputs", self.network(as_images(pairs, len(self.seeds))))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The sum of the replicas' mean losses: each one's gradient is what it would be alone."""
-        losses, outputs = self._step("train", batch)
-        self.observe(outputs, batch[1])
-        return (losses.mean(0) + self.regulariser(outputs, len(batch[0]) // len(batch[1]))).sum()
+        images, target, classes = self._checked(batch, views=True)
+        losses, outputs = self._step("train", images, target, classes)
+        self.observe(outputs, target)
+        return (losses.mean(0) + self.regulariser(outputs, len(images) // len(target))).sum()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count the errors of validation pairs."""
-        self._step("val", batch)
+        self._step("val", *self._checked(batch))
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Count the errors of test pairs; return their logits (N, R, 2), for callbacks to look at."""
-        return self._step("test", batch)[1].pair
+        return self._step("test", *self._checked(batch))[1].pair
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The probability that the first digit is at most the second, (N, R)."""
-        return self(batch[0]).pair.softmax(-1)[..., 1]
+    def predict_step(self, batch: Batch | tuple[Tensor] | Tensor, batch_idx: int) -> Tensor:
+        """The probability that the first digit is at most the second, (N, R); labels need not be there."""
+        images = batch if isinstance(batch, Tensor) else batch[0]
+        return self(images).pair.softmax(-1)[..., 1]
 
     def make_optimizer(self) -> Optimizer:
         """The optimiser, each replica at its learning rate."""
@@ -219,8 +224,12 @@ class Comparison(pl.LightningModule, ABC):
         """Log the means over replicas."""
         self._log("test")
 
-    def _step(self, stage: str, batch: Batch) -> tuple[Tensor, Outputs]:
-        images, target, classes = batch
+    def _checked(self, batch: Batch, views: bool = False) -> Batch:
+        return as_batch(batch, len(self.seeds), self.has_digit_heads, views)
+
+    def _step(
+        self, stage: str, images: Tensor, target: Tensor, classes: Tensor | None
+    ) -> tuple[Tensor, Outputs]:
         outputs: Outputs = self(images)
         losses = self.loss(outputs, target, classes if self.has_digit_heads else None)  # (N, R)
         wrong = outputs.pair.argmax(-1).unflatten(0, (-1, len(target))) != target  # (V, N, R)
