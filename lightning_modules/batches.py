@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 SIDE = 14  # pixels
@@ -23,6 +24,8 @@ def as_images(images: Any, replicas: int) -> Tensor:
     Raises:
         ValueError: They have another shape or type.
     """
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        return images  # a trace would warn of each comparison of sizes
     _check_tensor("images", images)
     if tuple(images.shape[1:]) != (2 * replicas, SIDE, SIDE):
         raise ValueError(

@@ -15,6 +15,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lightning_modules.apart import clip_norms, refuse_coupling
 from lightning_modules.batches import Batch, as_batch, as_images
 from lightning_modules.bounds import MOST_CHANNELS, check_range
 from lightning_modules.branches import make_network
@@ -140,6 +141,38 @@ class Comparison(pl.LightningModule, ABC):
             return optimizer
         schedule = with_warmup_linear(optimizer, int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip each replica's gradient by itself, as that of its seed alone would be.
+
+        Args:
+            optimizer: Of the parameters.
+            gradient_clip_val: The Trainer's; None or 0 clips nothing.
+            gradient_clip_algorithm: The Trainer's: norm or value.
+        """
+        if not gradient_clip_val:
+            return
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+            scaler.unscale_(optimizer)  # a fused optimiser would do so in its step: too late
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        if gradient_clip_algorithm == "value":
+            torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
+        else:
+            clip_norms(parameters, gradient_clip_val, len(self.seeds))
+
+    def on_fit_start(self) -> None:
+        """Refuse a Trainer that would couple the replicas.
+
+        Raises:
+            ValueError: It would.
+        """
+        refuse_coupling(self.trainer, self.lr)
 
     def progress(self) -> float:
         """Share of training that is done."""

@@ -162,6 +162,7 @@ def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
         (["--devices", "0"], "devices"),
         (["--strategy", "carrier-pigeon"], "carrier-pigeon"),
         (["--precision", "8-true"], "precision"),
+        (["--precision", "16-mixed"], "precision 16-mixed is not for CPUs, Lightning takes bf16-mixed"),
         (["--num_nodes", "0"], "num_nodes"),
         (["--workers", "0"], "workers must be at least 1, got 0"),
         (["--workers", "2", "--devices", "2"], "workers must be 1 where Lightning"),

@@ -146,9 +146,7 @@ def test_images_of_another_shape_are_refused_in_prediction_too(images: Tensor) -
 
 @pytest.mark.parametrize("batch", [{"images": 1}, torch.rand(3, 2, 14, 14), (), tuple(range(4))])
 def test_what_is_not_a_batch_is_refused(batch: Any) -> None:
-    with pytest.raises(
-        ValueError, match=r"a batch must be \(images, target\) or"
-    ):
+    with pytest.raises(ValueError, match=r"a batch must be \(images, target\) or"):
         WeightSharing().test_step(batch, 0)
 
 
