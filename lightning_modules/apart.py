@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelPruning, StochasticWeightAveraging
 from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.nn.utils import get_total_norm
 
 from lightning_modules.replicas import MIXING
@@ -62,3 +62,22 @@ def clip_norms(parameters: Iterable[Tensor], most: float, replicas: int) -> None
     for gradients in zip(*blocks, strict=True):  # of one replica
         scale = (most / (get_total_norm(gradients) + 1e-6)).clamp(max=1.0)
         torch._foreach_mul_(gradients, scale)
+
+
+def weigh_by_pairs(loss: Tensor, pairs: int) -> Tensor:
+    """Weigh a process's loss by its pairs: the average over processes is then the mean over all pairs.
+
+    Args:
+        loss: A mean over the pairs of this process.
+        pairs: Their number.
+
+    Returns:
+        The loss times pairs * processes / (pairs of all processes).
+    """
+    running = distributed.is_available() and distributed.is_initialized()
+    processes = distributed.get_world_size() if running else 1
+    if processes == 1:
+        return loss
+    total = torch.tensor(pairs, device=loss.device)
+    distributed.all_reduce(total)
+    return loss * (pairs * processes / total)

@@ -11,14 +11,16 @@ from typing import Any, Self, cast
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import GradientAccumulationScheduler
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lightning_modules.apart import clip_norms, refuse_coupling
+from lightning_modules.apart import clip_norms, refuse_coupling, weigh_by_pairs
 from lightning_modules.batches import Batch, as_batch, as_images
 from lightning_modules.bounds import MOST_CHANNELS, check_range
 from lightning_modules.branches import make_network
+from lightning_modules.epoch_state import epoch_state, restore_epoch
 from lightning_modules.keeping import keep_replicas
 from lightning_modules.metrics import ReplicaMean
 from lightning_modules.networks import Outputs
@@ -37,6 +39,7 @@ class Comparison(pl.LightningModule, ABC):
     """
 
     has_digit_heads = False
+    _reached: dict[str, Any] | None = None  # of a checkpoint that training has not yet gone on from
 
     def __init__(self, seeds: list[int], lr: PerReplica, branches: Branches, options: Options) -> None:
         """Build the network, each replica initialised from its seed.
@@ -110,11 +113,16 @@ class Comparison(pl.LightningModule, ABC):
         return cast("Outputs", self.network(as_images(pairs, len(self.seeds))))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The sum of the replicas' mean losses: each one's gradient is what it would be alone."""
+        """The sum of the replicas' mean losses: each one's gradient is what it would be alone.
+
+        Of several processes each weighs as much as its pairs, so that the average of their gradients is the
+        mean over all pairs of the step.
+        """
         images, target, classes = self._checked(batch, views=True)
         losses, outputs = self._step("train", images, target, classes)
         self.observe(outputs, target)
-        return (losses.mean(0) + self.regulariser(outputs, len(images) // len(target))).sum()
+        loss = (losses.mean(0) + self.regulariser(outputs, len(images) // len(target))).sum()
+        return weigh_by_pairs(loss, len(target))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count the errors of validation pairs."""
@@ -135,11 +143,15 @@ class Comparison(pl.LightningModule, ABC):
         return make_optimizer(self.options.get("optimizer") or "sgd", self.network, self.lr, decay)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimiser, and its schedule by steps."""
+        """The optimiser, and its schedule by steps.
+
+        Raises:
+            ValueError: The schedule needs the number of steps, and it is not known.
+        """
         optimizer = self.make_optimizer()
         if self.options.get("schedule") != "warmup_linear":
             return optimizer
-        schedule = with_warmup_linear(optimizer, int(self.trainer.estimated_stepping_batches))
+        schedule = with_warmup_linear(optimizer, self._steps("schedule warmup_linear"))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(
@@ -175,8 +187,12 @@ class Comparison(pl.LightningModule, ABC):
         refuse_coupling(self.trainer, self.lr)
 
     def progress(self) -> float:
-        """Share of training that is done."""
-        return self.trainer.global_step / self.trainer.estimated_stepping_batches
+        """Share of training that is done.
+
+        Raises:
+            ValueError: The number of steps is not known.
+        """
+        return self.trainer.global_step / self._steps("what depends on the share of training that is done")
 
     def figures(self, stage: str) -> dict[str, Tensor]:
         """Loss and errors of the stage's last epoch for every replica; nothing if it had no pairs.
@@ -223,8 +239,29 @@ class Comparison(pl.LightningModule, ABC):
         self.hparams.update({name: [value[r] for r in kept] for name, value in own.items()})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say which model it is of, so that a file alone is enough to load it."""
+        """Say which model it is of, so that a file alone is enough to load it, and what its epoch reached."""
         checkpoint["model"] = type(self).__name__
+        if "optimizer_states" in checkpoint:  # training is to go on
+            state = epoch_state(self.network, self._metrics("train"), self.trainer.strategy)
+            checkpoint["epoch_state"] = {"epoch": self.current_epoch, **state}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what its epoch reached, until training goes on."""
+        self._reached = checkpoint.get("epoch_state")
+        if self._trainer is not None:  # Lightning would cast after it has loaded: float64 through float32
+            self._trainer.precision_plugin.convert_module(self)
+
+    def on_train_start(self) -> None:
+        """Go on from a checkpoint, in the middle of an epoch or at the start of the next one."""
+        loader: Any = self.trainer.train_dataloader
+        if self.trainer.overfit_batches and hasattr(loader, "fixed_order"):  # type: ignore[attr-defined]
+            loader.fixed_order = True
+        reached, self._reached = self._reached, None
+        if reached is not None and reached["epoch"] == self.current_epoch:
+            reseed(self.network, self.seeds, self.current_epoch, self.global_rank)
+            restore_epoch(reached, self.network, self._metrics("train"), self.global_rank)
+        elif reached is not None:  # Lightning does not if the checkpoint is of an epoch's last batch
+            self.on_train_epoch_start()
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's dropout streams and metrics."""
@@ -274,6 +311,16 @@ class Comparison(pl.LightningModule, ABC):
         for name, value in values.items():
             metrics[f"{stage}/{name}"].update(value)
         return losses, outputs
+
+    def _steps(self, what: str) -> int:
+        """The optimiser's steps in all of training, for what needs them."""
+        steps = self.trainer.estimated_stepping_batches
+        if not 0 <= steps < math.inf:
+            raise ValueError(f"{what} needs an end of training: give the Trainer max_epochs or max_steps")
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        if any(isinstance(callback, GradientAccumulationScheduler) for callback in callbacks):
+            raise ValueError(f"{what} needs the number of steps, which GradientAccumulationScheduler changes")
+        return max(int(steps), 1)
 
     def _metrics(self, stage: str) -> dict[str, ReplicaMean]:
         metrics = cast("dict[str, ReplicaMean]", dict(self.metrics.items()))

@@ -1,7 +1,11 @@
 """Whatever the Trainer is asked for, a replica is what its seed is when trained alone; or it is refused."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +17,7 @@ from torch import nn
 
 from datamodules import DigitPairs
 from lightning_modules import Comparison, PlainCNN, WeightSharing, studies
-from lightning_modules.apart import clip_norms
+from lightning_modules.apart import clip_norms, weigh_by_pairs
 from lightning_modules.execution import Choice
 from lightning_modules.replicas import export_replica
 
@@ -151,3 +155,57 @@ def test_a_study_whose_programs_would_couple_replicas_is_refused_before_it_begin
 def test_one_replica_may_do_it(arguments: Callable[[], dict[str, Any]]) -> None:
     data = DigitPairs(train_pairs=60, val_pairs=0, test_pairs=2)
     trainer(max_epochs=1, **arguments()).fit(PlainCNN(), data)
+
+
+def gradient_of_process(sizes: list[int], rank: int, monkeypatch: pytest.MonkeyPatch) -> torch.Tensor:
+    """Of the squares' mean over a process's share of the numbers 0, 1, 2, ..."""
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: len(sizes))
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda count: count.fill_(sum(sizes)))
+    numbers = torch.arange(float(sum(sizes))).split(sizes)[rank]
+    weight = torch.ones((), requires_grad=True)
+    weigh_by_pairs((weight * numbers).square().mean(), len(numbers)).backward()
+    assert weight.grad is not None
+    return weight.grad
+
+
+@pytest.mark.parametrize("sizes", [[2, 3], [5, 5], [1, 4, 2]])
+def test_the_average_of_uneven_processes_gradients_is_the_mean_over_all_pairs(
+    sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gradients = [gradient_of_process(sizes, rank, monkeypatch) for rank in range(len(sizes))]
+    expected = 2 * torch.arange(float(sum(sizes))).square().mean()
+    torch.testing.assert_close(torch.stack(gradients).mean(), expected)
+
+
+STEP = """
+import sys
+import torch
+import pytorch_lightning as pl
+from datamodules import DigitPairs
+from lightning_modules import PlainCNN
+
+def step(**processes):
+    module = PlainCNN(seed=[0, 1], lr=[0.1, 0.01])
+    module.network.eval()  # each process would normalise by its own pairs
+    trainer = pl.Trainer(
+        max_epochs=1, accelerator="cpu", precision="64-true", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, gradient_clip_val=1.0, **processes
+    )
+    trainer.fit(module, DigitPairs(train_pairs=5, val_pairs=0, test_pairs=2, batch_size=50, seed=[0, 1]))
+    return module.network.state_dict(), trainer.is_global_zero
+
+alone, _ = step(devices=1)
+shared, main = step(devices=2, strategy="ddp")
+if main:
+    for name, value in alone.items():
+        torch.testing.assert_close(shared[name], value, rtol=0, atol=1e-12)
+"""
+
+
+@pytest.mark.slow
+def test_a_step_of_two_processes_with_uneven_shares_is_the_step_of_one_with_all_pairs(tmp_path: Path) -> None:
+    (tmp_path / "step.py").write_text(STEP)
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    subprocess.run([sys.executable, tmp_path / "step.py"], env=environment, check=True, timeout=300)
