@@ -43,7 +43,7 @@ class Augmentation:
         Args:
             images: (N, 2R, 14, 14) in 0..255.
             seeds: R seeds.
-            step: Number of the optimiser's step: a replica's warps are a function of it and its seed alone.
+            step: Number of the batch in training: a replica's warps are a function of it and its seed alone.
             rank: Number of this process: each warps otherwise.
             views: How often to warp each, V.
 

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 
 from datamodules.augment import SIDE, Augmentation, Interpolation
-from datamodules.loader import Batch, PairLoader
+from datamodules.loader import PairLoader
 from datamodules.mnist import load_digits
 from datamodules.pairs import PairSet, draw_splits
 
@@ -21,7 +21,7 @@ class DigitPairs(pl.LightningDataModule):
     Batches are ``(images, target, classes)`` with R replicas along the second dimension: images
     (B, 2R, 14, 14) float32 in 0..255, target (B, R) int64, 1 where the first digit is at most the second,
     classes (B, R, 2) int64. R = 1 gives the course's shapes but for target's and classes' second dimension.
-    In training, and only there, digits may be warped at random, late in it twice: images are then
+    Training pairs, and only they, may be warped at random, late in training twice: images are then
     (2 * B, 2R, 14, 14), one view of all pairs after the other.
     """
 
@@ -49,7 +49,8 @@ class DigitPairs(pl.LightningDataModule):
             data_dir: Folder of IDX files (see `load_digits`); the embedded MNIST by default.
             augment: Interpolation of randomly warped training digits, or no warps.
             elastic: Deviation of the warps' elastic part, in pixels.
-            two_views_from: Share of the epochs after which a pair comes in two views; 1 is never.
+            two_views_from: Share of training after which a pair comes in two views, from the next epoch on;
+                1 is never.
             stream_seed: One seed a replica for order and warps, where not the one of its pairs.
 
         Raises:
@@ -114,12 +115,15 @@ class DigitPairs(pl.LightningDataModule):
         self.test_set = PairSet.of([split.test for split in splits], self.test_digits)
 
     def train_dataloader(self) -> PairLoader:
-        """Training pairs, in an order of their own for each replica and epoch.
+        """Training pairs, in an order of their own for each replica and epoch, and warped where asked.
+
+        Where the Trainer overfits a few batches, these are the same in all epochs, but for their warps.
 
         Raises:
             ValueError: The last batch would leave a process a single pair, which BatchNorm cannot train on.
         """
-        loader = self._loader("train", self.stream_seeds)
+        loader = self._loader("train", self.stream_seeds, self.augmentation)
+        loader.fixed_order = bool(self.trainer and self.trainer.overfit_batches)  # type: ignore[attr-defined]
         if min(loader.sizes) < 2:
             raise ValueError(
                 f"train_pairs = {len(self.train_set)} in steps of batch_size = {self.batch_size} leave a last"
@@ -161,19 +165,35 @@ class DigitPairs(pl.LightningDataModule):
         for split in ("train_set", "val_set", "test_set"):
             setattr(self, split, getattr(self, split).keep(kept))
 
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Warp the digits of training pairs, where they are trained on."""
+    def _views(self, epoch: int) -> int:
+        """How often each pair of an epoch is warped."""
+        if self.two_views_from in (0, 1):
+            return 2 if self.two_views_from == 0 else 1
         trainer = self.trainer
-        if self.augmentation is None or trainer is None or not trainer.training:
-            return batch
-        images, target, classes = batch
-        late = trainer.current_epoch >= self.two_views_from * (trainer.max_epochs or 0)
-        step, rank = trainer.global_step, trainer.global_rank
-        return self.augmentation(images, self.stream_seeds, step, rank, 1 + late), target, classes
+        if trainer is None or not trainer.training:
+            raise ValueError(
+                "two_views_from is a share of a training that is not known here: give the Trainer the data"
+                " module, not its loader"
+            )
+        steps = trainer.estimated_stepping_batches
+        if steps == math.inf:
+            raise ValueError(
+                "two_views_from is a share of training, which must have an end: give the Trainer max_epochs"
+                " or max_steps"
+            )
+        steps_of_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+        # Shares are rounded: 0.28 * 25 is more than 7.
+        return 2 if epoch * steps_of_epoch / steps > self.two_views_from - 1e-9 else 1
 
-    def _loader(self, split: str, shuffle_seeds: list[int] | None = None) -> PairLoader:
+    def _loader(
+        self, split: str, shuffle_seeds: list[int] | None = None, augmentation: Augmentation | None = None
+    ) -> PairLoader:
         digits = self.test_digits if split == "test" else self.train_digits
+        pairs: PairSet = getattr(self, f"{split}_set")
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return PairLoader(
-            digits, getattr(self, f"{split}_set"), self.batch_size, shuffle_seeds, rank, world_size
-        )
+        if len(pairs) < world_size:
+            raise ValueError(
+                f"{split}_pairs must be at least {world_size}, one for each process, got {len(pairs)}"
+            )
+        order = (shuffle_seeds, rank, world_size)
+        return PairLoader(digits, pairs, self.batch_size, *order, augmentation, self._views)

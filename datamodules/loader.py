@@ -1,16 +1,18 @@
 """Batches by tensor indexing: the data set is one tensor, a batch is one look-up in it."""
 
 import random
-from collections.abc import Iterator, Sequence
-from typing import Self
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any, Self
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, distributed
 
+from datamodules.augment import Augmentation
 from datamodules.mnist import Digits
 from datamodules.pairs import PairSet
 
-Batch = tuple[Tensor, Tensor, Tensor]  # images (B, 2R, 14, 14), target (B, R), classes (B, R, 2)
+Batch = tuple[Tensor, Tensor, Tensor]  # images (V * B, 2R, 14, 14), target (B, R), classes (B, R, 2)
 
 
 def epoch_order(pairs: int, seed: int, epoch: int) -> Tensor:
@@ -34,7 +36,11 @@ class PairLoader:
 
     Every step takes ``batch_size`` pairs for each process (the last step what is left) and gives each its
     share. So all processes make the same number of steps, as distributed training needs, and every pair is
-    served exactly once, as an honest error needs.
+    served exactly once, as an honest error needs. Where less than one pair a process is left, the last step
+    takes some of the step before it.
+
+    Order and warps of a batch are a function of seed, epoch and the batch's number in it. The position in an
+    epoch can be kept by ``state_dict``, as a Trainer does in its checkpoints.
     """
 
     batch_sampler = None  # Lightning asks for it beside `sampler`
@@ -47,6 +53,8 @@ class PairLoader:
         shuffle_seeds: Sequence[int] | None = None,
         rank: int = 0,
         world_size: int = 1,
+        augmentation: Augmentation | None = None,
+        views: Callable[[int], int] | None = None,
     ) -> None:
         """Lay out the steps.
 
@@ -54,16 +62,23 @@ class PairLoader:
             digits: Digits that the pairs index.
             pairs: N pairs for each of R replicas.
             batch_size: Pairs of a replica in a step of one process.
-            shuffle_seeds: R seeds for an order of its own in every epoch; None keeps the order.
+            shuffle_seeds: R seeds for order and warps of its own in every epoch; None keeps the order.
             rank: Number of this process.
             world_size: Number of processes.
+            augmentation: Warps the digits of batches that are in an order of their own.
+            views: How often each pair of an epoch is warped, by the epoch's number; once by default.
         """
         self.digits, self.pairs, self.shuffle_seeds = digits, pairs, shuffle_seeds
-        self.epoch = 0
+        self.rank, self.world_size, self.augmentation, self.views = rank, world_size, augmentation, views
+        self.epoch = self.served = self.skipped = 0
+        self.fixed_order = False  # whether all epochs have the same batches, as to overfit a few
+        step = batch_size * world_size
+        stops = [*range(step, len(pairs), step), len(pairs)]
+        if len(stops) > 1 and stops[-1] - stops[-2] < world_size and batch_size > 1:
+            stops[-2] = stops[-1] - world_size
         steps = [
-            (start + count * rank // world_size, start + count * (rank + 1) // world_size)
-            for start in range(0, len(pairs), batch_size * world_size)
-            for count in [min(batch_size * world_size, len(pairs) - start)]
+            (start + (stop - start) * rank // world_size, start + (stop - start) * (rank + 1) // world_size)
+            for start, stop in pairwise([0, *stops])
         ]
         self.sizes = [stop - start for start, stop in steps]  # pairs in each of this process's batches
         self.rows = torch.cat([torch.arange(*step) for step in steps]).to(pairs.index.device)
@@ -75,7 +90,21 @@ class PairLoader:
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the next iteration; Lightning calls it at every epoch's start, a loop must."""
-        self.epoch = epoch
+        if epoch != self.epoch:
+            self.epoch, self.served, self.skipped = epoch, 0, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position: the epoch, and how many of its batches have been served."""
+        return {"epoch": self.epoch, "served": self.served}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a position: the next iteration, if it is of the same epoch, serves the rest of it.
+
+        Args:
+            state_dict: The position.
+        """
+        self.epoch, self.served = state_dict["epoch"], state_dict["served"]
+        self.skipped = self.served
 
     def keep(self, kept: Sequence[int]) -> None:
         """Serve some replicas only, from the next iteration on.
@@ -91,7 +120,22 @@ class PairLoader:
         return len(self.sizes)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Serve the batches of one epoch."""
+        """Serve the batches of one epoch.
+
+        Raises:
+            ValueError: There are other processes than the loader was made for, or the views are not known.
+        """
+        running = distributed.is_available() and distributed.is_initialized()
+        processes = distributed.get_world_size() if running else 1
+        if processes not in (self.world_size, 1):
+            raise ValueError(
+                f"this loader shares its pairs among {self.world_size} processes, but there are {processes}:"
+                " give the Trainer the data module"
+            )
+        epoch, first, seeds = self.epoch, self.skipped, self.shuffle_seeds
+        self.served, self.skipped = first, 0
+        warp = None if seeds is None else self.augmentation
+        views = self.views(epoch) if warp and self.views else 1
         # All that can be done once an epoch is: a step only looks up its images.
         pairs = self.pairs.take(self._order()[self.rows])
         replicas = pairs.target.shape[1]
@@ -102,13 +146,19 @@ class PairLoader:
             pairs.classes.long().split(self.sizes),
             strict=True,
         )
-        for size, index, target, classes in parts:
+        for number, (size, index, target, classes) in enumerate(parts):
+            if number < first:
+                continue
             images = self.digits.images.index_select(0, index)  # (B * R * 2, 14, 14)
-            yield images.view(size, 2 * replicas, *images.shape[1:]), target, classes
+            images = images.view(size, 2 * replicas, *images.shape[1:])
+            if warp and seeds:
+                images = warp(images, seeds, epoch * len(self) + number, self.rank, views)
+            self.served = number + 1
+            yield images, target, classes
 
     def _order(self) -> Tensor:
         count, replicas = self.pairs.target.shape
-        if self.shuffle_seeds is None:
+        if self.shuffle_seeds is None or self.fixed_order:
             return torch.arange(count, device=self.rows.device).unsqueeze(1).expand(count, replicas)
         orders = [epoch_order(count, seed, self.epoch) for seed in self.shuffle_seeds]
         return torch.stack(orders, 1).to(self.rows.device)  # (N, R)

@@ -9,8 +9,8 @@ pairing of all digits.
 import torch
 from torch import Tensor
 
+from lightning_modules.batches import Batch
 from lightning_modules.branches import SeparateTrunks
-from lightning_modules.comparison import Batch
 from lightning_modules.heads import POSTERIOR_HEADS, SMALLEST
 from lightning_modules.teams import TeamTest
 
@@ -31,8 +31,10 @@ class AllPairsTest(TeamTest):
         outputs = self.answer(batch)
         self.count(outputs, batch)
         if outputs.digits is not None and isinstance(self.module.network.head, POSTERIOR_HEADS):
+            _, _, classes = self.pairs_of_runs(batch)
+            assert classes is not None
             self.logits.append(outputs.digits.detach())
-            self.classes.append(batch[2][:, 0])  # all runs have the same pairs here
+            self.classes.append(classes[:, 0])  # all runs have the same pairs here
         return outputs.pair
 
     def errors(self) -> Tensor:

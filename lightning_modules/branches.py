@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from lightning_modules.fused import Sequential
 from lightning_modules.heads import HEADS, Exact
 from lightning_modules.layers import Dropout
-from lightning_modules.networks import Outputs, PaperCNN, PaperSiamese
+from lightning_modules.networks import Outputs, PaperCNN, PaperSiamese, without_digits
 from lightning_modules.options import Branches, NetworkOptions
 from lightning_modules.trunks import make_trunk
 
@@ -26,7 +26,7 @@ class EarlyFusion(nn.Module):
 
     def forward(self, pairs: Tensor) -> Outputs:
         """Compare the digits of pairs (N, 2R, 14, 14)."""
-        return Outputs(self.trunk(pairs).unflatten(1, (self.replicas, 2)))
+        return without_digits(self.trunk(pairs).unflatten(1, (self.replicas, 2)))
 
 
 class SeparateTrunks(nn.Module):

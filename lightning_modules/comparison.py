@@ -11,12 +11,16 @@ from typing import Any, Self, cast
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import GradientAccumulationScheduler
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lightning_modules.apart import clip_norms, refuse_coupling, weigh_by_pairs
+from lightning_modules.batches import Batch, as_batch, as_images
 from lightning_modules.bounds import MOST_CHANNELS, check_range
 from lightning_modules.branches import make_network
+from lightning_modules.epoch_state import epoch_state, restore_epoch
 from lightning_modules.keeping import keep_replicas
 from lightning_modules.metrics import ReplicaMean
 from lightning_modules.networks import Outputs
@@ -24,8 +28,6 @@ from lightning_modules.optimisation import make_optimizer, with_warmup_linear
 from lightning_modules.options import Branches, Options
 from lightning_modules.per_replica import PerReplica, per_replica
 from lightning_modules.replicas import export_replica, initialise, reseed
-
-Batch = tuple[Tensor, Tensor, Tensor]
 
 
 class Comparison(pl.LightningModule, ABC):
@@ -37,6 +39,7 @@ class Comparison(pl.LightningModule, ABC):
     """
 
     has_digit_heads = False
+    _reached: dict[str, Any] | None = None  # of a checkpoint that training has not yet gone on from
 
     def __init__(self, seeds: list[int], lr: PerReplica, branches: Branches, options: Options) -> None:
         """Build the network, each replica initialised from its seed.
@@ -102,26 +105,37 @@ class Comparison(pl.LightningModule, ABC):
         """
 
     def forward(self, pairs: Tensor) -> Outputs:
-        """Compare the digits of pairs (N, 2R, 14, 14)."""
-        return self.network(pairs)
+        """Compare the digits of pairs (N, 2R, 14, 14).
+
+        Raises:
+            ValueError: They have another shape or type.
+        """
+        return cast("Outputs", self.network(as_images(pairs, len(self.seeds))))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The sum of the replicas' mean losses: each one's gradient is what it would be alone."""
-        losses, outputs = self._step("train", batch)
-        self.observe(outputs, batch[1])
-        return (losses.mean(0) + self.regulariser(outputs, len(batch[0]) // len(batch[1]))).sum()
+        """The sum of the replicas' mean losses: each one's gradient is what it would be alone.
+
+        Of several processes each weighs as much as its pairs, so that the average of their gradients is the
+        mean over all pairs of the step.
+        """
+        images, target, classes = self._checked(batch, views=True)
+        losses, outputs = self._step("train", images, target, classes)
+        self.observe(outputs, target)
+        loss = (losses.mean(0) + self.regulariser(outputs, len(images) // len(target))).sum()
+        return weigh_by_pairs(loss, len(target))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count the errors of validation pairs."""
-        self._step("val", batch)
+        self._step("val", *self._checked(batch))
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Count the errors of test pairs; return their logits (N, R, 2), for callbacks to look at."""
-        return self._step("test", batch)[1].pair
+        return self._step("test", *self._checked(batch))[1].pair
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The probability that the first digit is at most the second, (N, R)."""
-        return self(batch[0]).pair.softmax(-1)[..., 1]
+    def predict_step(self, batch: Batch | tuple[Tensor] | Tensor, batch_idx: int) -> Tensor:
+        """The probability that the first digit is at most the second, (N, R); labels need not be there."""
+        images = batch if isinstance(batch, Tensor) else batch[0]
+        return self(images).pair.softmax(-1)[..., 1]
 
     def make_optimizer(self) -> Optimizer:
         """The optimiser, each replica at its learning rate."""
@@ -129,16 +143,56 @@ class Comparison(pl.LightningModule, ABC):
         return make_optimizer(self.options.get("optimizer") or "sgd", self.network, self.lr, decay)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimiser, and its schedule by steps."""
+        """The optimiser, and its schedule by steps.
+
+        Raises:
+            ValueError: The schedule needs the number of steps, and it is not known.
+        """
         optimizer = self.make_optimizer()
         if self.options.get("schedule") != "warmup_linear":
             return optimizer
-        schedule = with_warmup_linear(optimizer, int(self.trainer.estimated_stepping_batches))
+        schedule = with_warmup_linear(optimizer, self._steps("schedule warmup_linear"))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip each replica's gradient by itself, as that of its seed alone would be.
+
+        Args:
+            optimizer: Of the parameters.
+            gradient_clip_val: The Trainer's; None or 0 clips nothing.
+            gradient_clip_algorithm: The Trainer's: norm or value.
+        """
+        if not gradient_clip_val:
+            return
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+            scaler.unscale_(optimizer)  # a fused optimiser would do so in its step: too late
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        if gradient_clip_algorithm == "value":
+            torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
+        else:
+            clip_norms(parameters, gradient_clip_val, len(self.seeds))
+
+    def on_fit_start(self) -> None:
+        """Refuse a Trainer that would couple the replicas.
+
+        Raises:
+            ValueError: It would.
+        """
+        refuse_coupling(self.trainer, self.lr)
+
     def progress(self) -> float:
-        """Share of training that is done."""
-        return self.trainer.global_step / self.trainer.estimated_stepping_batches
+        """Share of training that is done.
+
+        Raises:
+            ValueError: The number of steps is not known.
+        """
+        return self.trainer.global_step / self._steps("what depends on the share of training that is done")
 
     def figures(self, stage: str) -> dict[str, Tensor]:
         """Loss and errors of the stage's last epoch for every replica; nothing if it had no pairs.
@@ -185,8 +239,29 @@ class Comparison(pl.LightningModule, ABC):
         self.hparams.update({name: [value[r] for r in kept] for name, value in own.items()})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say which model it is of, so that a file alone is enough to load it."""
+        """Say which model it is of, so that a file alone is enough to load it, and what its epoch reached."""
         checkpoint["model"] = type(self).__name__
+        if "optimizer_states" in checkpoint:  # training is to go on
+            state = epoch_state(self.network, self._metrics("train"), self.trainer.strategy)
+            checkpoint["epoch_state"] = {"epoch": self.current_epoch, **state}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what its epoch reached, until training goes on."""
+        self._reached = checkpoint.get("epoch_state")
+        if self._trainer is not None:  # Lightning would cast after it has loaded: float64 through float32
+            self._trainer.precision_plugin.convert_module(self)
+
+    def on_train_start(self) -> None:
+        """Go on from a checkpoint, in the middle of an epoch or at the start of the next one."""
+        loader: Any = self.trainer.train_dataloader
+        if self.trainer.overfit_batches and hasattr(loader, "fixed_order"):  # type: ignore[attr-defined]
+            loader.fixed_order = True
+        reached, self._reached = self._reached, None
+        if reached is not None and reached["epoch"] == self.current_epoch:
+            reseed(self.network, self.seeds, self.current_epoch, self.global_rank)
+            restore_epoch(reached, self.network, self._metrics("train"), self.global_rank)
+        elif reached is not None:  # Lightning does not if the checkpoint is of an epoch's last batch
+            self.on_train_epoch_start()
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's dropout streams and metrics."""
@@ -219,8 +294,12 @@ class Comparison(pl.LightningModule, ABC):
         """Log the means over replicas."""
         self._log("test")
 
-    def _step(self, stage: str, batch: Batch) -> tuple[Tensor, Outputs]:
-        images, target, classes = batch
+    def _checked(self, batch: Batch, views: bool = False) -> Batch:
+        return as_batch(batch, len(self.seeds), self.has_digit_heads, views)
+
+    def _step(
+        self, stage: str, images: Tensor, target: Tensor, classes: Tensor | None
+    ) -> tuple[Tensor, Outputs]:
         outputs: Outputs = self(images)
         losses = self.loss(outputs, target, classes if self.has_digit_heads else None)  # (N, R)
         wrong = outputs.pair.argmax(-1).unflatten(0, (-1, len(target))) != target  # (V, N, R)
@@ -232,6 +311,16 @@ class Comparison(pl.LightningModule, ABC):
         for name, value in values.items():
             metrics[f"{stage}/{name}"].update(value)
         return losses, outputs
+
+    def _steps(self, what: str) -> int:
+        """The optimiser's steps in all of training, for what needs them."""
+        steps = self.trainer.estimated_stepping_batches
+        if not 0 <= steps < math.inf:
+            raise ValueError(f"{what} needs an end of training: give the Trainer max_epochs or max_steps")
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        if any(isinstance(callback, GradientAccumulationScheduler) for callback in callbacks):
+            raise ValueError(f"{what} needs the number of steps, which GradientAccumulationScheduler changes")
+        return max(int(steps), 1)
 
     def _metrics(self, stage: str) -> dict[str, ReplicaMean]:
         metrics = cast("dict[str, ReplicaMean]", dict(self.metrics.items()))

@@ -161,7 +161,8 @@ class Experiment:
             data = self.data(seed=self.seeds, **data_settings)
         data.trainer = trainer
         data.setup("fit")
-        data.train_dataloader()
+        for loader in (data.train_dataloader, data.val_dataloader, data.test_dataloader):
+            loader()  # refuses numbers of pairs
         self.main_process = trainer.is_global_zero
         return trainer, data
 

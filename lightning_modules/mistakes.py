@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_modules.comparison import Batch
+from lightning_modules.batches import Batch, as_batch
 from lightning_modules.folder import write_whole
 from lightning_modules.teams import TeamTest
 
@@ -101,12 +101,9 @@ class CountMistakes(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Look through a batch; ``outputs`` are its logits (N, R, 2)."""
-        images, target, classes = batch
         if isinstance(pl_module, TeamTest):  # pairs are the same for all members of a run
-            first = pl_module.chosen[:, 0]
-            images = images.unflatten(1, (-1, 2))[:, first].flatten(1, 2)
-            target, classes = target[:, first], classes[:, first]
-        found = find_mistakes(outputs, images, target, classes)
+            batch = pl_module.pairs_of_runs(batch)
+        found = find_mistakes(outputs, *batch)
         self.mistakes = of_more_pairs([self.mistakes, found]) if self.mistakes else found
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -117,7 +114,7 @@ class CountMistakes(pl.Callback):
             self.mistakes = of_more_pairs([part for part in parts if part])
 
 
-def find_mistakes(logits: Tensor, images: Tensor, target: Tensor, classes: Tensor) -> Mistakes:
+def find_mistakes(logits: Tensor, images: Tensor, target: Tensor, classes: Tensor | None = None) -> Mistakes:
     """The mistakes in N pairs of each of R runs.
 
     Args:
@@ -125,8 +122,15 @@ def find_mistakes(logits: Tensor, images: Tensor, target: Tensor, classes: Tenso
         images: (N, 2R, 14, 14) in 0..255.
         target: (N, R), 1 where first <= second.
         classes: (N, R, 2), the digits.
+
+    Raises:
+        ValueError: A tensor has another shape or type, or there are no classes.
     """
-    runs = target.shape[1]
+    runs = logits.shape[1]
+    images, target, classes = as_batch((images, target, classes), runs, labelled=True)
+    assert classes is not None
+    if len(logits) != len(target):
+        raise ValueError(f"logits must be of {len(target)} pairs, as many as the target's, got {len(logits)}")
     wrong = logits.argmax(-1) != target  # (N, R)
     cells = classes.long() @ classes.new_tensor([DIGITS, 1]).long()  # (N, R), 10 first + second
     cells += DIGITS**2 * torch.arange(runs, device=cells.device)

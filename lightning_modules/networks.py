@@ -4,8 +4,9 @@ The lists end in ReLU, BatchNorm and Dropout, after the last linear layer too: u
 that is what the paper shows. Weight sharing and auxiliary losses are one network under two losses.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
+import torch
 from torch import Tensor, nn
 
 from lightning_modules.fused import Sequential
@@ -17,6 +18,19 @@ class Outputs(NamedTuple):
 
     pair: Tensor  # (N, R, 2) logits of "first > second" and "first <= second"
     digits: Tensor | None = None  # (N, R, 2, 10) the trunk's ten outputs for each of the two digits
+
+
+def without_digits(pair: Tensor) -> Outputs:
+    """What a network says that reads no single digits.
+
+    Args:
+        pair: (N, R, 2) logits.
+
+    Returns:
+        The outputs; under `torch.jit.trace`, which takes no None, a tuple of the logits.
+    """
+    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return cast("Outputs", (pair,)) if tracing else Outputs(pair)
 
 
 def paper_cnn(in_channels: int, out_features: int, replicas: int, clean: bool = False) -> Sequential:
@@ -92,7 +106,7 @@ class PaperCNN(nn.Module):
 
     def forward(self, pairs: Tensor) -> Outputs:
         """Compare the digits of pairs (N, 2R, 14, 14)."""
-        return Outputs(self.cnn(pairs).unflatten(1, (self.replicas, 2)))
+        return without_digits(self.cnn(pairs).unflatten(1, (self.replicas, 2)))
 
 
 class PaperSiamese(nn.Module):

@@ -48,7 +48,7 @@ def warmup_linear(steps: int, step: int) -> float:
     warmup = WARMUP * steps
     if step < warmup:
         return START + (1 - START) * step / warmup
-    return (steps - step) / (steps - warmup)
+    return max(0.0, (steps - step) / (steps - warmup))
 
 
 def with_warmup_linear(optimizer: Optimizer, steps: int) -> LambdaLR:

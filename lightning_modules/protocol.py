@@ -194,9 +194,9 @@ def make_trainer(arguments: Mapping[str, Any], callbacks: list[pl.Callback] | No
 
     Raises:
         MisconfigurationException: Lightning refuses an argument.
-        ValueError: Likewise.
+        ValueError: Likewise, or it would compute in another precision.
     """
-    return pl.Trainer(
+    trainer = pl.Trainer(
         **arguments,
         callbacks=callbacks,
         plugins=[WholeCheckpoints()],
@@ -206,6 +206,10 @@ def make_trainer(arguments: Mapping[str, Any], callbacks: list[pl.Callback] | No
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
+    asked = arguments.get("precision")
+    if str(asked) in ("16", "16-mixed") and trainer.precision == "bf16-mixed":
+        raise ValueError(f"precision {asked} is not for CPUs, Lightning takes bf16-mixed; ask for that")
+    return trainer
 
 
 def spare_collector() -> None:

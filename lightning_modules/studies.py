@@ -6,6 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from lightning_modules.apart import refuse_coupling
 from lightning_modules.execution import Choice
 from lightning_modules.protocol import Study, make_trainer
 from lightning_modules.recipes import MODULES, parts
@@ -45,13 +46,15 @@ def make_study(
         ValueError: A setting is.
     """
     replica, common, data_settings = parts(settings)
-    team = team_of(settings)
+    team, tried = team_of(settings), make_trainer(trainer)
+    execution = choice.on(tried, len(seeds) * team.size, team.size)
+    refuse_coupling(tried, [1.0] * execution.replicas)  # of the largest program
     return Study(
         module=partial(MODULES[model], **common),
         settings=[{"seed": seed, **replica} for seed in seeds],
         data=partial(data, **data_settings),
         trainer=trainer,
-        execution=choice.on(make_trainer(trainer), len(seeds) * team.size, team.size),
+        execution=execution,
         team=team,
         **more,
     )

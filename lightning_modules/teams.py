@@ -13,8 +13,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from lightning_modules.batches import Batch, as_batch
 from lightning_modules.bounds import check_range
-from lightning_modules.comparison import Batch, Comparison
+from lightning_modules.comparison import Comparison
 from lightning_modules.heads import POSTERIOR_HEADS
 from lightning_modules.metrics import ReplicaMean
 from lightning_modules.networks import Outputs
@@ -89,17 +90,34 @@ class TeamTest(pl.LightningModule):
         for metric in self.metrics.values():
             cast("ReplicaMean", metric).reset()
 
+    def pairs_of_runs(self, batch: Batch) -> Batch:
+        """A batch without the replica dimension's repetitions: all members of a run have the same pairs.
+
+        Args:
+            batch: Of R * size members.
+
+        Returns:
+            Of R runs.
+
+        Raises:
+            ValueError: A part is missing, or has another shape or type.
+        """
+        labelled = self.module.has_digit_heads
+        images, target, classes = as_batch(batch, len(self.module.seeds), labelled)
+        first = self.chosen[:, 0]
+        own = images.unflatten(1, (-1, 2))[:, first].flatten(1, 2)
+        return own, target[:, first], None if classes is None else classes[:, first]
+
     def answer(self, batch: Batch) -> Outputs:
         """What the runs say of a batch's N pairs, (N, R, ...)."""
-        return average(self.module.network(batch[0]), self.chosen, self.module)
+        return average(self.module(batch[0]), self.chosen, self.module)
 
     def count(self, outputs: Outputs, batch: Batch) -> None:
         """Count the errors of a batch."""
-        _, target, classes = batch
-        first = self.chosen[:, 0]  # pairs are the same for all members of a run
-        values = {"test/error": outputs.pair.argmax(-1) != target[:, first]}
-        if outputs.digits is not None and self.module.has_digit_heads:
-            wrong = outputs.digits.argmax(-1) != classes[:, first]
+        _, target, classes = self.pairs_of_runs(batch)
+        values = {"test/error": outputs.pair.argmax(-1) != target}
+        if outputs.digits is not None and classes is not None and self.module.has_digit_heads:
+            wrong = outputs.digits.argmax(-1) != classes
             values["test/digit_error"] = wrong.float().mean(-1)
         for name, value in values.items():
             cast("ReplicaMean", self.metrics[name]).update(value)

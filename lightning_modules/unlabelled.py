@@ -102,6 +102,7 @@ class Unlabelled(Comparison):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the record up again."""
+        super().on_load_checkpoint(checkpoint)
         if self.mending and "mending" in checkpoint:
             self.mending.met = checkpoint["mending"]["met"]
             self.mending.counts = checkpoint["mending"]["counts"]

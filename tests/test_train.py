@@ -162,11 +162,17 @@ def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
         (["--devices", "0"], "devices"),
         (["--strategy", "carrier-pigeon"], "carrier-pigeon"),
         (["--precision", "8-true"], "precision"),
+        (["--precision", "16-mixed"], "precision 16-mixed is not for CPUs, Lightning takes bf16-mixed"),
         (["--num_nodes", "0"], "num_nodes"),
         (["--workers", "0"], "workers must be at least 1, got 0"),
         (["--workers", "2", "--devices", "2"], "workers must be 1 where Lightning"),
         (["--devices", "2", "--strategy", "ddp_spawn"], "strategy must start programs of their own"),
         (["--devices", "2", "--strategy", "ddp_fork"], "strategy must start programs of their own"),
+        (
+            ["--devices", "2", "--test_pairs", "1"],
+            "test_pairs must be at least 2, one for each process, got 1",
+        ),
+        (["--devices", "2", "--val_pairs", "1"], "val_pairs must be at least 2, one for each process, got 1"),
         (["--devices", "2", "--train_pairs", "102"], "leave a last batch of less than 2 pairs"),
         (["--seed", "4294967295", "--runs", "2"], "seed must be below 2**32"),
         (["--name", "a/b"], "name must be a plain folder name, got 'a/b'"),
@@ -263,18 +269,19 @@ def test_ctrl_c_ends_with_130_one_line_and_the_finished_models_results(
 
 @pytest.mark.slow
 def test_ddp_with_two_processes_trains_and_counts_every_test_pair_once(tmp_path: Path) -> None:
-    flags = ["--model", "auxiliary", "--runs", "2", "--max_epochs", "3", "--test_pairs", "75"]
+    """The last batch of test pairs would be of one pair."""
+    flags = ["--model", "auxiliary", "--runs", "2", "--max_epochs", "3", "--test_pairs", "101"]
     flags += ["--val_pairs", "0", "--devices", "2", "--strategy", "ddp"]
     subprocess.run(command(tmp_path, "ddp", *flags), check=True, timeout=300)
     rows = json.loads((tmp_path / "ddp" / "results.json").read_text())["rows"]
     module = AuxiliaryLoss.load_from_checkpoint(tmp_path / "ddp" / "auxiliary" / "checkpoint.ckpt").eval()
-    data = DigitPairs(test_pairs=75, batch_size=75, seed=[0, 1])
+    data = DigitPairs(test_pairs=101, batch_size=101, seed=[0, 1])
     data.setup()
     (images, target, _), *_ = data.test_dataloader()
     wrong = (module(images).pair.argmax(-1) != target).float().mean(0)
     for row, share in zip(rows, wrong.tolist(), strict=True):
         assert row["test_error"] == pytest.approx(share)
-        assert row["test_error"] * 75 == pytest.approx(round(row["test_error"] * 75), abs=1e-4)
+        assert row["test_error"] * 101 == pytest.approx(round(row["test_error"] * 101), abs=1e-4)
         assert row["test_error"] < 0.4
     assert [path.name for path in tmp_path.iterdir()] == ["ddp"]
 

@@ -30,6 +30,8 @@ def test_all_processes_together_serve_every_pair_once_in_equally_many_steps(
     seeds = list(range(replicas)) if shuffle else None
     loaders = [PairLoader(DIGITS, pairs, batch_size, seeds, rank, world_size) for rank in range(world_size)]
     assert len({len(loader) for loader in loaders}) == 1
+    if batch_size > 1 and count >= world_size:
+        assert min(min(loader.sizes) for loader in loaders) > 0
     served = []
     for loader in loaders:
         for images, target, classes in loader:
@@ -62,3 +64,32 @@ def test_a_replica_sees_the_batches_that_its_seed_sees_alone() -> None:
         for mine, other in zip(together_loader, alone_loader, strict=True):
             assert torch.equal(mine[0][:, 2:4], other[0])
             assert torch.equal(mine[1][:, 1:2], other[1])
+
+
+@settings(max_examples=50)
+@given(
+    count=st.integers(1, 40),
+    batch_size=st.integers(1, 12),
+    epoch=st.integers(0, 2),
+    same_epoch=st.booleans(),
+    data=st.data(),
+)
+def test_a_loader_goes_on_from_the_position_of_another(
+    count: int, batch_size: int, epoch: int, same_epoch: bool, data: st.DataObject
+) -> None:
+    first, second = (PairLoader(DIGITS, pair_set(count, 2), batch_size, [5, 6]) for _ in range(2))
+    first.set_epoch(epoch)
+    served = data.draw(st.integers(0, len(first)))
+    batches = iter(first)
+    for _ in range(served):
+        next(batches)
+    second.load_state_dict(first.state_dict())
+    assert second.state_dict() == first.state_dict()
+    second.set_epoch(epoch + (not same_epoch))
+    rest = list(second)
+    if not same_epoch:
+        assert len(rest) == len(second)
+        return
+    for mine, other in zip(rest, batches, strict=True):
+        assert all(torch.equal(one, two) for one, two in zip(mine, other, strict=True))
+    assert len(list(second)) == len(second)  # and the iteration after it is whole

@@ -1,11 +1,18 @@
 """The three networks are the paper's, and R replicas are R networks."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import TensorBoardLogger
 from torch import nn
 
 from benchmarks.plain_loop import PlainNet, SiameseNet
 from datamodules import DigitPairs
+from lightning_modules import PlainCNN
+from lightning_modules.branches import make_network
 from lightning_modules.layers import Dropout
 from lightning_modules.networks import PaperCNN, PaperSiamese
 from lightning_modules.replicas import export_replica, initialise, join_replicas, reseed
@@ -108,3 +115,32 @@ def test_dropout_streams_differ_between_seeds_epochs_layers_and_processes() -> N
             layers = [layer for layer in network.modules() if isinstance(layer, Dropout)]
             states |= {seed for layer in layers for seed in layer.seeds}
     assert len(states) == 2 * 2 * 2 * 4
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.trace")
+@pytest.mark.parametrize("trunk", ["paper", "modern"])
+@pytest.mark.parametrize("branches", ["early", "shared", "separate"])
+def test_every_network_can_be_traced(branches: Any, trunk: Any) -> None:
+    network = make_network(2, branches, False, {"trunk": trunk, "width": 4, "head": "mlp"}).eval()
+    initialise(network, [0, 1])
+    images = 255 * torch.rand(5, 4, 14, 14)
+    traced, said = torch.jit.trace(network, images[:2])(images), network(images)
+    for one, other in zip(traced, [part for part in said if part is not None], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.trace")
+def test_tensorboard_gets_the_graph_of_a_network_that_reads_no_digits(tmp_path: Path) -> None:
+    module = PlainCNN()
+    module.example_input_array = torch.zeros(2, 2, 14, 14)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        logger=TensorBoardLogger(tmp_path, log_graph=True),
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, DigitPairs(train_pairs=50, val_pairs=0, test_pairs=2))
+    events = b"".join(path.read_bytes() for path in tmp_path.rglob("events*"))
+    assert b"PaperCNN[network]" in events
