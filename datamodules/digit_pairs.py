@@ -1,17 +1,20 @@
 """The LightningDataModule of digit pairs, for any number of replicas."""
 
 import math
+import os
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import pytorch_lightning as pl
 import torch
 
+from datamodules.arguments import Seeds, number, refuse_repeated, seeds_of, whole
 from datamodules.augment import SIDE, Augmentation, Interpolation
 from datamodules.loader import PairLoader
 from datamodules.mnist import load_digits
 from datamodules.pairs import PairSet, draw_splits
 
+ELASTIC = 0.4  # pixels
 MOST_PAIRS = 100_000_000  # of all replicas together: gigabytes
 
 
@@ -31,12 +34,12 @@ class DigitPairs(pl.LightningDataModule):
         val_pairs: int = 500,
         test_pairs: int = 1000,
         batch_size: int = 50,
-        seed: int | Sequence[int] = 0,
-        data_dir: str | None = None,
+        seed: Seeds = 0,
+        data_dir: str | os.PathLike[str] | None = None,
         augment: Literal["none"] | Interpolation = "none",
-        elastic: float = 0.4,
+        elastic: float = ELASTIC,
         two_views_from: float = 1.0,
-        stream_seed: Sequence[int] | None = None,
+        stream_seed: Seeds | None = None,
     ) -> None:
         """Check the arguments; nothing is read before `setup`.
 
@@ -45,26 +48,33 @@ class DigitPairs(pl.LightningDataModule):
             val_pairs: Validation pairs, of train digits that the training pairs do not use; may be 0.
             test_pairs: Test pairs, of test digits.
             batch_size: Pairs of a replica in a step of one process.
-            seed: One seed a replica (a single number: one replica).
+            seed: R seeds (a single number: one replica), as many as the module's. The default is always 0:
+                `seed_everything` has no say, so two data modules made without a seed have the same pairs.
             data_dir: Folder of IDX files (see `load_digits`); the embedded MNIST by default.
             augment: Interpolation of randomly warped training digits, or no warps.
             elastic: Deviation of the warps' elastic part, in pixels.
             two_views_from: Share of training after which a pair comes in two views, from the next epoch on;
                 1 is never.
-            stream_seed: One seed a replica for order and warps, where not the one of its pairs.
+            stream_seed: R seeds for order and warps, where not those of the pairs; with them replicas may
+                share pairs, and `seed` name one several times.
 
         Raises:
-            ValueError: An argument is out of range.
+            ValueError: An argument is out of range, of another type, or has no effect.
         """
         super().__init__()
-        self.seeds = [seed] if isinstance(seed, int) else list(seed)
+        # As hyperparameters are kept: plain.
+        seed = self.seeds = seeds_of("seed", seed)
+        train_pairs, val_pairs = whole("train_pairs", train_pairs), whole("val_pairs", val_pairs)
+        test_pairs, batch_size = whole("test_pairs", test_pairs), whole("batch_size", batch_size)
+        elastic, two_views_from = number("elastic", elastic), number("two_views_from", two_views_from)
+        if not isinstance(data_dir, str | os.PathLike | None):
+            raise ValueError(f"data_dir must be a folder's path, got {data_dir!r}")
+        data_dir = None if data_dir is None else os.fspath(data_dir)
         for name, value, least, most in (
             ("train_pairs", train_pairs, 2, MOST_PAIRS),
             ("val_pairs", val_pairs, 0, MOST_PAIRS),
             ("test_pairs", test_pairs, 1, MOST_PAIRS),
             ("batch_size", batch_size, 2, MOST_PAIRS),
-            ("the number of seeds", len(self.seeds), 1, math.inf),
-            ("seed", min(self.seeds, default=0), 0, math.inf),
             ("elastic", elastic, 0, SIDE),
             ("two_views_from", two_views_from, 0, 1),
         ):
@@ -72,23 +82,30 @@ class DigitPairs(pl.LightningDataModule):
                 raise ValueError(f"{name} must be at least {least}, got {value}")
             if value > most:
                 raise ValueError(f"{name} must be at most {most}, got {value}")
-        if (pairs := len(self.seeds) * (train_pairs + val_pairs + test_pairs)) > MOST_PAIRS:
+        if (pairs := len(seed) * (train_pairs + val_pairs + test_pairs)) > MOST_PAIRS:
             raise ValueError(
-                f"train_pairs, val_pairs and test_pairs of all {len(self.seeds)} runs must be at most"
+                f"train_pairs, val_pairs and test_pairs of all {len(seed)} runs must be at most"
                 f" {MOST_PAIRS}, got {pairs}; take fewer pairs or runs"
             )
-        if max(self.seeds) >= 2**32:
-            raise ValueError(
-                f"seed must be below 2**32, all that torch's generators see, got {max(self.seeds)}"
-            )
-        if augment not in ("none", "bilinear", "bicubic"):
+        if not isinstance(augment, str) or augment not in ("none", "bilinear", "bicubic"):
             raise ValueError(f"augment must be none, bilinear or bicubic, got {augment}")
-        if two_views_from < 1 and augment == "none":
+        is_warped = augment != "none"
+        if not is_warped and two_views_from < 1:
             raise ValueError("two_views_from below 1 needs warps, but augment is none")
-        self.stream_seeds = self.seeds if stream_seed is None else list(stream_seed)
-        self.augmentation = None if augment == "none" else Augmentation(augment, elastic)
+        if not is_warped and elastic != ELASTIC:
+            raise ValueError("elastic has no effect where augment is none; leave it out, or give augment")
+        if stream_seed is None:
+            refuse_repeated(seed)
+            self.stream_seeds = self.seeds
+        else:
+            stream_seed = self.stream_seeds = seeds_of("stream_seed", stream_seed)
+            if len(stream_seed) != len(seed):
+                raise ValueError(
+                    f"stream_seed must be one for each of {len(seed)} seeds, got {len(stream_seed)}"
+                )
+        augment = cast("Interpolation", str(augment))
+        self.augmentation = Augmentation(augment, elastic) if is_warped else None
         self.two_views_from = two_views_from
-        seed = self.seeds  # for hparams, as plain numbers
         # Not into the logger: its seeds may lawfully differ from the module's, which Lightning refuses.
         self.save_hyperparameters(logger=False)
         self.batch_size, self.data_dir = batch_size, data_dir

@@ -30,10 +30,8 @@ def as_images(images: Any, replicas: int) -> Tensor:
     if tuple(images.shape[1:]) != (2 * replicas, SIDE, SIDE):
         raise ValueError(
             f"images must have shape (N, {2 * replicas}, {SIDE}, {SIDE}), two digits for each of {replicas}"
-            f" replicas, got {tuple(images.shape)}"
+            f" seeds, got {tuple(images.shape)}; give the data as many seeds as the module"
         )
-    if not images.is_floating_point():
-        raise ValueError(f"images must be floating-point numbers in 0..255, got {images.dtype}")
     return images
 
 

@@ -1,5 +1,7 @@
 """How two digits enter a network: as channels of one image, with a trunk each, or with one trunk for both."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -7,7 +9,7 @@ from lightning_modules.fused import Sequential
 from lightning_modules.heads import HEADS, Exact
 from lightning_modules.layers import Dropout
 from lightning_modules.networks import Outputs, PaperCNN, PaperSiamese, without_digits
-from lightning_modules.options import Branches, NetworkOptions
+from lightning_modules.options import DEFAULTS, Branches, NetworkOptions
 from lightning_modules.trunks import make_trunk
 
 
@@ -68,22 +70,23 @@ def _turn(x: Tensor, straight: Tensor) -> Tensor:
 class SharedTrunk(nn.Module):
     """One trunk for both digits, which sees them as 2N images."""
 
-    def __init__(self, trunk: Sequential, head: nn.Module, replicas: int) -> None:
+    def __init__(self, trunk: Sequential, head: nn.Module, replicas: int, calls: int = 1) -> None:
         """Keep the parts.
 
         Args:
             trunk: From (2N, R, 14, 14) to (2N, R * F).
             head: From (N, R, 2, F) to (N, R, 2).
             replicas: Number of replicas R.
+            calls: 1 normalises all 2N images together, 2 first digits and second ones apart.
         """
         super().__init__()
-        self.trunk, self.head, self.replicas = trunk, head, replicas
+        self.trunk, self.head, self.replicas, self.calls = trunk, head, replicas, calls
 
     def forward(self, pairs: Tensor) -> Outputs:
         """Compare the digits of pairs (N, 2R, 14, 14)."""
         images = pairs.unflatten(1, (self.replicas, 2)).movedim(2, 0).flatten(0, 1)  # (2N, R, 14, 14)
-        digits = self.trunk(images).unflatten(0, (2, -1)).unflatten(-1, (self.replicas, -1))  # (2, N, R, F)
-        digits = digits.movedim(0, 2)  # (N, R, 2, F)
+        digits = self.trunk(images, calls=self.calls)  # (2N, R * F)
+        digits = digits.unflatten(0, (2, -1)).unflatten(-1, (self.replicas, -1)).movedim(0, 2)  # (N, R, 2, F)
         return Outputs(self.head(digits), digits)
 
 
@@ -102,8 +105,12 @@ def make_network(replicas: int, branches: Branches, labelled: bool, options: Net
     Raises:
         ValueError: The parts do not go together.
     """
-    trunk, name = options.get("trunk") or "paper", options.get("head") or "paper"
-    width, pool = options.get("width") or 32, options.get("pool") or "flatten"
+    settings: dict[str, Any] = DEFAULTS | {
+        name: value for name, value in options.items() if value is not None
+    }
+    trunk, name, width, pool = (settings[key] for key in ("trunk", "head", "width", "pool"))
+    if labelled and branches == "early":
+        raise ValueError("branches must be separate or shared where nets are told the digits, got early")
     if trunk == "paper" and branches == "early":
         return PaperCNN(replicas)
     if trunk == name == "paper" and branches == "shared":
@@ -116,9 +123,9 @@ def make_network(replicas: int, branches: Branches, labelled: bool, options: Net
     if not labelled and name == "argmax":
         raise ValueError("head argmax has no gradient; without digit losses nothing would be learnt")
     separate = branches == "separate"
-    temperature = options.get("temperature") or 1.0
-    comparing = Exact(replicas, temperature) if name == "exact" else head(replicas)
+    comparing = Exact(replicas, settings["temperature"]) if name == "exact" else head(replicas)
     body = make_trunk(trunk, 1, features, replicas * (2 if separate else 1), width, pool)
     if separate:
-        return SeparateTrunks(body, comparing, replicas, options.get("turns") or False)
-    return SharedTrunk(body, comparing, replicas)
+        return SeparateTrunks(body, comparing, replicas, settings["turns"])
+    # As in `PaperSiamese`, so that the paper's trunk under another head is another head and nothing else.
+    return SharedTrunk(body, comparing, replicas, calls=2 if trunk == "paper" else 1)

@@ -6,12 +6,15 @@ after the other; target (N, R), 1 where the first digit is at most the second; c
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self, cast
+from zipfile import is_zipfile
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import GradientAccumulationScheduler
+from pytorch_lightning.utilities.model_helpers import _restricted_classmethod
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -20,13 +23,16 @@ from lightning_modules.apart import clip_norms, refuse_coupling, weigh_by_pairs
 from lightning_modules.batches import Batch, as_batch, as_images
 from lightning_modules.bounds import MOST_CHANNELS, check_range
 from lightning_modules.branches import make_network
+from lightning_modules.effects import BRANCHES, checked
 from lightning_modules.epoch_state import epoch_state, restore_epoch
+from lightning_modules.fused import Sequential
 from lightning_modules.keeping import keep_replicas
 from lightning_modules.metrics import ReplicaMean
 from lightning_modules.networks import Outputs
 from lightning_modules.optimisation import make_optimizer, with_warmup_linear
-from lightning_modules.options import Branches, Options
-from lightning_modules.per_replica import PerReplica, per_replica
+from lightning_modules.options import DEFAULTS, Branches, Options
+from lightning_modules.per_replica import PerReplica, Seeds, as_seeds, per_replica
+from lightning_modules.plain import plain
 from lightning_modules.replicas import export_replica, initialise, reseed
 
 
@@ -38,30 +44,32 @@ class Comparison(pl.LightningModule, ABC):
     gives each replica's own.
     """
 
+    model_name: str  # as commands call it
     has_digit_heads = False
     _reached: dict[str, Any] | None = None  # of a checkpoint that training has not yet gone on from
 
-    def __init__(self, seeds: list[int], lr: PerReplica, branches: Branches, options: Options) -> None:
+    def __init__(self, seed: Seeds, lr: PerReplica, options: Options) -> None:
         """Build the network, each replica initialised from its seed.
 
         Args:
-            seeds: R seeds.
-            lr: Learning rate.
-            branches: How the two digits enter.
+            seed: R seeds, or a single one.
+            lr: Learning rate, or R of them.
             options: What is not the paper's.
 
         Raises:
-            ValueError: An argument is out of range.
+            ValueError: An argument is out of range, unknown, or has no effect beside the others.
         """
         super().__init__()
+        self.seeds = as_seeds(seed)
+        self.options = checked(self.model_name, type(self).__name__, options)
         ranges = {"width": (1, MOST_CHANNELS), "weight_decay": (0, math.inf), "temperature": (0.01, 100)}
         for name, (least, most) in ranges.items():
-            if (value := options.get(name)) is not None:
+            if (value := self.options.get(name)) is not None:
                 check_range(name, cast("float", value), least, most)
-        self.network = make_network(len(seeds), branches, self.has_digit_heads, options)
-        self.seeds, self.options = seeds, options
-        self.lr = per_replica("lr", lr, len(seeds), positive=True)
-        initialise(self.network, seeds)
+        self.branches: Branches = self.options.get("branches") or BRANCHES[self.model_name]
+        self.lr = lr
+        self.network = make_network(len(self.seeds), self.branches, self.has_digit_heads, self.options)
+        initialise(self.network, self.seeds)
         names = ["loss", "error"] + ["digit_error"] * self.has_digit_heads
         self.metrics = nn.ModuleDict(
             {
@@ -70,6 +78,17 @@ class Comparison(pl.LightningModule, ABC):
                 for name in names
             }
         )
+
+    @property
+    def lr(self) -> list[float]:
+        """The learning rate of each of R replicas; one that is set to a single number is that of all."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, lr: PerReplica) -> None:
+        self._lr = per_replica("lr", lr, len(self.seeds), positive=True)
+        if "lr" in self.hparams:
+            self.hparams["lr"] = self._lr
 
     @abstractmethod
     def loss(self, outputs: Outputs, target: Tensor, classes: Tensor | None) -> Tensor:
@@ -105,12 +124,13 @@ class Comparison(pl.LightningModule, ABC):
         """
 
     def forward(self, pairs: Tensor) -> Outputs:
-        """Compare the digits of pairs (N, 2R, 14, 14).
+        """Compare the digits of pairs (N, 2R, 14, 14), of any type of number.
 
         Raises:
-            ValueError: They have another shape or type.
+            ValueError: They have another shape.
         """
-        return cast("Outputs", self.network(as_images(pairs, len(self.seeds))))
+        images = as_images(pairs, len(self.seeds))
+        return cast("Outputs", self.network(images.to(next(self.network.parameters()).dtype)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The sum of the replicas' mean losses: each one's gradient is what it would be alone.
@@ -139,8 +159,8 @@ class Comparison(pl.LightningModule, ABC):
 
     def make_optimizer(self) -> Optimizer:
         """The optimiser, each replica at its learning rate."""
-        decay = self.options.get("weight_decay") or 0.0
-        return make_optimizer(self.options.get("optimizer") or "sgd", self.network, self.lr, decay)
+        settings: dict[str, Any] = {**DEFAULTS, **self.options}
+        return make_optimizer(settings["optimizer"], self.network, self.lr, settings["weight_decay"])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser, and its schedule by steps.
@@ -211,18 +231,27 @@ class Comparison(pl.LightningModule, ABC):
         }
 
     def replica(self, index: int) -> Self:
-        """Export one replica as an ordinary module with one network.
+        """Export one replica as an ordinary module with one network, which computes as this one does.
 
         Args:
             index: Which one, from 0.
+
+        Raises:
+            IndexError: There is no such replica.
         """
+        number = plain("replica", index, int)
+        if not 0 <= number < len(self.seeds):
+            raise IndexError(f"replica must lie in 0..{len(self.seeds) - 1}, got {index}")
         own = {
-            name: value[index] if isinstance(value, list | tuple) else value
-            for name, value in self.hparams.items()
+            name: value[number] if isinstance(value, list) else value for name, value in self.hparams.items()
         }
-        single = type(self)(**own)
-        state = export_replica(self.network.state_dict(), index, len(self.seeds))
+        single = type(self)(**own).to(self.device, next(self.network.parameters()).dtype)
+        state = export_replica(self.network.state_dict(), number, len(self.seeds))
         single.network.load_state_dict(state)
+        for ours, its in zip(self.modules(), single.modules(), strict=True):
+            its.training = ours.training
+            if isinstance(ours, Sequential) and isinstance(its, Sequential):
+                its.engine, its.layout = ours.engine, ours.layout
         return single
 
     def keep(self, kept: Sequence[int]) -> None:
@@ -234,8 +263,8 @@ class Comparison(pl.LightningModule, ABC):
         keep_replicas(self.network, kept, len(self.seeds))
         for metric in self.metrics.values():
             cast("ReplicaMean", metric).keep(kept)
-        self.seeds, self.lr = [self.seeds[r] for r in kept], [self.lr[r] for r in kept]
-        own = {name: value for name, value in self.hparams.items() if isinstance(value, list | tuple)}
+        own = {name: value for name, value in self.hparams.items() if isinstance(value, list)}
+        self.seeds, self._lr = [self.seeds[r] for r in kept], [self.lr[r] for r in kept]
         self.hparams.update({name: [value[r] for r in kept] for name, value in own.items()})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -246,7 +275,12 @@ class Comparison(pl.LightningModule, ABC):
             checkpoint["epoch_state"] = {"epoch": self.current_epoch, **state}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what its epoch reached, until training goes on."""
+        """Keep what its epoch reached, until training goes on.
+
+        Raises:
+            ValueError: It is of another class, and of none that this one inherits from.
+        """
+        self._refuse_other(checkpoint)
         self._reached = checkpoint.get("epoch_state")
         if self._trainer is not None:  # Lightning would cast after it has loaded: float64 through float32
             self._trainer.precision_plugin.convert_module(self)
@@ -262,6 +296,29 @@ class Comparison(pl.LightningModule, ABC):
             restore_epoch(reached, self.network, self._metrics("train"), self.global_rank)
         elif reached is not None:  # Lightning does not if the checkpoint is of an epoch's last batch
             self.on_train_epoch_start()
+
+    @_restricted_classmethod  # as Lightning's own: not of an instance, which would stay as it is
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **more: Any) -> Self:  # noqa: N805
+        """Lightning's; a file of another model is refused as such, before its settings are.
+
+        Args:
+            checkpoint_path: The file.
+            *args: Lightning's other arguments.
+            **more: Likewise, and settings that are to be otherwise.
+
+        Raises:
+            ValueError: It is of another class, and of none that this one inherits from.
+        """
+        if isinstance(checkpoint_path, str | Path) and is_zipfile(checkpoint_path):
+            safely = more.get("weights_only")
+            cls._refuse_other(torch.load(checkpoint_path, "meta", weights_only=safely, mmap=True))
+        return super().load_from_checkpoint(checkpoint_path, *args, **more)
+
+    @classmethod
+    def _refuse_other(cls, checkpoint: Mapping[str, Any]) -> None:
+        name = checkpoint.get("model")
+        if name is not None and name not in {base.__name__ for base in cls.__mro__}:
+            raise ValueError(f"the checkpoint is of {name}, not of {cls.__name__}; load it with {name}")
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's dropout streams and metrics."""

@@ -20,11 +20,10 @@ from lightning_modules.execution import Choice
 from lightning_modules.figures import mistakes_figure, results_figure, write_figure
 from lightning_modules.folder import choose_folder, make_run_folder
 from lightning_modules.measuring import Fit
-from lightning_modules.options import Settings
 from lightning_modules.progress import StudyProgress
 from lightning_modules.protocol import Study, make_trainer, quiet, run_study
 from lightning_modules.provenance import DigitData, data_digest
-from lightning_modules.recipes import MODULES, parts
+from lightning_modules.recipes import MODULES, model_config, parts
 from lightning_modules.record import Record, device_name, opened
 from lightning_modules.results import (
     ModelRuns,
@@ -187,9 +186,7 @@ class Experiment:
         if not self.main_process:
             run_study(study, lambda first, figures: None)
             return
-        config = dict(self.config) | {"model": model}
-        config |= {name: settings.get(name, config.get(name)) for name in Settings.__annotations__}
-        run_folder = make_run_folder(self.folder, model, config)
+        run_folder = make_run_folder(self.folder, model, model_config(model, settings, self.config))
         log = StudyLog(run_folder, len(self.seeds) * study.team.size, anew=self.resume)
 
         def on_epoch(first: int, figures: EpochFigures) -> None:

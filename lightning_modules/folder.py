@@ -9,9 +9,8 @@ from pathlib import Path
 from secrets import token_hex
 from typing import IO, TYPE_CHECKING, Any
 
-import yaml
-
 from lightning_modules.cli import CommandError
+from lightning_modules.settings_file import to_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -75,7 +74,7 @@ def make_run_folder(folder: Path, model: str, config: Mapping[str, Any]) -> Path
     """
     run_folder = folder / model
     run_folder.mkdir(exist_ok=True)
-    write_whole(run_folder / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
+    write_whole(run_folder / "config.yaml", to_yaml(config))
     return run_folder
 
 

@@ -10,118 +10,103 @@ import torch
 from torch import Tensor
 
 from lightning_modules.comparison import Comparison
+from lightning_modules.effects import no_effect, why_idle
 from lightning_modules.losses import cross_entropy
 from lightning_modules.networks import Outputs
-from lightning_modules.options import Options
-from lightning_modules.per_replica import PerReplica, as_list, per_replica
+from lightning_modules.options import LatentOptions, Options
+from lightning_modules.per_replica import PerReplica, Seeds, as_plain, per_replica, refuse_repeated
+from lightning_modules.plain import plain
 from lightning_modules.unlabelled import Unlabelled
 
 
 class PlainCNN(Unlabelled):
     """A network whose two digits share nothing (paper, section 1.2.1)."""
 
-    def __init__(
-        self,
-        seed: int | Sequence[int] = 0,
-        lr: PerReplica = 0.05,
-        prior: float = 0.0,
-        consistency: float = 0.0,
-        two_views_from: float = 1.0,
-        reorder: bool = False,
-        part_merged: bool = False,
-        **options: Unpack[Options],
-    ) -> None:
+    model_name = "cnn"
+
+    def __init__(self, seed: Seeds = 0, lr: PerReplica = 0.05, **options: Unpack[LatentOptions]) -> None:
         """Build one network a seed.
 
         Args:
-            seed: R seeds (a single number: one replica).
-            lr: Learning rate.
-            prior: See `Unlabelled`.
-            consistency: See there.
-            two_views_from: See there.
-            reorder: See there.
-            part_merged: See there.
-            **options: What is not the paper's.
+            seed: R seeds (a single number: one replica). The default is always 0: `seed_everything` has no
+                say, so two modules made without a seed are the same training.
+            lr: Learning rate, or R of them.
+            **options: What is not the paper's; `Settings` (options.py) says what each means.
 
         Raises:
-            ValueError: An argument is out of range.
+            ValueError: An argument is out of range, unknown, or has no effect beside the others.
         """
-        seed = as_list(seed)  # as hyperparameters are kept
-        branches = options.get("branches") or "early"
-        latent = (prior, consistency, two_views_from, reorder, part_merged)
-        super().__init__(seed, lr, branches, options, *latent)
+        super().__init__(seed, lr, options)
+        seed, lr, options = self.seeds, as_plain("lr", lr), self.options  # as hyperparameters are kept
         self.save_hyperparameters()
 
 
 class WeightSharing(Unlabelled):
     """One CNN for both digits (paper, section 1.2.2)."""
 
-    def __init__(
-        self,
-        seed: int | Sequence[int] = 0,
-        lr: PerReplica = 0.1,
-        prior: float = 0.0,
-        consistency: float = 0.0,
-        two_views_from: float = 1.0,
-        reorder: bool = False,
-        part_merged: bool = False,
-        **options: Unpack[Options],
-    ) -> None:
+    model_name = "weight_sharing"
+
+    def __init__(self, seed: Seeds = 0, lr: PerReplica = 0.1, **options: Unpack[LatentOptions]) -> None:
         """Build one network a seed.
 
         Args:
-            seed: R seeds (a single number: one replica).
-            lr: Learning rate.
-            prior: See `Unlabelled`.
-            consistency: See there.
-            two_views_from: See there.
-            reorder: See there.
-            part_merged: See there.
-            **options: What is not the paper's.
+            seed: R seeds (a single number: one replica). The default is always 0: `seed_everything` has no
+                say, so two modules made without a seed are the same training.
+            lr: Learning rate, or R of them.
+            **options: What is not the paper's; `Settings` (options.py) says what each means. `branches` is
+                refused: sharing is what makes this model.
 
         Raises:
-            ValueError: An argument is out of range.
+            ValueError: An argument is out of range, unknown, or has no effect beside the others.
         """
-        seed = as_list(seed)  # as hyperparameters are kept
-        latent = (prior, consistency, two_views_from, reorder, part_merged)
-        super().__init__(seed, lr, "shared", options, *latent)
+        super().__init__(seed, lr, options)
+        seed, lr, options = self.seeds, as_plain("lr", lr), self.options  # as hyperparameters are kept
         self.save_hyperparameters()
 
 
 class AuxiliaryLoss(Comparison):
     """Weight sharing whose CNN is also told which digits it sees (paper, section 1.2.3)."""
 
+    model_name = "auxiliary"
     has_digit_heads = True
     alpha: Tensor  # (R,)
     gamma: Tensor  # (R,)
 
     def __init__(
         self,
-        seed: int | Sequence[int] = 0,
+        seed: Seeds = 0,
         lr: PerReplica = 0.1,
         alpha: PerReplica = 1.0,
-        gamma: PerReplica = 1.0,
+        gamma: PerReplica | None = None,
         label_smoothing: float = 0.0,
         **options: Unpack[Options],
     ) -> None:
         """Build one network a seed.
 
         Args:
-            seed: R seeds (a single number: one replica).
-            lr: Learning rate.
-            alpha: Weight of each of the two digit losses.
-            gamma: Weight of the comparison's loss.
+            seed: R seeds (a single number: one replica). The default is always 0: `seed_everything` has no
+                say, so two modules made without a seed are the same training.
+            lr: Learning rate, or R of them.
+            alpha: Weight of each of the two digit losses, or R of them.
+            gamma: Weight of the comparison's loss, or R of them; by default 1, and 0 where the head has no
+                gradient.
             label_smoothing: Share of a digit label that is spread over all ten digits.
-            **options: What is not the paper's.
+            **options: What is not the paper's; `Settings` (options.py) says what each means.
 
         Raises:
-            ValueError: An argument is out of range.
+            ValueError: An argument is out of range, unknown, or has no effect beside the others.
         """
-        seed = as_list(seed)  # as hyperparameters are kept
-        super().__init__(seed, lr, options.get("branches") or "shared", options)
+        super().__init__(seed, lr, options)
+        seed, lr, alpha = self.seeds, as_plain("lr", lr), as_plain("alpha", alpha)  # as they are kept
+        reason = why_idle(self.options).get("gamma")
+        gamma = (0.0 if reason else 1.0) if gamma is None else as_plain("gamma", gamma)
+        refuse_repeated(seed, lr, alpha, gamma)
         for name, weight in (("alpha", alpha), ("gamma", gamma)):
             weights = torch.tensor(per_replica(name, weight, len(seed)))
             self.register_buffer(name, weights, persistent=False)
+        if reason and self.gamma.any():
+            raise ValueError(no_effect("gamma", type(self).__name__, [reason]))
+        label_smoothing, options = plain("label_smoothing", label_smoothing, float), self.options
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must lie in [0, 1), got {label_smoothing}")
         self.label_smoothing = label_smoothing

@@ -8,6 +8,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_modules.options import OptimizerName
+from lightning_modules.plain import plain
 from lightning_modules.replicas import with_replica_lr
 
 WARMUP = 0.2  # share of the steps
@@ -27,7 +28,11 @@ def make_optimizer(
 
     Returns:
         The optimiser.
+
+    Raises:
+        ValueError: There is no optimiser of this name.
     """
+    plain("optimizer", name, OptimizerName)
     parameters = list(network.parameters())
     groups = [
         {"params": [p for p in parameters if p.dim() > 1], "weight_decay": weight_decay},

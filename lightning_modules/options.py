@@ -31,7 +31,17 @@ class Options(NetworkOptions, total=False):
     schedule: Schedule | None
 
 
-class Settings(Options, total=False):
+class LatentOptions(Options, total=False):
+    """The options of models that are told no digit. `Settings` says what each means."""
+
+    prior: float | None
+    consistency: float | None
+    two_views_from: float | None
+    reorder: bool | None
+    part_merged: bool | None
+
+
+class Settings(LatentOptions, total=False):
     """All that a recipe sets, and a flag or a file may set otherwise.
 
     Attributes:
@@ -71,12 +81,27 @@ class Settings(Options, total=False):
     alpha: float | None
     gamma: float | None
     label_smoothing: float | None
-    prior: float | None
-    consistency: float | None
     augment: Augment | None
     elastic: float | None
-    two_views_from: float | None
-    reorder: bool | None
-    part_merged: bool | None
     ensemble: int | None
     restarts: int | None
+
+
+# What a setting is where nobody says otherwise: the paper's. How digits enter is the model's (effects.py).
+DEFAULTS: Settings = {
+    "trunk": "paper",
+    "width": 32,
+    "pool": "flatten",
+    "head": "paper",
+    "temperature": 1.0,
+    "turns": False,
+    "optimizer": "sgd",
+    "weight_decay": 0.0,
+    "schedule": "constant",
+    "prior": 0.0,
+    "consistency": 0.0,
+    "two_views_from": 1.0,
+    "reorder": False,
+    "part_merged": False,
+    "augment": "none",
+}

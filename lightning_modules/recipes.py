@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, cast, get_type_hints
 
 from lightning_modules.comparison import Comparison
+from lightning_modules.effects import BRANCHES, DATA, KNOWN, TEAM, no_effect, why_idle, without_effect
 from lightning_modules.models import AuxiliaryLoss, PlainCNN, WeightSharing
-from lightning_modules.options import Options, Settings
+from lightning_modules.options import Settings
+from lightning_modules.plain import plain, refuse_unknown
 
 Value = float | int | str
 
 MODULES: Mapping[str, Callable[..., Comparison]] = {
-    "cnn": PlainCNN,
-    "weight_sharing": WeightSharing,
-    "auxiliary": AuxiliaryLoss,
+    module.model_name: module for module in (PlainCNN, WeightSharing, AuxiliaryLoss)
 }
 
 
@@ -82,18 +82,10 @@ MODERN = Recipe(
 )
 RECIPES: Mapping[str, Recipe] = {"paper": PAPER, "modern": MODERN}
 
-# Settings by whom they go to; the rest are the module's, the same for all replicas.
-PER_REPLICA = ("lr", "alpha", "gamma")
-DATA = ("batch_size", "augment", "elastic", "two_views_from")
+RUN = {"max_epochs", "batch_size"}  # settings that are of the study, not of a model
 
-_COMMON = {"lr", "augment", "elastic", "two_views_from", "ensemble", *Options.__annotations__}
-_LATENT = {"prior", "consistency", "reorder", "part_merged", "restarts"}
-KNOWN: Mapping[str, set[str]] = {
-    # Latent digits are what the head takes them for: a temperature would only rescale what is learnt.
-    "cnn": (_COMMON | _LATENT) - {"temperature"},
-    "weight_sharing": (_COMMON | _LATENT) - {"branches", "temperature"},
-    "auxiliary": _COMMON | {"alpha", "gamma", "label_smoothing"},
-}
+# What each replica may have its own of; other settings are the same for all replicas.
+PER_REPLICA = ("lr", "alpha", "gamma")
 
 
 def resolve(
@@ -111,9 +103,14 @@ def resolve(
         Model to its settings, without those that have no effect beside the others.
 
     Raises:
-        ValueError: An override has no effect on any of the models.
+        ValueError: An override does not exist, is not of its type, or has no effect on any of the models.
     """
-    given = {name: value for name, value in overrides.items() if value is not None}
+    hints, owner = get_type_hints(Settings), ", ".join(models)
+    given = dict[str, Any]()
+    for name, value in overrides.items():
+        refuse_unknown(owner, name, hints)
+        if value is not None:
+            given[name] = plain(name, value, hints[name])
     resolved = {
         model: {
             **recipe.settings[model],
@@ -121,42 +118,32 @@ def resolve(
         }
         for model in models
     }
-    idle = {model: without_effect(settings) for model, settings in resolved.items()}
+    complete = {model: {"branches": BRANCHES[model], **settings} for model, settings in resolved.items()}
+    idle = {model: without_effect(settings) for model, settings in complete.items()}
     for name in given:
-        if not any(name in KNOWN[model] - idle[model] for model in models):
-            raise ValueError(f"{name} has no effect on {', '.join(models)}; leave it out")
+        having = [model for model in models if name in KNOWN[model]]
+        if all(name in idle[model] for model in having):
+            reasons = [why_idle(complete[model])[name] for model in having]
+            raise ValueError(no_effect(name, owner, reasons))
     return {
         model: {name: value for name, value in settings.items() if name not in idle[model]}
         for model, settings in resolved.items()
     }
 
 
-def without_effect(settings: Mapping[str, Any]) -> set[str]:
-    """Settings that have no effect beside the others.
+def model_config(model: str, settings: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that repeat the runs of one model of a study.
 
     Args:
-        settings: Of a model.
+        model: The model.
+        settings: All its settings, as `resolve` gives them.
+        config: The flags of the study, all by name.
 
     Returns:
-        Their names, whether given or not.
+        All flags by name; None for settings that the model does not have, or that have no effect on it.
     """
-    idle = set[str]()
-    if settings.get("branches") != "separate":
-        idle |= {"turns"}
-    if settings.get("trunk", "paper") not in ("modern", "deep"):
-        idle |= {"width", "pool"}
-    if settings.get("branches") == "early":
-        idle |= {"head"}
-    if settings.get("head") != "exact" or settings.get("branches") == "early":
-        # Only this head's features are latent digits.
-        idle |= {"temperature", "prior", "consistency", "reorder"}
-    if not settings.get("reorder") or "reorder" in idle:
-        idle |= {"part_merged"}
-    if settings.get("augment", "none") == "none":
-        idle |= {"elastic", "two_views_from", "consistency"}
-    if settings.get("two_views_from", 1.0) >= 1:
-        idle |= {"consistency"}
-    return idle
+    own: dict[str, Any] = {**dict.fromkeys(Settings.__annotations__.keys() - RUN), **settings}
+    return {**config, "model": model, **{name: own[name] for name in config if name in own}}
 
 
 def parts(settings: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, Any], dict[str, Any]]:
@@ -171,8 +158,8 @@ def parts(settings: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, Any]
     """
     replica = {name: settings[name] for name in PER_REPLICA if name in settings}
     data = {name: settings[name] for name in DATA if name in settings}
-    elsewhere = {*PER_REPLICA, *DATA, "ensemble", "restarts"}
-    if "consistency" in settings:
+    elsewhere = {*PER_REPLICA, *DATA, *TEAM}
+    if settings.get("consistency"):
         elsewhere -= {"two_views_from"}  # of data and module: its weight rises from there
     common = {name: value for name, value in settings.items() if name not in elsewhere}
     return cast("dict[str, float]", replica), common, data

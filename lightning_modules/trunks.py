@@ -6,6 +6,7 @@ from lightning_modules.fused import Sequential
 from lightning_modules.layers import Linear, Standardise, conv2d
 from lightning_modules.networks import paper_cnn
 from lightning_modules.options import Pool, Trunk
+from lightning_modules.plain import plain
 
 
 def modern_trunk(
@@ -73,4 +74,4 @@ def make_trunk(
     """
     if name in ("modern", "deep"):
         return modern_trunk(in_channels, out_features, replicas, width, pool, deep=name == "deep")
-    return paper_cnn(in_channels, out_features, replicas, clean=name == "clean")
+    return paper_cnn(in_channels, out_features, replicas, clean=plain("trunk", name, Trunk) == "clean")

@@ -1,10 +1,12 @@
 """Models that learn from comparisons alone, and what helps them to find the digits behind these."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, cast
 
 from torch import Tensor
 
+from lightning_modules.bounds import check_range
 from lightning_modules.comparison import Comparison
 from lightning_modules.fused import Sequential
 from lightning_modules.layers import Linear
@@ -12,8 +14,8 @@ from lightning_modules.losses import cross_entropy, disagreement, unevenness
 from lightning_modules.mending import Mending
 from lightning_modules.merged_latents import FROM, TO
 from lightning_modules.networks import Outputs
-from lightning_modules.options import Branches, Options
-from lightning_modules.per_replica import PerReplica
+from lightning_modules.options import DEFAULTS, LatentOptions
+from lightning_modules.per_replica import PerReplica, Seeds, as_plain, refuse_repeated
 
 RAMP = 0.2  # share of training over which the weight of consistency rises
 
@@ -25,46 +27,32 @@ class Unlabelled(Comparison):
     frequent, and the same in two views of a digit.
     """
 
-    def __init__(
-        self,
-        seeds: list[int],
-        lr: PerReplica,
-        branches: Branches,
-        options: Options,
-        prior: float,
-        consistency: float,
-        two_views_from: float,
-        reorder: bool,
-        part_merged: bool,
-    ) -> None:
+    def __init__(self, seed: Seeds, lr: PerReplica, options: LatentOptions) -> None:
         """Build one network a seed.
 
         Args:
-            seeds: R seeds.
-            lr: Learning rate.
-            branches: How the two digits enter.
-            options: What is not the paper's.
-            prior: Weight of `unevenness`.
-            consistency: Final weight of `disagreement`, in batches of two views.
-            two_views_from: Share of training after which that weight rises.
-            reorder: Whether to mend the latent digits' order once an epoch (latent_order.py).
-            part_merged: Whether then to part merged ones, too (merged_latents.py).
+            seed: R seeds, or a single one.
+            lr: Learning rate, or R of them.
+            options: What is not the paper's: `prior` is the weight of `unevenness`; `consistency` the final
+                weight of `disagreement` in batches of two views, which rises from `two_views_from` on;
+                `reorder` mends the latent digits' order once an epoch (latent_order.py); `part_merged` then
+                parts merged ones, too (merged_latents.py).
 
         Raises:
-            ValueError: An argument is out of range.
+            ValueError: An argument is out of range, unknown, or has no effect beside the others.
         """
-        super().__init__(seeds, lr, branches, options)
-        for name, weight in (("prior", prior), ("consistency", consistency)):
-            if not 0 <= weight < float("inf"):
-                raise ValueError(f"{name} must be at least 0 and finite, got {weight}")
-        if (prior or consistency or reorder) and options.get("head") != "exact":
-            raise ValueError("prior, consistency and reorder are of latent digits, which only head exact has")
-        self.prior, self.consistency, self.two_views_from = prior, consistency, two_views_from
-        if part_merged and not reorder:
-            raise ValueError("part_merged needs reorder, which tells where copies stand")
-        one_order = branches == "shared" or bool(options.get("turns"))  # of both sides' latent digits
-        self.mending = Mending(seeds, one_order) if reorder else None
-        self.part_merged = part_merged
+        super().__init__(seed, lr, options)
+        refuse_repeated(self.seeds, as_plain("lr", lr))
+        settings: dict[str, Any] = {**DEFAULTS, **self.options}
+        for name in ("prior", "consistency"):
+            if not 0 <= settings[name] < math.inf:
+                raise ValueError(f"{name} must be at least 0 and finite, got {settings[name]}")
+        check_range("two_views_from", settings["two_views_from"], 0, 1)
+        self.prior, self.consistency = settings["prior"], settings["consistency"]
+        self.two_views_from = settings["two_views_from"]
+        one_order = self.branches == "shared" or settings["turns"]  # of both sides' latent digits
+        self.mending = Mending(self.seeds, one_order) if settings["reorder"] else None
+        self.part_merged = settings["part_merged"]
 
     def loss(self, outputs: Outputs, target: Tensor, classes: Tensor | None) -> Tensor:
         """Cross entropy of the comparison."""

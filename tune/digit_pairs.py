@@ -71,7 +71,7 @@ def _study(chunk: Chunk, accelerator: str) -> Study:
         replica, common, data_settings = parts(settings)
         replicas += [{"seed": seed, **replica} for seed in definition.seeds]
     data = partial(
-        DigitPairs,
+        _shared_pairs,
         train_pairs=definition.train_size,
         val_pairs=definition.val_size,
         data_dir=definition.data_dir,
@@ -86,6 +86,11 @@ def _study(chunk: Chunk, accelerator: str) -> Study:
         execution=Choice(workers=1, replicas=len(replicas)).on(make_trainer(trainer), len(replicas)),
         test=False,
     )
+
+
+def _shared_pairs(seed: Sequence[int], **arguments: Any) -> DigitPairs:
+    """Pairs, order and warps are the same for all members, so that only their parameters tell them apart."""
+    return DigitPairs(seed=seed, stream_seed=seed, **arguments)
 
 
 def _settings(definition: Definition, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import io
 from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
 
-import yaml
 from filelock import FileLock
 from optuna.trial import TrialState
 from rich.box import SIMPLE_HEAD
@@ -22,6 +21,7 @@ from rich.table import Table
 from lightning_modules.figures import write_figure
 from lightning_modules.folder import write_whole
 from lightning_modules.results import percent
+from lightning_modules.settings_file import to_yaml
 from tune.chunk import SECONDS, STD
 from tune.definition import Definition
 from tune.plots import draw
@@ -115,7 +115,7 @@ def _best(trial: FrozenTrial, definition: Definition, name: str) -> str:
         settings["data_dir"] = definition.data_dir
     score = percent(cast("float", trial.value), trial.user_attrs[STD])
     about = f"# trial {trial.number} of study {name}: validation error {score} %\n"
-    return about + yaml.safe_dump(settings, sort_keys=False)
+    return about + to_yaml(settings)
 
 
 def _table(trials: Sequence[FrozenTrial], definition: Definition, top: int) -> Table:

@@ -93,11 +93,10 @@ WRONG = [
     (1, 2, lambda classes: classes[..., 0], r"classes must have shape \(6, 1, 2\).*got \(6, 1\)"),
     (1, 2, lambda classes: classes[:5], r"classes must have shape \(6, 1, 2\).*got \(5, 1, 2\)"),
     (1, 2, lambda classes: classes[:1], r"classes must have shape \(6, 1, 2\).*got \(1, 1, 2\)"),
-    (3, 0, lambda images: images[:, :2], r"images must have shape \(N, 6, 14, 14\).*3 replicas.*got \(6, 2,"),
+    (3, 0, lambda images: images[:, :2], r"images must have shape \(N, 6, 14, 14\).*3 seeds.*got \(6, 2,"),
     (1, 0, lambda images: images[:, :1], r"images must have shape \(N, 2, 14, 14\).*got \(6, 1, 14, 14\)"),
     (1, 0, lambda images: images[0], r"images must have shape \(N, 2, 14, 14\).*got \(2, 14, 14\)"),
     (1, 0, lambda images: images.repeat(1, 1, 2, 2), r"got \(6, 2, 28, 28\)"),
-    (1, 0, lambda images: images.byte(), "images must be floating-point numbers in 0..255, got torch.uint8"),
 ]
 
 
