@@ -20,7 +20,8 @@ from lightning_modules.recipes import MODULES, PAPER
 from lightning_modules.replicas import export_replica
 
 if TYPE_CHECKING:
-    from lightning_modules.comparison import Batch, Comparison
+    from datamodules.loader import Batch
+    from lightning_modules.comparison import Comparison
 
 STEPS = 5  # float64 agrees to 1e-9 so long; training amplifies every rounding
 SEEDS = [0, 1]

@@ -168,5 +168,5 @@ def test_several_views_are_for_training() -> None:
 @pytest.mark.parametrize(("nets", "pairs"), [(3, 1), (1, 3), (2, 3)])
 def test_other_numbers_of_seeds_in_the_data_than_in_the_module_are_refused(nets: int, pairs: int) -> None:
     data = DigitPairs(100, 0, 50, seed=range(pairs))
-    with pytest.raises(ValueError, match=rf"{2 * nets}, 14, 14.*{nets} replicas.*{2 * pairs}, 14, 14"):
+    with pytest.raises(ValueError, match=rf"{2 * nets}, 14, 14.*{nets} seeds.*{2 * pairs}, 14, 14"):
         trainer().fit(WeightSharing(seed=range(nets)), data)

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from datamodules import DigitPairs
 from lightning_modules.comparison import Comparison
+from lightning_modules.effects import without_effect
 from lightning_modules.optimisation import make_optimizer, warmup_linear
-from lightning_modules.recipes import MODERN, MODULES, PAPER, parts, resolve, without_effect
+from lightning_modules.recipes import MODERN, MODULES, PAPER, parts, resolve
 from lightning_modules.replicas import export_replica
 
 SEEDS = [7, 3, 5]
