@@ -3,10 +3,12 @@
 The layers stay what they are, one by one, with their names, parameters and meaning; `Sequential` only
 recognises the runs ``Conv2d, MaxPool2d(2), ReLU, BatchNorm2d, Dropout`` and ``ReLU, BatchNorm1d, Dropout``,
 and a ``MaxPool2d(2)`` elsewhere, and, on a CPU, computes all but the convolution by the loops of kernels.py,
-forward and backward.
+forward and backward. Whatever it does not know (a subclass, a hook, in several calls a layer that may mix
+samples) is left to torch, so that both engines compute the same.
 """
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -14,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.modules.module import _has_any_global_hook
 
 from lightning_modules import kernels
-from lightning_modules.layers import Dropout, channels_last
+from lightning_modules.layers import Dropout, Linear, Standardise, channels_last
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +46,7 @@ class Block:
         """
         if self.conv is not None:
             x = self.conv._conv_forward(x, self.conv.weight, None)
+        self.norm._check_input_dim(x)
         dtype = x.dtype  # half under autocast: so is then what comes out, and all between is float32
         x = (x.float() if dtype == torch.float16 else x).movedim(1, -1)  # (calls * N, [H, W,] R * F)
         if self.conv is not None:
@@ -93,27 +97,60 @@ class Sequential(nn.Sequential):
         on_cpu = x.device.type == "cpu"
         if x.dim() == 4 and (self.layout == "channels_last" or (self.layout == "auto" and on_cpu)):
             x = channels_last(x)
-        if self._is_fused(on_cpu):
-            for step in self.steps:
+        if len(x) % calls:
+            raise ValueError(f"{len(x)} samples cannot be divided into {calls} calls")
+        steps = self.steps
+        if self._is_fused(x, on_cpu) and (calls == 1 or all(map(_is_of_samples, steps))):
+            for step in steps:
                 x = step(x, calls) if isinstance(step, Block | Pool) else step(x)
             return x
         parts = [nn.Sequential.forward(self, part) for part in x.chunk(calls)]  # type: ignore[no-untyped-call]
         return torch.cat(parts) if calls > 1 else parts[0]
 
-    def _is_fused(self, on_cpu: bool) -> bool:
+    def _is_fused(self, x: Tensor, on_cpu: bool) -> bool:
         if self.engine == "torch":
             return False
-        able = on_cpu and all(p.dtype in (torch.float32, torch.float64) for p in self.parameters())
+        types = {p.dtype for p in self.parameters()}
+        able = on_cpu and types <= {torch.float32, torch.float64}
         if self.engine == "fused" and not able:
             raise ValueError("engine fused computes on a CPU, with weights in float32 or float64; take torch")
         # A trace must see torch's operations, and a hook every layer; both engines compute the same.
         tracing = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-        return able and not tracing and not any(_is_watched(layer) for layer in self)
+        watched = _has_any_global_hook() or any(_is_watched(layer) for layer in self)
+        fitting = not types - {x.dtype} or x.dtype in (torch.bfloat16, torch.float16)  # half: under autocast
+        return able and fitting and not tracing and not watched
 
 
 def _is_watched(layer: nn.Module) -> bool:
     hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
-    return any(hooks)
+    return any(hooks) or "forward" in vars(layer)
+
+
+# Layers whose class says all about them; a subclass may compute anything.
+KNOWN = (
+    nn.Conv2d,
+    nn.MaxPool2d,
+    nn.AdaptiveAvgPool2d,
+    nn.ReLU,
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.Flatten,
+    nn.Identity,
+    nn.Linear,
+    Dropout,
+    Linear,
+    Standardise,
+)
+NORMS_AND_DROPOUT = (nn.BatchNorm1d, nn.BatchNorm2d, Dropout)
+
+
+def _is_of_samples(step: "nn.Module | Block | Pool") -> bool:
+    """Whether a step may be given the samples of several calls at once."""
+    if isinstance(step, Block | Pool):
+        return True
+    if isinstance(step, nn.Flatten) and step.start_dim != 1:
+        return False
+    return type(step) in KNOWN and not isinstance(step, NORMS_AND_DROPOUT)
 
 
 def set_engine(network: nn.Module, engine: Engine, layout: Layout = "auto") -> None:
@@ -130,25 +167,35 @@ def set_engine(network: nn.Module, engine: Engine, layout: Layout = "auto") -> N
 
 
 def _blocks(layers: list[nn.Module]) -> list[nn.Module | Block | Pool]:
-    match layers:
+    if layers and type(layers[0]) not in KNOWN:
+        return [layers[0], *_blocks(layers[1:])]
+    known = list(takewhile(lambda layer: type(layer) in KNOWN, layers))
+    match known:
         case [
             nn.Conv2d(bias=Tensor()) as conv,
-            nn.MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False),
-            nn.ReLU(),
+            nn.MaxPool2d(
+                kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False, return_indices=False
+            ),
+            nn.ReLU(inplace=False),
             nn.BatchNorm2d(affine=True, track_running_stats=True, momentum=float()) as norm,
             Dropout() as dropout,
-            *rest,
+            *_,
         ]:
-            return [Block(conv, norm, dropout), *_blocks(rest)]
+            return [Block(conv, norm, dropout), *_blocks(layers[5:])]
         case [
-            nn.ReLU(),
+            nn.ReLU(inplace=False),
             nn.BatchNorm1d(affine=True, track_running_stats=True, momentum=float()) as norm,
             Dropout() as dropout,
-            *rest,
+            *_,
         ]:
-            return [Block(None, norm, dropout), *_blocks(rest)]
-        case [nn.MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False), *rest]:
-            return [Pool(), *_blocks(rest)]
+            return [Block(None, norm, dropout), *_blocks(layers[3:])]
+        case [
+            nn.MaxPool2d(
+                kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False, return_indices=False
+            ),
+            *_,
+        ]:
+            return [Pool(), *_blocks(layers[1:])]
     return [layers[0], *_blocks(layers[1:])] if layers else []
 
 

@@ -1,5 +1,7 @@
 """Some of R replicas go on, the others are dropped from a running fit, and cost nothing from then on.
 
+On devices other than a CPU the dropped ones' dropout masks are still drawn (layers.py).
+
 Replicas share no number (replicas.py), so that those that stay do what they would have done: in float64 to
 the bit where all learning rates are equal.
 """

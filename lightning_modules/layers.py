@@ -117,8 +117,11 @@ class Dropout(nn.Module):
     32-bit integer, made of the stream's key and the value's place, lies below p * 2**32. The rate is p
     rounded to 2**-32, and the kept values are scaled by exactly its complement. Other devices draw all masks
     in one launch, from one stream that the first replica's seed starts: replicas are as independent, but draw
-    otherwise than each alone would.
+    otherwise than each alone would. There a layer goes on drawing for replicas that were dropped, so that the
+    others drop what they would have.
     """
+
+    first_seed: int | None = None  # of the replica whose streams start those of other devices
 
     def __init__(self, p: float, replicas: int) -> None:
         """Seed the streams from torch's global generator; `seed` does so by replica.
@@ -129,15 +132,18 @@ class Dropout(nn.Module):
         """
         super().__init__()
         self.p, self.replicas = p, replicas
+        self.drawn, self.places = replicas, list(range(replicas))  # of other devices: drawn, and used of them
         self.seed(torch.randint(2**32, (replicas,)).tolist())
 
-    def seed(self, seeds: Sequence[int]) -> None:
+    def seed(self, seeds: Sequence[int], device_seed: int | None = None) -> None:
         """Start the streams.
 
         Args:
             seeds: R seeds.
+            device_seed: Seed of the one stream of other devices; the first of the seeds by default.
         """
         self.seeds, self.calls = list(seeds), 0
+        self.device_seed = self.seeds[0] if device_seed is None else device_seed
         halves = [(random.Random(seed).getrandbits(32), seed % 2**32) for seed in seeds]
         self.keys = np.array(halves, np.uint32)
         self.device_generator: Generator | None = None
@@ -149,10 +155,16 @@ class Dropout(nn.Module):
             kept: Which replicas stay.
             replicas: How many there are; each may have several streams.
         """
-        calls, streams = self.calls, self.replicas // replicas
-        self.replicas = streams * len(kept)
-        self.seed([self.seeds[streams * r + k] for r in kept for k in range(streams)])
-        self.calls = calls
+        calls, generator, streams = self.calls, self.device_generator, self.replicas // replicas
+        chosen = [streams * r + k for r in kept for k in range(streams)]
+        self.replicas, self.places = len(chosen), [self.places[number] for number in chosen]
+        self.seed([self.seeds[number] for number in chosen], self.device_seed)
+        self.calls, self.device_generator = calls, generator
+
+    @property
+    def draws_for_all(self) -> bool:
+        """Whether what other devices draw is all used, in its order: no replica was dropped."""
+        return self.places == list(range(self.drawn))
 
     def next_draw(self, calls: int = 1) -> Draw:
         """Go on in the streams; in evaluation nothing is drawn, and nothing dropped.
@@ -183,9 +195,16 @@ class Dropout(nn.Module):
 
     def _device_mask(self, x: Tensor) -> Tensor:
         if self.device_generator is None:
-            self.device_generator = Generator(x.device).manual_seed(self.seeds[0])
-        keep = torch.empty_like(x).bernoulli_(1 - self.p, generator=self.device_generator)
-        return keep.div_(1 - self.p)
+            self.device_generator = Generator(x.device).manual_seed(self.device_seed)
+        if self.draws_for_all:
+            keep = torch.empty_like(x).bernoulli_(1 - self.p, generator=self.device_generator)
+            return keep.div_(1 - self.p)
+        width = x.shape[1] // self.replicas
+        shape = (len(x), self.drawn * width, *x.shape[2:])
+        layout = torch.contiguous_format if x.is_contiguous() else torch.channels_last
+        keep = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
+        keep.bernoulli_(1 - self.p, generator=self.device_generator)
+        return keep.unflatten(1, (self.drawn, width))[:, self.places].flatten(1, 2).div_(1 - self.p)
 
     def extra_repr(self) -> str:
         """Describe the layer as torch's own does."""

@@ -67,7 +67,10 @@ def reseed(network: nn.Module, seeds: Sequence[int], epoch: int, rank: int = 0) 
     for number, layer in enumerate(layers):
         branches = layer.replicas // len(seeds)  # several where a replica has more than one trunk
         names = [f"dropout {number} {epoch} {rank}" + f" {k}" * (k > 0) for k in range(branches)]
-        layer.seed([stream(seed, name) for seed in seeds for name in names])
+        if layer.first_seed is None or layer.draws_for_all:
+            layer.first_seed = seeds[0]
+        device_seed = stream(layer.first_seed, names[0])
+        layer.seed([stream(seed, name) for seed in seeds for name in names], device_seed)
 
 
 def with_replica_lr(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lightning_modules.kernels import keep_mask
 from lightning_modules.layers import Dropout, Linear, conv2d
+from lightning_modules.replicas import reseed
 
 sizes = st.integers(1, 6)
 
@@ -121,6 +122,32 @@ def test_the_mask_of_other_devices_has_the_rate_the_scale_and_the_seed(channels_
     assert not torch.equal(layer._device_mask(x), mask)
     assert torch.equal(seeded(0.3, list(range(300)))._device_mask(x), mask)
     assert not torch.equal(seeded(0.3, [5, *range(1, 300)])._device_mask(x), mask)
+
+
+@pytest.mark.parametrize("branches", [1, 2])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_replicas_that_stay_drop_on_other_devices_what_they_would_have(
+    channels_last: bool, branches: int
+) -> None:
+    """Within the epoch in which others are dropped, and in the next ones."""
+    seeds, kept = [11, 12, 13, 14], [[1, 2, 3], [2, 0]]  # of four, then of three
+    whole, cut = (Dropout(0.3, 4 * branches) for _ in range(2))
+    x = torch.randn(7, 4 * branches * 5, 4, 3)
+    x = x.contiguous(memory_format=torch.channels_last) if channels_last else x
+    left = list(range(4))
+    for epoch in range(3):
+        for layer, own in ((whole, seeds), (cut, [seeds[r] for r in left])):
+            reseed(nn.ModuleList([layer]), own, epoch)
+        for step in range(2):
+            expected = whole._device_mask(x).unflatten(1, (4, -1))[:, left].flatten(1, 2)
+            own_x = x.unflatten(1, (4, -1))[:, left].flatten(1, 2)
+            if channels_last:
+                own_x = own_x.contiguous(memory_format=torch.channels_last)
+            assert torch.equal(cut._device_mask(own_x), expected), (epoch, step)
+            if step == 0 and kept:
+                some = kept.pop(0)
+                cut.keep(some, len(left))
+                left = [left[r] for r in some]
 
 
 def test_dropouts_gradient_passes_where_values_passed() -> None:
