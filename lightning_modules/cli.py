@@ -18,13 +18,17 @@ from contextvars import ContextVar
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from lightning_modules.blame import CommandError as CommandError
+from lightning_modules.blame import origin
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 _prog: ContextVar[str] = ContextVar("prog", default="")
 _command_line: ContextVar[str] = ContextVar("command_line", default="")
+_rank: ContextVar[int] = ContextVar("rank", default=0)
 
 
 ADVICE = {
@@ -36,10 +40,6 @@ ADVICE = {
 }
 BOOLEANS = ("true", "false", "yes", "no", "null")
 INTERRUPTED = "interrupted; what was finished is kept"
-
-
-class CommandError(Exception):
-    """Something that the user can mend; the message is one line that says what."""
 
 
 def run(
@@ -64,21 +64,26 @@ def run(
     start = prog if prog.startswith("python") else f"python {prog}"
     _prog.set(prog)
     _command_line.set(shlex.join([*start.split(), *args]))
-    verbose = "-v" in args or "--verbose" in args
+    _rank.set(0)
+    verbose = _asks_for_traceback(args)  # also of errors in the flags
     try:
-        _check_files(args)
+        settings = _read_files(args)
+        verbose = verbose or settings.get("verbose") is True
         parser = _parser(command, prog, positional)
         options = vars(parser.parse_args(_spelt_out(parser, args) if positional else args))
         options.pop("config")
+        verbose = options["verbose"]
         with _quiet_writers():
             command(**options)
     except KeyboardInterrupt:
-        _say(INTERRUPTED)
+        if not _rank.get():  # Ctrl-C of a terminal interrupts all processes
+            _say(INTERRUPTED)
         sys.exit(130)
     except Exception as error:
         if verbose:
             raise
-        _say(_one_line(error))
+        if not _rank.get() or origin(error):  # all processes refuse alike, but one may fail alone
+            _say(_one_line(error))
         sys.exit(2)
 
 
@@ -125,14 +130,24 @@ def command_line() -> str:
     return _command_line.get()
 
 
+def set_rank(rank: int) -> None:
+    """Say which of the processes that train together this one is: what they all have to say, 0 says.
+
+    The environment does not know: its variables may be left over from another job.
+
+    Args:
+        rank: Its number.
+    """
+    _rank.set(rank)
+
+
 def _parser(command: Callable[..., None], prog: str, positional: Mapping[str, str]) -> "ArgumentParser":
     from jsonargparse import ArgumentParser  # here, so that Ctrl-C during its import is met too
 
     parser = ArgumentParser(prog=prog, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file of these settings; later flags win.")
-    parser.add_argument(
-        "-v", "--verbose", action="store_true", help="Show what libraries say, and tracebacks."
-    )
+    meaning = "Show what libraries say, and tracebacks."
+    parser.add_argument("-v", "--verbose", type=bool, default=False, help=meaning)
     for number, (name, meaning) in enumerate(positional.items(), 1):
         parser.add_argument(name, nargs="*" if number == len(positional) else None, help=meaning)
     parser.add_function_arguments(command, skip={"verbose", *positional})
@@ -154,10 +169,20 @@ def _spelt_out(parser: "ArgumentParser", args: Sequence[str]) -> list[str]:
     ]
 
 
-def _check_files(args: Sequence[str]) -> None:
-    """Refuse a settings file that is none, by its name, which jsonargparse does not say."""
+def _asks_for_traceback(args: Sequence[str]) -> bool:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-v", "--verbose", nargs="?", default="false", const="true")
+    return parser.parse_known_args(args)[0].verbose.lower() not in ("false", "no", "null")
+
+
+def _read_files(args: Sequence[str]) -> dict[str, Any]:
+    """All settings of the files that flags name.
+
+    A file that holds none is refused by its name, which jsonargparse does not say.
+    """
     import yaml
 
+    together: dict[str, Any] = {}
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", action="append", nargs="?", default=[])
     for name in parser.parse_known_args(args)[0].config:
@@ -174,6 +199,8 @@ def _check_files(args: Sequence[str]) -> None:
             items = value if isinstance(value, list) else [value]
             if any(isinstance(item, list | dict) for item in items):
                 raise CommandError(f"{what}: {flag} must be a plain value")
+        together |= settings
+    return together
 
 
 def _one_line(error: Exception) -> str:
@@ -183,11 +210,12 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename and error.strerror:
         advice = ADVICE.get(error.errno or 0)
         return f"{error.filename}: {error.strerror}" + (f"; {advice}" if advice else "")
-    if isinstance(error, CommandError | ValueError | OSError):
-        return text
     if isinstance(error, MemoryError) or re.search(r"can't allocate memory|out of memory", text):
         return "there is not enough memory for this; take fewer runs, pairs or replicas, or a smaller net"
-    return f"{type(error).__name__}: {text} (--verbose shows where)"  # nothing that we foresaw
+    if (where := origin(error)) is None:
+        return text
+    what = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"unexpected {what} (at {where}; --verbose shows the whole traceback)"
 
 
 def _wrong_flag(text: str) -> str:
@@ -207,5 +235,5 @@ def _wrong_flag(text: str) -> str:
 
 
 def _say(message: str) -> None:
-    if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes one speaks
-        print(f"{_prog.get()}: error: {message}", file=sys.stderr, flush=True)
+    process = f"process {_rank.get()}: " if _rank.get() else ""
+    print(f"{_prog.get()}: error: {process}{message}", file=sys.stderr, flush=True)

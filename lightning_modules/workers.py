@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import torch
 
-from lightning_modules.cli import CommandError
+from lightning_modules.blame import CommandError, carry_origin, origin
 from lightning_modules.server import worker_context
 
 Job = Callable[[Callable[[Any], None]], Any]  # called with a function that reports to the main process
@@ -110,16 +110,19 @@ def _work(job: Job, connection: Connection) -> None:
     except BrokenPipeError:
         pass  # the main process is gone
     except Exception as error:
-        error.add_note(f"in a worker:\n{traceback.format_exc()}")
-        connection.send(("error", _picklable(error)))
+        connection.send(("error", _to_send(error)))
 
 
-def _picklable(error: Exception) -> Exception:
+def _to_send(error: Exception) -> Exception:
+    """The error, or one with its text if it cannot travel; with where it arose, which does not travel."""
+    where, trace, sent = origin(error), traceback.format_exc(), error
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:  # whatever its class does there
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
+        sent = RuntimeError(f"{type(error).__name__}: {error}") if where else CommandError(str(error))
+    sent.add_note(f"in a worker:\n{trace}")
+    carry_origin(sent, where)
+    return sent
 
 
 def receive(connection: Connection, process: BaseProcess) -> tuple[str, Any]:
