@@ -15,7 +15,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from rich.console import Console
 
-from lightning_modules.cli import CommandError, command_line
+from lightning_modules.cli import CommandError, command_line, set_rank
 from lightning_modules.execution import Choice
 from lightning_modules.figures import mistakes_figure, results_figure, write_figure
 from lightning_modules.folder import choose_folder, make_run_folder
@@ -128,6 +128,7 @@ class Experiment:
             trainer = make_trainer(self.trainer)
         except (MisconfigurationException, ImportError, ValueError, RuntimeError, TypeError) as error:
             raise CommandError(str(error)) from error
+        set_rank(trainer.global_rank)
         if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
             raise CommandError(
                 f"strategy must start programs of their own, as ddp does, not fork this one;"

@@ -45,13 +45,14 @@ def make_study(
         ValueError: A setting is.
     """
     replica, common, data_settings = parts(settings)
-    team = team_of(settings)
+    team, made = team_of(settings), make_trainer(trainer)
     return Study(
         module=partial(MODULES[model], **common),
         settings=[{"seed": seed, **replica} for seed in seeds],
         data=partial(data, **data_settings),
         trainer=trainer,
-        execution=choice.on(make_trainer(trainer), len(seeds) * team.size),
+        execution=choice.on(made, len(seeds) * team.size),
         team=team,
+        main_process=made.is_global_zero,
         **more,
     )
