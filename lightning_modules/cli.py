@@ -5,6 +5,7 @@ Exit codes: 0 done, 2 refused or failed, 130 Ctrl-C.
 
 import argparse
 import errno
+import logging
 import os
 import re
 import shlex
@@ -73,6 +74,7 @@ def run(
         options = vars(parser.parse_args(_spelt_out(parser, args) if positional else args))
         options.pop("config")
         verbose = options["verbose"]
+        logging.getLogger("lightning_modules").setLevel(logging.WARNING if verbose else logging.ERROR)
         with _quiet_writers():
             command(**options)
     except KeyboardInterrupt:

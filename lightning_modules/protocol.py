@@ -221,7 +221,7 @@ def spare_collector() -> None:
 
 def quiet() -> None:
     """Silence what libraries say to the console while all is well."""
-    for name in ("pytorch_lightning", "lightning_fabric"):
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning_modules"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric|torch")
 
