@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.blame import CommandError as CommandError
 from lightning_modules.blame import origin
+from lightning_modules.server import leave_if_imported
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -61,6 +62,7 @@ def run(
     Raises:
         SystemExit: The command was refused, failed or was interrupted.
     """
+    leave_if_imported()
     args = sys.argv[1:] if args is None else args
     start = prog if prog.startswith("python") else f"python {prog}"
     _prog.set(prog)

@@ -36,6 +36,7 @@ from lightning_modules.results import (
 from lightning_modules.studies import make_study, team_of
 from lightning_modules.study_log import EpochFigures, StudyLog
 from lightning_modules.teams import Team
+from lightning_modules.workers import check_start
 
 
 @dataclass
@@ -78,6 +79,8 @@ class Experiment:
         if not self.main_process:
             self._run_models(studies)
             return
+        if any(study.execution.workers > 1 for study in studies.values()):
+            check_start()
         programs = {model: study.division() for model, study in studies.items()}
         now = Record(command_line(), self.config, device_name(trainer), programs)
         with opened(self.folder, now, self.resume) as begun:

@@ -18,9 +18,15 @@ from typing import Any, cast
 import torch
 
 from lightning_modules.blame import CommandError, carry_origin, origin
-from lightning_modules.server import worker_context
+from lightning_modules.server import UNGUARDED, worker_context
 
 Job = Callable[[Callable[[Any], None]], Any]  # called with a function that reports to the main process
+
+
+GUARD = (
+    "worker processes import the script that calls this, and it would call it again:"
+    ' put the call under `if __name__ == "__main__":`, or take 1 worker'
+)
 
 
 class WorkerError(CommandError):
@@ -85,6 +91,19 @@ def run_jobs(jobs: Sequence[Job], workers: int, on_report: Callable[[int, Any], 
     return [results[number] for number in range(len(jobs))]
 
 
+def check_start() -> None:
+    """Learn whether workers can start, before anything is written.
+
+    Raises:
+        WorkerError: They cannot.
+    """
+    run_jobs([_do_nothing], 1, lambda number, report: None)
+
+
+def _do_nothing(report: Callable[[Any], None]) -> None:
+    pass
+
+
 def start(job: Job) -> tuple[Connection, BaseProcess]:
     """Start a worker process.
 
@@ -142,5 +161,7 @@ def receive(connection: Connection, process: BaseProcess) -> tuple[str, Any]:
         return connection.recv()
     except (EOFError, ConnectionResetError) as error:
         process.join()
+        if process.exitcode == UNGUARDED:
+            raise WorkerError(GUARD) from error
         hint = ": killed, often for lack of memory" if process.exitcode == -signal.SIGKILL else ""
         raise WorkerError(f"a worker process died (exit code {process.exitcode}{hint})") from error

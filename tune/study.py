@@ -14,6 +14,7 @@ from lightning_modules.cli import CommandError
 from lightning_modules.execution import Choice
 from lightning_modules.folder import make_folder
 from lightning_modules.protocol import make_trainer, quiet
+from lightning_modules.workers import check_start
 from tune.definition import Definition, choose_together
 from tune.digit_pairs import check
 from tune.points import Points
@@ -57,6 +58,7 @@ class Run:
         workers, whole = self._machine()
         check(self.definition)
         together = choose_together(self.definition, self.n_trials, workers, whole)
+        check_start()
         if self.place.embedded:
             make_folder(self.place.folder, anew=False)
         storage = self.place.open()

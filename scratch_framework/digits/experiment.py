@@ -24,7 +24,7 @@ from lightning_modules.programs import divide
 from lightning_modules.progress import StudyProgress
 from lightning_modules.results import ModelRuns, PaperFigure, refuse_diverged, results_table, write_results
 from lightning_modules.study_log import EpochFigures, StudyLog
-from lightning_modules.workers import run_jobs, threads
+from lightning_modules.workers import check_start, run_jobs, threads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,6 +54,8 @@ class Experiment:
         """
         net, seeds = self.training.net, self.training.seeds
         self.folder = choose_folder(self.log_dir, self.name)
+        if self.workers > 1:
+            check_start()
         make_folder(self.folder)
         self.run_folder = make_run_folder(self.folder, net, self.config)
         log, console = StudyLog(self.run_folder, len(seeds)), Console()
