@@ -16,6 +16,7 @@ from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from io import TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -40,6 +41,11 @@ ADVICE = {
     errno.EACCES: "choose a folder that you may read and write",
     errno.EPERM: "choose a folder that you may read and write",
 }
+# Flags by their names, in all commands: paths, where ~ is the home folder, and names, where it is not.
+PATHS = frozenset(
+    ("log_dir", "data_dir", "out", "folder", "checkpoint", "images", "onnx", "state_dict", "studies", "nets")
+)
+NAMES = frozenset(("name", "study_name"))
 BOOLEANS = ("true", "false", "yes", "no", "null")
 INTERRUPTED = "interrupted; what was finished is kept"
 
@@ -68,6 +74,8 @@ def run(
     _prog.set(prog)
     _command_line.set(shlex.join([*start.split(), *args]))
     _rank.set(0)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks ± costs no result
     verbose = _asks_for_traceback(args)  # also of errors in the flags
     try:
         settings = _read_files(args)
@@ -77,8 +85,9 @@ def run(
         options.pop("config")
         verbose = options["verbose"]
         logging.getLogger("lightning_modules").setLevel(logging.WARNING if verbose else logging.ERROR)
+        _refuse_nothing(parser, options, args, settings)
         with _quiet_writers():
-            command(**options)
+            command(**{flag: _at_home(flag, value) for flag, value in options.items()})
     except KeyboardInterrupt:
         if not _rank.get():  # Ctrl-C of a terminal interrupts all processes
             _say(INTERRUPTED)
@@ -190,11 +199,11 @@ def _read_files(args: Sequence[str]) -> dict[str, Any]:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", action="append", nargs="?", default=[])
     for name in parser.parse_known_args(args)[0].config:
-        if name is None or not Path(name).is_file():
+        if name is None or not Path(_expanded(name)).is_file():
             continue  # jsonargparse says so
         what = f"{name} must be a YAML file of settings, such as a run's config.yaml"
         try:
-            settings = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+            settings = yaml.safe_load(Path(_expanded(name)).read_text(encoding="utf-8"))
         except (ValueError, yaml.YAMLError, RecursionError) as error:
             raise CommandError(f"{what}: {error}") from error
         if not isinstance(settings, dict):
@@ -205,6 +214,35 @@ def _read_files(args: Sequence[str]) -> dict[str, Any]:
                 raise CommandError(f"{what}: {flag} must be a plain value")
         together |= settings
     return together
+
+
+def _refuse_nothing(
+    parser: "ArgumentParser", options: Mapping[str, Any], args: Sequence[str], settings: Mapping[str, Any]
+) -> None:
+    """Refuse an empty path or name, and a null that would be taken for a flag that was left out.
+
+    A shell makes the former of a variable that is not set.
+    """
+    for flag, value in options.items():
+        if flag in PATHS | NAMES and (value == "" or (isinstance(value, list) and "" in value)):
+            raise CommandError(f"{flag} must not be empty")
+    for action in parser._actions:
+        if getattr(action, "_typehint", None) != str | None or options[action.dest] is not None:
+            continue
+        given = any(arg.partition("=")[0] in action.option_strings for arg in args)
+        if given or (action.dest in NAMES and action.dest in settings):
+            raise CommandError(f"{action.dest} must not be null; leave it out for what is the default")
+
+
+def _at_home(flag: str, value: Any) -> Any:
+    """A path with the home folder for ~, which a shell leaves in `--out=~/x`, and a settings file has."""
+    if flag not in PATHS or value is None:
+        return value
+    return [_expanded(path) for path in value] if isinstance(value, list) else _expanded(value)
+
+
+def _expanded(path: str) -> str:
+    return os.path.expanduser(path)  # noqa: PTH111  # Path.expanduser fails where there is no such user
 
 
 def _one_line(error: Exception) -> str:

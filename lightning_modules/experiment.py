@@ -8,14 +8,15 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
-from rich.console import Console
 
 from lightning_modules.cli import CommandError, command_line, set_rank
+from lightning_modules.console import make_console
 from lightning_modules.execution import Choice
 from lightning_modules.figures import mistakes_figure, results_figure, write_figure
 from lightning_modules.folder import choose_folder, make_run_folder
@@ -74,7 +75,7 @@ class Experiment:
             quiet()
         self.folder = choose_folder(self.log_dir, self.name)
         trainer = self._check()
-        self.console = Console(quiet=not self.main_process)
+        self.console = make_console(quiet=not self.main_process)
         studies = {model: self._study(model) for model in self.models}  # refuses before anything is written
         if not self.main_process:
             self._run_models(studies)
@@ -85,13 +86,15 @@ class Experiment:
         now = Record(command_line(), self.config, device_name(trainer), programs)
         with opened(self.folder, now, self.resume) as begun:
             self.command, self.config = begun.command, begun.config
-            left = self._left(studies, begun, trainer.world_size == 1)
+            resumable = trainer.world_size == 1
+            left = self._left(studies, begun, resumable)
             if self.remark:
-                self.console.print(self.remark, soft_wrap=True)
+                self.console.print(self.remark)
             try:
                 self._run_models(left)
-            except (KeyboardInterrupt, CommandError, OSError):
-                self.console.print(f"to go on, add --name {self.folder.name} --resume")
+            except BaseException:
+                if resumable:
+                    self.console.print(f"to go on, add --name {quote(self.folder.name)} --resume")
                 raise
             finally:
                 if self.finished:
@@ -211,8 +214,8 @@ class Experiment:
         log.finish(hparams, results.metrics(), figures)
 
     def _conclude(self) -> None:
-        self.console.print(results_table(self.finished, self.paper))
         errors = {result.model: [run.test_error for run in result.runs] for result in self.finished}
         write_figure(self.folder / "results.png", results_figure(errors, self.paper, self.command))
+        self.console.print(results_table(self.finished, self.paper))  # last: a console may fail, too
         self.console.print(f"{self.folder}: results.json, results.png, and a run folder a model")
-        self.console.print(f"tensorboard --logdir {self.log_dir}")
+        self.console.print(f"tensorboard --logdir {quote(str(self.log_dir))}")

@@ -51,8 +51,8 @@ def grid(
         verbose: Whether to show tracebacks.
     """
     import torch
-    from rich.console import Console
 
+    from lightning_modules.console import make_console
     from lightning_modules.folder import choose_folder
     from scratch_framework.disc.grid_report import grid_table, write_grid
     from scratch_framework.disc.search import Search
@@ -61,7 +61,7 @@ def grid(
         raise ValueError(f"compile cannot train with mistake {mistake}; leave it out")
     torch.set_num_threads(1)
     search = Search(repeats, seed, max_epochs, batch_size, train_points, val_points, mistake)
-    folder, console = choose_folder(log_dir, name), Console()
+    folder, console = choose_folder(log_dir, name), make_console()
     search.open(folder)
     _train(search, folder, mistake == "none" if compile is None else compile, console)
     settings = search.settings(folder)
@@ -81,7 +81,7 @@ def _train(search: Search, folder: Path, compiled: bool, console: Console) -> No
         return
     if done:
         console.print(f"going on where {folder} was left: {done} of {len(GROUPS)} groups are done")
-    with progress_bar() as bar:
+    with progress_bar(console) as bar:
         task = bar.add_task("", total=len(GROUPS) * search.max_epochs, completed=done * search.max_epochs)
         for group in missing:
             bar.update(task, description=", ".join(group))
