@@ -86,7 +86,7 @@ def load_digits(data_dir: str | Path | None = None) -> tuple[Digits, Digits]:
         with np.load(EMBEDDED) as arrays:
             sums = {name: arrays[name] for name in arrays.files}
     else:
-        sums = read_sums(Path(data_dir))
+        sums = read_sums(Path(data_dir).expanduser())
     train, test = (
         # A sum of four pixels is at most 1020 and a quarter of it is exact in float32.
         Digits(

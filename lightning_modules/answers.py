@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor
 
 from lightning_modules.cli import CommandError
@@ -118,11 +119,13 @@ def answers_table(pairs: Sequence[Pair], answers: Sequence[Answer]) -> Table:
         answers: The answers.
     """
     table = Table()
-    for column in ("left", "right", "larger is", "probability", "read as"):
+    for column in ("left", "right"):
+        table.add_column(column, overflow="fold")  # a name is not cut
+    for column in ("larger is", "probability", "read as"):
         table.add_column(column)
     for (left, right), a in zip(pairs, answers, strict=True):
         read = "(not told digits)" if a.digits is None else f"{a.digits[0]}, {a.digits[1]}"
-        table.add_row(str(left), str(right), a.larger, f"{a.probability:.4f}", read)
+        table.add_row(Text(str(left)), Text(str(right)), a.larger, f"{a.probability:.4f}", read)
     return table
 
 

@@ -5,6 +5,7 @@ Exit codes: 0 done, 2 refused or failed, 130 Ctrl-C.
 
 import argparse
 import errno
+import logging
 import os
 import re
 import shlex
@@ -15,16 +16,22 @@ from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from io import TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from lightning_modules.blame import CommandError as CommandError
+from lightning_modules.blame import origin
+from lightning_modules.server import leave_if_imported
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 _prog: ContextVar[str] = ContextVar("prog", default="")
 _command_line: ContextVar[str] = ContextVar("command_line", default="")
+_rank: ContextVar[int] = ContextVar("rank", default=0)
 
 
 ADVICE = {
@@ -34,12 +41,13 @@ ADVICE = {
     errno.EACCES: "choose a folder that you may read and write",
     errno.EPERM: "choose a folder that you may read and write",
 }
+# Flags by their names, in all commands: paths, where ~ is the home folder, and names, where it is not.
+PATHS = frozenset(
+    ("log_dir", "data_dir", "out", "folder", "checkpoint", "images", "onnx", "state_dict", "studies", "nets")
+)
+NAMES = frozenset(("name", "study_name"))
 BOOLEANS = ("true", "false", "yes", "no", "null")
 INTERRUPTED = "interrupted; what was finished is kept"
-
-
-class CommandError(Exception):
-    """Something that the user can mend; the message is one line that says what."""
 
 
 def run(
@@ -60,25 +68,35 @@ def run(
     Raises:
         SystemExit: The command was refused, failed or was interrupted.
     """
+    leave_if_imported()
     args = sys.argv[1:] if args is None else args
     start = prog if prog.startswith("python") else f"python {prog}"
     _prog.set(prog)
     _command_line.set(shlex.join([*start.split(), *args]))
-    verbose = "-v" in args or "--verbose" in args
+    _rank.set(0)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks ± costs no result
+    verbose = _asks_for_traceback(args)  # also of errors in the flags
     try:
-        _check_files(args)
+        settings = _read_files(args)
+        verbose = verbose or settings.get("verbose") is True
         parser = _parser(command, prog, positional)
         options = vars(parser.parse_args(_spelt_out(parser, args) if positional else args))
         options.pop("config")
+        verbose = options["verbose"]
+        logging.getLogger("lightning_modules").setLevel(logging.WARNING if verbose else logging.ERROR)
+        _refuse_nothing(parser, options, args, settings)
         with _quiet_writers():
-            command(**options)
+            command(**{flag: _at_home(flag, value) for flag, value in options.items()})
     except KeyboardInterrupt:
-        _say(INTERRUPTED)
+        if not _rank.get():  # Ctrl-C of a terminal interrupts all processes
+            _say(INTERRUPTED)
         sys.exit(130)
     except Exception as error:
         if verbose:
             raise
-        _say(_one_line(error))
+        if not _rank.get() or origin(error):  # all processes refuse alike, but one may fail alone
+            _say(_one_line(error))
         sys.exit(2)
 
 
@@ -125,14 +143,24 @@ def command_line() -> str:
     return _command_line.get()
 
 
+def set_rank(rank: int) -> None:
+    """Say which of the processes that train together this one is: what they all have to say, 0 says.
+
+    The environment does not know: its variables may be left over from another job.
+
+    Args:
+        rank: Its number.
+    """
+    _rank.set(rank)
+
+
 def _parser(command: Callable[..., None], prog: str, positional: Mapping[str, str]) -> "ArgumentParser":
     from jsonargparse import ArgumentParser  # here, so that Ctrl-C during its import is met too
 
     parser = ArgumentParser(prog=prog, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file of these settings; later flags win.")
-    parser.add_argument(
-        "-v", "--verbose", action="store_true", help="Show what libraries say, and tracebacks."
-    )
+    meaning = "Show what libraries say, and tracebacks."
+    parser.add_argument("-v", "--verbose", type=bool, default=False, help=meaning)
     for number, (name, meaning) in enumerate(positional.items(), 1):
         parser.add_argument(name, nargs="*" if number == len(positional) else None, help=meaning)
     parser.add_function_arguments(command, skip={"verbose", *positional})
@@ -154,18 +182,28 @@ def _spelt_out(parser: "ArgumentParser", args: Sequence[str]) -> list[str]:
     ]
 
 
-def _check_files(args: Sequence[str]) -> None:
-    """Refuse a settings file that is none, by its name, which jsonargparse does not say."""
+def _asks_for_traceback(args: Sequence[str]) -> bool:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-v", "--verbose", nargs="?", default="false", const="true")
+    return parser.parse_known_args(args)[0].verbose.lower() not in ("false", "no", "null")
+
+
+def _read_files(args: Sequence[str]) -> dict[str, Any]:
+    """All settings of the files that flags name.
+
+    A file that holds none is refused by its name, which jsonargparse does not say.
+    """
     import yaml
 
+    together: dict[str, Any] = {}
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", action="append", nargs="?", default=[])
     for name in parser.parse_known_args(args)[0].config:
-        if name is None or not Path(name).is_file():
+        if name is None or not Path(_expanded(name)).is_file():
             continue  # jsonargparse says so
         what = f"{name} must be a YAML file of settings, such as a run's config.yaml"
         try:
-            settings = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+            settings = yaml.safe_load(Path(_expanded(name)).read_text(encoding="utf-8"))
         except (ValueError, yaml.YAMLError, RecursionError) as error:
             raise CommandError(f"{what}: {error}") from error
         if not isinstance(settings, dict):
@@ -174,6 +212,37 @@ def _check_files(args: Sequence[str]) -> None:
             items = value if isinstance(value, list) else [value]
             if any(isinstance(item, list | dict) for item in items):
                 raise CommandError(f"{what}: {flag} must be a plain value")
+        together |= settings
+    return together
+
+
+def _refuse_nothing(
+    parser: "ArgumentParser", options: Mapping[str, Any], args: Sequence[str], settings: Mapping[str, Any]
+) -> None:
+    """Refuse an empty path or name, and a null that would be taken for a flag that was left out.
+
+    A shell makes the former of a variable that is not set.
+    """
+    for flag, value in options.items():
+        if flag in PATHS | NAMES and (value == "" or (isinstance(value, list) and "" in value)):
+            raise CommandError(f"{flag} must not be empty")
+    for action in parser._actions:
+        if getattr(action, "_typehint", None) != str | None or options[action.dest] is not None:
+            continue
+        given = any(arg.partition("=")[0] in action.option_strings for arg in args)
+        if given or (action.dest in NAMES and action.dest in settings):
+            raise CommandError(f"{action.dest} must not be null; leave it out for what is the default")
+
+
+def _at_home(flag: str, value: Any) -> Any:
+    """A path with the home folder for ~, which a shell leaves in `--out=~/x`, and a settings file has."""
+    if flag not in PATHS or value is None:
+        return value
+    return [_expanded(path) for path in value] if isinstance(value, list) else _expanded(value)
+
+
+def _expanded(path: str) -> str:
+    return os.path.expanduser(path)  # noqa: PTH111  # Path.expanduser fails where there is no such user
 
 
 def _one_line(error: Exception) -> str:
@@ -183,11 +252,12 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename and error.strerror:
         advice = ADVICE.get(error.errno or 0)
         return f"{error.filename}: {error.strerror}" + (f"; {advice}" if advice else "")
-    if isinstance(error, CommandError | ValueError | OSError):
-        return text
     if isinstance(error, MemoryError) or re.search(r"can't allocate memory|out of memory", text):
         return "there is not enough memory for this; take fewer runs, pairs or replicas, or a smaller net"
-    return f"{type(error).__name__}: {text} (--verbose shows where)"  # nothing that we foresaw
+    if (where := origin(error)) is None:
+        return text
+    what = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"unexpected {what} (at {where}; --verbose shows the whole traceback)"
 
 
 def _wrong_flag(text: str) -> str:
@@ -207,5 +277,5 @@ def _wrong_flag(text: str) -> str:
 
 
 def _say(message: str) -> None:
-    if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes one speaks
-        print(f"{_prog.get()}: error: {message}", file=sys.stderr, flush=True)
+    process = f"process {_rank.get()}: " if _rank.get() else ""
+    print(f"{_prog.get()}: error: {process}{message}", file=sys.stderr, flush=True)

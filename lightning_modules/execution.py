@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loky import cpu_count
 from pytorch_lightning.accelerators import CPUAccelerator
 
 from lightning_modules.bounds import MOST_PROCESSES, check_range
 from lightning_modules.cli import CommandError
+from lightning_modules.cores import core_count
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -103,7 +103,7 @@ class Choice:
             raise CommandError("layout must be channels_last with engine fused, got contiguous")
         layout = ("channels_last" if on_cpu else "contiguous") if self.layout == "auto" else self.layout
         return Execution(
-            workers=min(self.workers or cpu_count(), replicas) if ours else 1,
+            workers=min(self.workers or core_count(), replicas) if ours else 1,
             threads=self.threads or 1,
             replicas=min(self.replicas or (max(REPLICAS_PER_CORE, team) if ours else replicas), replicas),
             engine=engine,

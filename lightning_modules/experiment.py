@@ -8,14 +8,15 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any, cast
 
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
-from rich.console import Console
 
-from lightning_modules.cli import CommandError, command_line
+from lightning_modules.cli import CommandError, command_line, set_rank
+from lightning_modules.console import make_console
 from lightning_modules.execution import Choice
 from lightning_modules.figures import mistakes_figure, results_figure, write_figure
 from lightning_modules.folder import choose_folder, make_run_folder
@@ -36,6 +37,7 @@ from lightning_modules.results import (
 from lightning_modules.studies import make_study, team_of
 from lightning_modules.study_log import EpochFigures, StudyLog
 from lightning_modules.teams import Team
+from lightning_modules.workers import check_start
 
 
 @dataclass
@@ -77,11 +79,13 @@ class Experiment:
         self.folder = choose_folder(self.log_dir, self.name)
         trainer, data = self._check()
         resumable = trainer.world_size == 1
-        self.console = Console(quiet=not self.main_process)
+        self.console = make_console(quiet=not self.main_process)
         studies = {model: self._study(model) for model in self.models}  # refuses before anything is written
         if not self.main_process:
             self._run_models(studies)
             return
+        if any(study.execution.workers > 1 for study in studies.values()):
+            check_start()
         programs = {model: study.division() for model, study in studies.items()}
         now = Record(
             command_line(),
@@ -95,12 +99,12 @@ class Experiment:
             self.command, self.config = begun.command, begun.config
             left = self._left(studies, begun, resumable)
             if self.remark:
-                self.console.print(self.remark, soft_wrap=True)
+                self.console.print(self.remark)
             try:
                 self._run_models(left)
-            except (KeyboardInterrupt, Exception):  # whatever it was, what is finished and kept is not lost
+            except BaseException:  # whatever it was, what is finished and kept is not lost
                 if resumable:
-                    self.console.print(f"to go on, add --name {self.folder.name} --resume")
+                    self.console.print(f"to go on, add --name {quote(self.folder.name)} --resume")
                 raise
             finally:
                 if self.finished:
@@ -141,6 +145,7 @@ class Experiment:
             trainer = make_trainer(self.trainer)
         except (MisconfigurationException, ImportError, ValueError, RuntimeError, TypeError) as error:
             raise CommandError(str(error)) from error
+        set_rank(trainer.global_rank)
         if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
             raise CommandError(
                 f"strategy must start programs of their own, as ddp does, not fork this one;"
@@ -222,8 +227,8 @@ class Experiment:
         log.finish(hparams, results.metrics(), figures)
 
     def _conclude(self) -> None:
-        self.console.print(results_table(self.finished, self.paper))
         errors = {result.model: [run.test_error for run in result.runs] for result in self.finished}
         write_figure(self.folder / "results.png", results_figure(errors, self.paper, self.command))
+        self.console.print(results_table(self.finished, self.paper))  # last: a console may fail, too
         self.console.print(f"{self.folder}: results.json, results.png, and a run folder a model")
-        self.console.print(f"tensorboard --logdir {self.log_dir}")
+        self.console.print(f"tensorboard --logdir {quote(str(self.log_dir))}")

@@ -33,20 +33,21 @@ def choose_folder(log_dir: str | Path, name: str | None) -> Path:
     Raises:
         CommandError: The name is no plain one.
     """
-    name = name or f"{datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}"
-    if Path(name).name != name or name == ".." or not name.isprintable() or name != name.strip():
+    name = f"{datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}" if name is None else name
+    if not name or Path(name).name != name or name == ".." or not name.isprintable() or name != name.strip():
         raise CommandError(f"name must be a plain folder name, got {name!r}")
     if (size := len(name.encode())) > MOST_BYTES:
         raise CommandError(f"name must be of at most {MOST_BYTES} bytes, got {size}: {name[:20]}...")
     return Path(log_dir) / name
 
 
-def make_folder(folder: Path, anew: bool = True) -> None:
+def make_folder(folder: Path, anew: bool = True, flag: str = "log_dir") -> None:
     """Make the folder of a study.
 
     Args:
         folder: Its path.
         anew: Whether one of this name is refused.
+        flag: What says where it is to be.
 
     Raises:
         CommandError: There is one of this name, or it cannot be made.
@@ -54,10 +55,14 @@ def make_folder(folder: Path, anew: bool = True) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=not anew)
     except FileExistsError as error:
+        for path in (folder, *folder.parents):
+            if path.is_symlink() and not path.exists():
+                missing = f"{path} is a link to {path.readlink()}, which is not there"
+                raise CommandError(f"{missing}; make it, or choose another {flag}") from error
         raise CommandError(f"{folder} exists; choose another name or remove it") from error
     except OSError as error:
         raise CommandError(
-            f"{folder} cannot be made: {error.strerror}; choose another log_dir, or make it writable"
+            f"{folder} cannot be made: {error.strerror}; choose another {flag}, or make it writable"
         ) from error
 
 

@@ -19,13 +19,15 @@ import numpy as np
 from numba.extending import overload
 from numpy.typing import NDArray
 
+from lightning_modules import numba_cache
+
 Array = NDArray[Any]
 
 u32 = np.uint32
 bfloat16 = numba.types.uint16  # numba has none: arrays come as their 16 bits, the upper half of a float32
 
 # contract: a * b + c in one rounding. Nothing else is loosened: infinities and NaNs stay what they are.
-compiled = numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy", cache=True)
+compiled = numba_cache.compiled(nogil=True, fastmath={"contract"}, error_model="numpy")
 inlined = numba.njit(nogil=True)
 
 

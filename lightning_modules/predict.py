@@ -17,7 +17,7 @@ from lightning_modules import cli
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import Console
+    from rich.table import Table
 
     from lightning_modules.answers import Pair
     from lightning_modules.comparison import Comparison
@@ -57,18 +57,22 @@ def predict(
                 f"{file} cannot be written: there is no folder {Path(file).parent}; make it"
             )
     with cli.imports():
-        from rich.console import Console
-
         from lightning_modules.answers import find_pairs
+        from lightning_modules.console import make_console
         from lightning_modules.export import export_onnx, export_state_dict
 
-    console, pairs = Console(), find_pairs(images) if images else []
+    console, pairs = make_console(), find_pairs(images) if images else []
     model = choose_nets(Path(checkpoint), replica, exporting=bool(onnx or state_dict))
-    if pairs:
-        ask(model, pairs, Path(out), console)
-    for file, export in ((onnx, export_onnx), (state_dict, export_state_dict)):
+    table = ask(model, pairs, Path(out)) if pairs else None
+    exports = [(onnx, export_onnx), (state_dict, export_state_dict)]
+    for file, export in exports:
         if file:
             export(model, Path(file))
+    if table:  # a console that fails costs no file: it comes last
+        console.print(table)
+        console.print(f"{out}: answers.csv, seen.png (what the nets saw)")
+    for file, _ in exports:
+        if file:
             console.print(f"{file} written")
 
 
@@ -99,31 +103,33 @@ def choose_nets(checkpoint: Path, replica: int | None, exporting: bool) -> Compa
     return model
 
 
-def ask(model: Comparison, pairs: Sequence[Pair], folder: Path, console: Console) -> None:
-    """Answer, and show what was seen.
+def ask(model: Comparison, pairs: Sequence[Pair], folder: Path) -> Table:
+    """Answer, and write the answers and what was seen.
 
     Args:
         model: The nets.
         pairs: Pairs of image files.
         folder: Where to put answers.csv and seen.png.
-        console: Where to print the table.
+
+    Returns:
+        A table of the answers for the console.
     """
     import torch
 
     from lightning_modules.answers import answer, answers_table, write_answers
     from lightning_modules.figures import pairs_figure, write_figure
+    from lightning_modules.folder import make_folder
     from lightning_modules.handwriting import read_digit
 
     images = torch.stack(
         [torch.stack([torch.from_numpy(read_digit(path)) for path in pair]) for pair in pairs]
     )
     answers = answer(model, images)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, anew=False, flag="out")
     write_answers(folder / "answers.csv", pairs, answers)
     captions = [f"{a.larger} ({100 * a.probability:.1f} %)" for a in answers[:SHOWN]]
     write_figure(folder / "seen.png", pairs_figure([image.numpy() for image in images[:SHOWN]], captions))
-    console.print(answers_table(pairs, answers))
-    console.print(f"{folder}: answers.csv, seen.png (what the nets saw)")
+    return answers_table(pairs, answers)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -14,6 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from lightning_modules.console import make_console
 from lightning_modules.study_log import EpochFigures
 
 # A network that passes both digits through its CNN costs about twice the plain one; for the time left.
@@ -24,16 +25,16 @@ def progress_bar(console: Console | None = None) -> Progress:
     """A bar that says what is being done, how much of it is, and how long the rest will take.
 
     Args:
-        console: Where to draw; rich's own by default.
+        console: Where to draw; one of its own by default.
     """
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=console,
+        console=console or make_console(),
     )
 
 

@@ -21,6 +21,7 @@ from lightning_modules.fused import set_engine
 from lightning_modules.interrupts import interrupts_wait
 from lightning_modules.measuring import Fit, measure
 from lightning_modules.mistakes import CountMistakes, of_more_runs
+from lightning_modules.one_process import OneProcess
 from lightning_modules.program_file import ENTRIES, KeepState, ProgramFile, Reached
 from lightning_modules.programs import divide
 from lightning_modules.study_log import EpochFigures
@@ -40,6 +41,7 @@ class Study:
     execution: Execution
     team: Team = ALONE  # each run is trained so often
     all_pairs: bool = False  # whether to test on all pairs of test digits too
+    main_process: bool = True  # whether it is this process that writes
     checkpoint: Path | None = None  # file to write
     verbose: bool = False
     test: bool = True  # without it only training and validation pairs are looked at, and there are no runs
@@ -110,18 +112,13 @@ def run_study(study: Study, on_epoch: Callable[[int, EpochFigures], None]) -> Fi
     try:
         fits = _fit_all(chunks, lambda number, figures: on_epoch(firsts[number], figures))
         unsaved = next((part.unsaved for part in fits if part.unsaved), None)
-        if study.checkpoint and not unsaved:
-            unsaved = _failure(partial(_join, parts, study.checkpoint))
+        if study.checkpoint and study.main_process and not unsaved:
+            unsaved = _failure(partial(join_checkpoints, parts, study.checkpoint, without=ENTRIES))
     finally:
-        if study.owner is None:
-            rank_zero_only(study.clear)()
+        if study.owner is None and study.main_process:
+            study.clear()
     mistakes = of_more_runs([part.mistakes for part in fits if part.mistakes]) if study.test else None
     return Fit([run for part in fits for run in part.runs], mistakes, unsaved)
-
-
-@rank_zero_only
-def _join(parts: Sequence[Path], checkpoint: Path) -> None:
-    join_checkpoints(parts, checkpoint, without=ENTRIES)
 
 
 def _fit_all(chunks: Sequence[Study], report: Callable[[int, EpochFigures], None]) -> list[Fit]:
@@ -196,19 +193,24 @@ def make_trainer(arguments: Mapping[str, Any], callbacks: list[pl.Callback] | No
         MisconfigurationException: Lightning refuses an argument.
         ValueError: Likewise, or it would compute in another precision.
     """
-    trainer = pl.Trainer(
+    make = partial(
+        pl.Trainer,
         **arguments,
         callbacks=callbacks,
-        plugins=[WholeCheckpoints()],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
+    trainer = make(plugins=[WholeCheckpoints(), OneProcess()])
     asked = arguments.get("precision")
     if str(asked) in ("16", "16-mixed") and trainer.precision == "bf16-mixed":
         raise ValueError(f"precision {asked} is not for CPUs, Lightning takes bf16-mixed; ask for that")
+    if trainer.num_devices * trainer.num_nodes > 1:
+        return make(plugins=[WholeCheckpoints()])  # Lightning finds out who starts the processes
+    # Lightning has it from the environment, which may be that of another job.
+    rank_zero_only.rank = 0  # type: ignore[attr-defined]
     return trainer
 
 
@@ -222,7 +224,7 @@ def spare_collector() -> None:
 
 def quiet() -> None:
     """Silence what libraries say to the console while all is well."""
-    for name in ("pytorch_lightning", "lightning_fabric"):
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning_modules"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric|torch")
 

@@ -46,9 +46,9 @@ def make_study(
         ValueError: A setting is.
     """
     replica, common, data_settings = parts(settings)
-    team, tried = team_of(settings), make_trainer(trainer)
-    execution = choice.on(tried, len(seeds) * team.size, team.size)
-    refuse_coupling(tried, [1.0] * execution.replicas)  # of the largest program
+    team, made = team_of(settings), make_trainer(trainer)
+    execution = choice.on(made, len(seeds) * team.size, team.size)
+    refuse_coupling(made, [1.0] * execution.replicas)  # of the largest program
     return Study(
         module=partial(MODULES[model], **common),
         settings=[{"seed": seed, **replica} for seed in seeds],
@@ -56,5 +56,6 @@ def make_study(
         trainer=trainer,
         execution=execution,
         team=team,
+        main_process=made.is_global_zero,
         **more,
     )

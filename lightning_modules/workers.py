@@ -17,10 +17,16 @@ from typing import Any, cast
 
 import torch
 
-from lightning_modules.cli import CommandError
-from lightning_modules.server import worker_context
+from lightning_modules.blame import CommandError, carry_origin, origin
+from lightning_modules.server import UNGUARDED, worker_context
 
 Job = Callable[[Callable[[Any], None]], Any]  # called with a function that reports to the main process
+
+
+GUARD = (
+    "worker processes import the script that calls this, and it would call it again:"
+    ' put the call under `if __name__ == "__main__":`, or take 1 worker'
+)
 
 
 class WorkerError(CommandError):
@@ -85,6 +91,19 @@ def run_jobs(jobs: Sequence[Job], workers: int, on_report: Callable[[int, Any], 
     return [results[number] for number in range(len(jobs))]
 
 
+def check_start() -> None:
+    """Learn whether workers can start, before anything is written.
+
+    Raises:
+        WorkerError: They cannot.
+    """
+    run_jobs([_do_nothing], 1, lambda number, report: None)
+
+
+def _do_nothing(report: Callable[[Any], None]) -> None:
+    pass
+
+
 def start(job: Job) -> tuple[Connection, BaseProcess]:
     """Start a worker process.
 
@@ -110,16 +129,19 @@ def _work(job: Job, connection: Connection) -> None:
     except BrokenPipeError:
         pass  # the main process is gone
     except Exception as error:
-        error.add_note(f"in a worker:\n{traceback.format_exc()}")
-        connection.send(("error", _picklable(error)))
+        connection.send(("error", _to_send(error)))
 
 
-def _picklable(error: Exception) -> Exception:
+def _to_send(error: Exception) -> Exception:
+    """The error, or one with its text if it cannot travel; with where it arose, which does not travel."""
+    where, trace, sent = origin(error), traceback.format_exc(), error
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:  # whatever its class does there
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
+        sent = RuntimeError(f"{type(error).__name__}: {error}") if where else CommandError(str(error))
+    sent.add_note(f"in a worker:\n{trace}")
+    carry_origin(sent, where)
+    return sent
 
 
 def receive(connection: Connection, process: BaseProcess) -> tuple[str, Any]:
@@ -139,5 +161,7 @@ def receive(connection: Connection, process: BaseProcess) -> tuple[str, Any]:
         return connection.recv()
     except (EOFError, ConnectionResetError) as error:
         process.join()
+        if process.exitcode == UNGUARDED:
+            raise WorkerError(GUARD) from error
         hint = ": killed, often for lack of memory" if process.exitcode == -signal.SIGKILL else ""
         raise WorkerError(f"a worker process died (exit code {process.exitcode}{hint})") from error

@@ -206,6 +206,49 @@ def test_a_log_dir_that_cannot_be_a_folder_is_one_line(
     assert str(tmp_path / "file") in refused(capsys, "--log_dir", str(tmp_path / "file"))
 
 
+def test_names_with_brackets_colons_and_spaces_are_printed_as_they_are_typed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "40")
+    run(Path("out[/v1] of mine"), "a:car:b[red]", "--model", "cnn", "--runs", "1")
+    lines = capsys.readouterr().out.splitlines()
+    assert "out[/v1] of mine/a:car:b[red]: results.json, results.png, and a run folder a model" in lines
+    assert "tensorboard --logdir 'out[/v1] of mine'" in lines
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't allocate memory"), KeyError("x"), KeyboardInterrupt()])
+def test_whatever_ends_a_study_that_was_begun_the_hint_how_to_go_on_is_given(
+    error: BaseException, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("lightning_modules.experiment.run_study", fail)
+    with pytest.raises(SystemExit):
+        run(tmp_path, "mine [red]", "--model", "cnn", "--runs", "1")
+    assert "to go on, add --name 'mine [red]' --resume\n" in capsys.readouterr().out
+
+
+def test_a_console_that_fails_costs_no_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lightning_modules.experiment.results_table", lambda *_: 1 / 0)
+    with pytest.raises(SystemExit):
+        run(tmp_path, "mine", "--model", "cnn", "--runs", "1")
+    assert (tmp_path / "mine" / "results.png").stat().st_size > 10_000
+    assert (tmp_path / "mine" / "cnn" / "checkpoint.ckpt").exists()
+
+
+@pytest.mark.parametrize("where", ["link", "link/below"])
+def test_a_log_dir_that_is_a_link_to_nothing_is_said_to_be_one(
+    where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    said = refused(capsys, *TINY, "--log_dir", str(tmp_path / where), "--name", "mine")
+    assert f"{tmp_path / 'link'} is a link to nowhere, which is not there; make it, or choose" in said
+
+
 def command(log_dir: Path, name: str, *args: str) -> list[str]:
     flags = [*CPU, "--log_dir", str(log_dir), "--name", name, *args]
     return [sys.executable, str(ROOT / "train.py"), *flags]

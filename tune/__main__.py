@@ -99,7 +99,7 @@ def tune(
         data_dir=data_dir,
         together=1,
     )
-    name = study_name or f"{model}-{space}-{sampler}"
+    name = f"{model}-{space}-{sampler}" if study_name is None else study_name
     place = Place(choose_folder(log_dir, name), storage)
     Run(definition, name, place, n_trials, workers, accelerator, timeout, Path(log_dir), verbose).run()
 
@@ -117,8 +117,7 @@ def report(
         verbose: Whether to show tracebacks.
     """
     with cli.imports():
-        from rich.console import Console
-
+        from lightning_modules.console import make_console
         from lightning_modules.folder import choose_folder
         from tune.report import conclude
         from tune.storage import Place
@@ -126,7 +125,7 @@ def report(
 
     check_range("top", top, 1)
     place = Place(choose_folder(log_dir, study_name), storage)
-    conclude(find(study_name, place), place.folder, Console(), top)
+    conclude(find(study_name, place), place.folder, make_console(), top)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
+from shlex import quote
 from typing import TYPE_CHECKING, Any, cast
 
 from filelock import FileLock
@@ -61,8 +62,8 @@ def conclude(study: optuna.Study, folder: Path, console: Console, top: int) -> N
     _say(console, trials, definition, top)
     console.print(f"{folder}: {', '.join(files)}")
     command = COMMAND.get(definition.model, "python train.py")
-    console.print(f"{command} --config {folder / 'best.yaml'}")
-    console.print(f"tensorboard --logdir {folder.parent}")
+    console.print(f"{command} --config {quote(str(folder / 'best.yaml'))}")
+    console.print(f"tensorboard --logdir {quote(str(folder.parent))}")
 
 
 def _write(folder: Path, name: str, trials: Sequence[FrozenTrial], definition: Definition) -> list[str]:

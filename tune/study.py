@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import optuna
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from rich.console import Console
 
 from lightning_modules.cli import CommandError
+from lightning_modules.console import make_console
 from lightning_modules.execution import Choice
 from lightning_modules.folder import make_folder
 from lightning_modules.protocol import make_trainer, quiet
+from lightning_modules.workers import check_start
 from tune.definition import Definition, choose_together
 from tune.digit_pairs import check
 from tune.points import Points
@@ -57,6 +58,7 @@ class Run:
         workers, whole = self._machine()
         check(self.definition)
         together = choose_together(self.definition, self.n_trials, workers, whole)
+        check_start()
         if self.place.embedded:
             make_folder(self.place.folder, anew=False)
         storage = self.place.open()
@@ -69,7 +71,7 @@ class Run:
             try:
                 self._fill(study, storage, definition, workers)
             finally:
-                conclude(study, self.place.folder, Console(), TOP)
+                conclude(study, self.place.folder, make_console(), TOP)
 
     def _machine(self) -> tuple[int, bool]:
         """Workers, and whether one program computes everything."""
@@ -82,7 +84,7 @@ class Run:
         return execution.workers, trainer.strategy.root_device.type != "cpu"
 
     def _fill(self, study: optuna.Study, storage: RDBStorage, definition: Definition, workers: int) -> None:
-        count, console = definition.points(self.n_trials), Console()
+        count, console = definition.points(self.n_trials), make_console()
         left = Points(study, storage, definition, count).remaining()
         if not left:
             what = "points of the grid" if definition.sampler == "grid" else "trials"

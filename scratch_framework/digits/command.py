@@ -100,9 +100,9 @@ def run(flags: dict[str, Any], settings: Mapping[str, float], name: str | None, 
     """
     with cli.imports():
         import torch
-        from loky import cpu_count
 
         from datamodules import DigitPairs
+        from lightning_modules.cores import core_count
         from lightning_modules.results import PAPER_FIGURES
         from scratch_framework.digits.experiment import Experiment
         from scratch_framework.digits.training import Training
@@ -115,7 +115,7 @@ def run(flags: dict[str, Any], settings: Mapping[str, float], name: str | None, 
     dtype = {"32-true": torch.float32, "64-true": torch.float64}[flags["precision"]]
     Experiment(
         training=Training(flags["net"], settings, seeds, data, flags["max_epochs"], dtype),
-        workers=min(flags["workers"] or cpu_count(), len(seeds)),
+        workers=min(flags["workers"] or core_count(), len(seeds)),
         replicas=flags["replicas"],
         log_dir=flags["log_dir"],
         name=name,

@@ -11,23 +11,26 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import torch
-from rich.console import Console
 
 from lightning_modules.checkpoints import keep_checkpoint
 from lightning_modules.cli import command_line
+from lightning_modules.console import make_console
 from lightning_modules.figures import results_figure, write_figure
 from lightning_modules.folder import choose_folder, make_folder, make_run_folder
 from lightning_modules.programs import divide
 from lightning_modules.progress import StudyProgress
 from lightning_modules.results import ModelRuns, PaperFigure, refuse_diverged, results_table, write_results
 from lightning_modules.study_log import EpochFigures, StudyLog
-from lightning_modules.workers import run_jobs, threads
+from lightning_modules.workers import check_start, run_jobs, threads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from rich.console import Console
 
     from scratch_framework.digits.training import Fit, Training
 
@@ -54,17 +57,23 @@ class Experiment:
         """
         net, seeds = self.training.net, self.training.seeds
         self.folder = choose_folder(self.log_dir, self.name)
+        if self.workers > 1:
+            check_start()
         make_folder(self.folder)
         self.run_folder = make_run_folder(self.folder, net, self.config)
-        log, console = StudyLog(self.run_folder, len(seeds)), Console()
+        log, console = StudyLog(self.run_folder, len(seeds)), make_console()
         with closing(log):  # an interrupted training keeps its curves
             with StudyProgress(console, [net], self.training.max_epochs * len(seeds)) as progress:
                 fits = self._fit(log, progress)
             results = ModelRuns(net, "paper", [run for fit in fits for run in fit.runs])
             write_results(self.folder / "results.json", [results], command_line(), self.config)
             log.finish(results.hparams(self.training.settings, self.config), results.metrics(), {})
-        self._conclude(console, results)
-        self._save(fits)  # last: a full disk costs nothing else
+        errors = {net: [run.test_error for run in results.runs]}
+        try:
+            write_figure(self.folder / "results.png", results_figure(errors, self.paper, command_line()))
+            self._save(fits)  # last: a full disk costs nothing else
+        finally:
+            self._conclude(console, results)
         refuse_diverged([results])
 
     def _fit(self, log: StudyLog, progress: StudyProgress) -> list[Fit]:
@@ -94,7 +103,5 @@ class Experiment:
 
     def _conclude(self, console: Console, results: ModelRuns) -> None:
         console.print(results_table([results], self.paper))
-        errors = {results.model: [run.test_error for run in results.runs]}
-        write_figure(self.folder / "results.png", results_figure(errors, self.paper, command_line()))
         console.print(f"{self.folder}: results.json, results.png, and the run folder {results.model}")
-        console.print(f"tensorboard --logdir {self.log_dir}")
+        console.print(f"tensorboard --logdir {quote(self.log_dir)}")

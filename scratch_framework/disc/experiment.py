@@ -9,12 +9,13 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from rich.console import Console
 
 from lightning_modules.checkpoints import keep_checkpoint
+from lightning_modules.console import make_console
 from lightning_modules.figures import write_figure
 from lightning_modules.folder import choose_folder, make_folder, make_run_folder
 from lightning_modules.progress import progress_bar
@@ -88,8 +89,10 @@ class Experiment:
                 write_figure(self.run_folder / f"figure_{name}.png", figure)
             tagged = {f"figure/{name}": figure for name, figure in figures.items()}
             log.finish(self._hparams(), results.metrics(), tagged)
-        self._conclude(results)
-        self._save(learners)  # last: a full disk costs nothing else
+        try:
+            self._save(learners)  # last: a full disk costs nothing else
+        finally:
+            self._conclude(results)
         refuse_diverged([results])
 
     def _learners(self) -> list[Learner]:
@@ -124,10 +127,10 @@ class Experiment:
         return hparams | {"runs": len(self.seeds), "train_points": self.counts["train"]}
 
     def _conclude(self, results: ModelRuns) -> None:
-        console = Console()
+        console = make_console()
         console.print(results_table([results], PAPER_FIGURES))
         val_errors = [run.val_error for run in results.runs if run.val_error is not None]
         if val_errors:
             console.print(f"validation error {percent(*spread(val_errors))} %")
         console.print(f"{self.folder}: results.json, and the run folder disc with figures 2.1 to 2.4")
-        console.print(f"tensorboard --logdir {self.log_dir}")
+        console.print(f"tensorboard --logdir {quote(self.log_dir)}")

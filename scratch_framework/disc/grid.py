@@ -51,8 +51,8 @@ def grid(
         verbose: Whether to show tracebacks.
     """
     import torch
-    from rich.console import Console
 
+    from lightning_modules.console import make_console
     from lightning_modules.folder import choose_folder
     from scratch_framework.disc.grid_report import grid_table, write_grid
     from scratch_framework.disc.search import Search
@@ -62,7 +62,7 @@ def grid(
     torch.set_num_threads(1)
     compiled = mistake == "none" if compile is None else compile
     search = Search(repeats, seed, max_epochs, batch_size, train_points, val_points, mistake, compiled)
-    folder, console = choose_folder(log_dir, name), Console()
+    folder, console = choose_folder(log_dir, name), make_console()
     search.open(folder)
     _train(search, folder, console)
     settings = search.settings(folder)
@@ -82,7 +82,7 @@ def _train(search: Search, folder: Path, console: Console) -> None:
         return
     if done:
         console.print(f"going on where {folder} was left: {done} of {len(GROUPS)} groups are done")
-    with progress_bar() as bar:
+    with progress_bar(console) as bar:
         task = bar.add_task("", total=len(GROUPS) * search.max_epochs, completed=done * search.max_epochs)
         for group in missing:
             bar.update(task, description=", ".join(group))

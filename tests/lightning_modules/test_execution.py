@@ -39,6 +39,13 @@ def test_workers_follow_a_limit_of_the_control_group(monkeypatch: pytest.MonkeyP
     assert Choice().on(trainer(), 15).workers == 1
 
 
+@pytest.mark.parametrize("value", ["abc", "2.5", ""])
+def test_a_limit_that_is_no_number_is_named(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", value)
+    with pytest.raises(CommandError, match=f"LOKY_MAX_CPU_COUNT must be a whole number, got '{value}'"):
+        Choice().on(trainer(), 15)
+
+
 def test_no_more_processes_or_replicas_than_runs() -> None:
     chosen = Choice(workers=8, replicas=9).on(trainer(), 3)
     assert (chosen.workers, chosen.replicas) == (3, 3)

@@ -96,6 +96,21 @@ def test_all_kinds_of_images_are_read(mode: str, ink: Any, paper: Any, tmp_path:
     assert seen[:, :4].max() == seen[:, 10:].max() == 0
 
 
+def test_names_with_brackets_are_printed_as_they_are(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, test = load_digits(None)
+    Path("c[").mkdir()
+    for name, digit in zip(("a[red]b.png", "c[/d].png"), test.images.double().numpy(), strict=False):
+        save(tmp_path / name, digit.reshape(14, 14) / 255)
+    flags = ["--replica", "0", "--state_dict", "net[v1].pt", "--out", "d[/v2]"]
+    main([str(checkpoint), "a[red]b.png", "c[/d].png", *flags])
+    said = capsys.readouterr().out
+    assert all(name in said for name in ("a[red]b.png", "c[/d].png", "net[v1].pt written\n"))
+    assert "\nd[/v2]: answers.csv, seen.png (what the nets saw)\n" in said
+
+
 def bad_files(folder: Path) -> dict[str, str]:
     """File to a part of what is said about it."""
     (folder / "text.png").write_text("no picture")

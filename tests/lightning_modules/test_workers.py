@@ -1,14 +1,20 @@
 """Worker processes: results in order, errors by their name, no silent deaths."""
 
+import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
+from multiprocessing import forkserver
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from lightning_modules.server import worker_context
 from lightning_modules.workers import WorkerError, run_jobs, threads
 
 Report = Callable[[Any], None]
@@ -75,3 +81,37 @@ def test_threads_are_as_before_after_a_block() -> None:
 def test_a_killed_worker_is_noticed_and_named() -> None:
     with pytest.raises(WorkerError, match=r"exit code -9"):
         run_jobs([die], 1, lambda number, value: None)
+
+
+def test_where_no_socket_can_be_made_workers_start_without_a_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("x" * 100)  # a socket's path has 108 bytes at most
+    deep.mkdir()
+    monkeypatch.setitem(vars(multiprocessing.current_process())["_config"], "tempdir", str(deep))
+    monkeypatch.setattr(forkserver, "ensure_running", forkserver.ForkServer().ensure_running)
+    assert worker_context().get_start_method() == "spawn"
+    assert run_jobs([partial(square, 3)], 1, lambda number, value: None) == [9]
+
+
+def import_unguarded(report: Report) -> None:
+    vars(multiprocessing.current_process())["_inheriting"] = True  # as while the script is imported
+    worker_context()
+
+
+def test_a_worker_in_which_the_script_starts_workers_again_ends_and_says_to_guard_it() -> None:
+    with pytest.raises(WorkerError, match=r'put the call under `if __name__ == "__main__":`, or take 1'):
+        run_jobs([import_unguarded], 1, lambda number, value: None)
+
+
+@pytest.mark.slow
+def test_a_script_without_a_guard_leaves_no_study_behind(tmp_path: Path) -> None:
+    flags = ["--accelerator", "cpu", "--workers", "2", "--runs", "2", "--log_dir", str(tmp_path / "runs")]
+    (tmp_path / "script.py").write_text(f"import train\n\ntrain.main({flags})\n")
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, str(tmp_path / "script.py")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert 'put the call under `if __name__ == "__main__":`' in done.stderr
+    assert not (tmp_path / "runs").exists()

@@ -109,6 +109,17 @@ def test_without_validation_pairs_there_is_no_validation_error(tmp_path: Path) -
     assert "val/loss" not in scalars(tmp_path / "no-val" / "cnn")
 
 
+def test_a_console_that_fails_costs_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("scratch_framework.digits.experiment.results_table", lambda *_: 1 / 0)
+    with pytest.raises(SystemExit):
+        run(tmp_path, "mine", "--net", "cnn", "--workers", "1")
+    assert "unexpected ZeroDivisionError" in capsys.readouterr().err
+    assert (tmp_path / "mine" / "results.png").exists()
+    assert (tmp_path / "mine" / "cnn" / "checkpoint.pt").exists()
+
+
 def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
     with pytest.raises(SystemExit) as caught:
         main([*TINY, *args])

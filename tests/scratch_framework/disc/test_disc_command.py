@@ -131,6 +131,16 @@ def test_without_validation_points_there_is_no_validation_error(
     assert "val/loss" not in scalars(tmp_path / "no-val" / "disc")
 
 
+def test_a_console_that_fails_costs_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("scratch_framework.disc.experiment.results_table", lambda *_: 1 / 0)
+    with pytest.raises(SystemExit):
+        run(tmp_path, "mine")
+    assert "unexpected ZeroDivisionError" in capsys.readouterr().err
+    assert (tmp_path / "mine" / "disc" / "checkpoint.pt").exists()
+
+
 def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
     with pytest.raises(SystemExit) as caught:
         main([*TINY, *args])

@@ -1,0 +1,12 @@
+"""The console of all commands: it prints what it is given."""
+
+from rich.console import Console
+
+
+def make_console(quiet: bool = False) -> Console:
+    """A console that leaves `[red]` and `:car:` in a name as they are, and cuts no line that is to be pasted.
+
+    Args:
+        quiet: Whether it prints nothing.
+    """
+    return Console(markup=False, emoji=False, highlight=False, soft_wrap=True, quiet=quiet)
