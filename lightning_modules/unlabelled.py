@@ -62,8 +62,8 @@ class Unlabelled(Comparison):
         self.prior, self.consistency, self.two_views_from = prior, consistency, two_views_from
         if part_merged and not reorder:
             raise ValueError("part_merged needs reorder, which tells where copies stand")
-        one_order = branches == "shared" or bool(options.get("turns"))  # of both sides' latent digits
-        self.mending = Mending(seeds, one_order) if reorder else None
+        self.one_order = branches == "shared" or bool(options.get("turns"))  # of both sides' latent digits
+        self.mending = Mending(seeds, self.one_order) if reorder else None
         self.part_merged = part_merged
 
     def loss(self, outputs: Outputs, target: Tensor, classes: Tensor | None) -> Tensor:
@@ -75,7 +75,7 @@ class Unlabelled(Comparison):
         total = super().regulariser(outputs, views)
         if self.prior:
             assert outputs.digits is not None
-            total = total + self.prior * unevenness(outputs.digits)
+            total = total + self.prior * unevenness(outputs.digits, self.one_order)
         if self.consistency and views == 2:
             assert outputs.digits is not None
             ramp = min(1.0, max(0.0, self.progress() - self.two_views_from) / RAMP)
