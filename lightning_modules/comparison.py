@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from lightning_modules.bounds import MOST_CHANNELS, check_range
 from lightning_modules.branches import make_network
 from lightning_modules.keeping import keep_replicas
+from lightning_modules.layers import wide
 from lightning_modules.metrics import ReplicaMean
 from lightning_modules.networks import Outputs
 from lightning_modules.optimisation import make_optimizer, with_warmup_linear
@@ -37,6 +38,7 @@ class Comparison(pl.LightningModule, ABC):
     """
 
     has_digit_heads = False
+    ensemble = 1  # replicas that are averaged for one run; loading a checkpoint sets it
 
     def __init__(self, seeds: list[int], lr: PerReplica, branches: Branches, options: Options) -> None:
         """Build the network, each replica initialised from its seed.
@@ -121,7 +123,7 @@ class Comparison(pl.LightningModule, ABC):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The probability that the first digit is at most the second, (N, R)."""
-        return self(batch[0]).pair.softmax(-1)[..., 1]
+        return wide(self(batch[0]).pair).softmax(-1)[..., 1]
 
     def make_optimizer(self) -> Optimizer:
         """The optimiser, each replica at its learning rate."""

@@ -94,7 +94,9 @@ class Experiment:
 
     def _conclude(self, console: Console, results: ModelRuns) -> None:
         console.print(results_table([results], self.paper))
-        errors = {results.model: [run.test_error for run in results.runs]}
-        write_figure(self.folder / "results.png", results_figure(errors, self.paper, command_line()))
+        figure = results_figure(
+            {results.model: results.errors()}, self.paper, command_line(), {results.model: results.count}
+        )
+        write_figure(self.folder / "results.png", figure)
         console.print(f"{self.folder}: results.json, results.png, and the run folder {results.model}")
         console.print(f"tensorboard --logdir {self.log_dir}")
