@@ -7,8 +7,9 @@ Command lines:
     python -m benchmarks.ablation --runs 2 --max_epochs 1     a smoke run
 
 Every row is trained over the same seeds and pairs; a difference is from the table's first row, paired by run,
-with its 95 % interval (t). Errors are over all pairs of test digits. All nets of the modern 2x2 have the same
-trunk of four convolutions; the table of `auxiliary` starts there too, and its recipe is a row.
+with its 95 % interval (t): over all pairs of test digits where both rows have that error, else over own test
+pairs. Runs that diverged are left out. All nets of the modern 2x2 have the same trunk of four
+convolutions; the table of `auxiliary` starts there too, and its recipe is a row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,8 +26,8 @@ from lightning_modules import cli
 from lightning_modules.execution import Choice
 from lightning_modules.progress import progress_bar
 from lightning_modules.protocol import quiet
-from lightning_modules.results import Run, percent, spread
-from lightning_modules.significance import half_width, paired
+from lightning_modules.results import ModelRuns, Run, percent, spread
+from lightning_modules.significance import half_width, paired, sound_pairs
 
 Trained = Sequence[tuple[Row, Sequence[Run]]]
 
@@ -140,11 +141,6 @@ def slug(name: str) -> str:
     return name.replace(", ", "-").replace(" ", "-")
 
 
-def errors(runs: Sequence[Run]) -> list[float]:
-    """Errors over all pairs of test digits, in percent."""
-    return [100 * (run.all_test_error if run.all_test_error is not None else run.test_error) for run in runs]
-
-
 def ablation_table(name: str, trained: Trained) -> Table:
     """Errors, and differences from the first row.
 
@@ -152,18 +148,27 @@ def ablation_table(name: str, trained: Trained) -> Table:
         name: The table's name.
         trained: Rows with their runs.
     """
-    reference = errors(trained[0][1])
-    table = Table(title=f"{name}: error in %, n = {len(reference)}")
-    for column in ("", "own test pairs", "all pairs", f"less {trained[0][0].name} (95 %)", ""):
+    first, reference = trained[0]
+    table = Table(title=f"{name}: error in %")
+    for column in ("", "n", "own test pairs", "all pairs", f"less {first.name} (95 %)", ""):
         table.add_column(column)
     for row, runs in trained:
-        difference, width = paired(errors(runs), reference)
-        own = percent(*spread([run.test_error for run in runs]))
-        every = percent(*spread([error / 100 for error in errors(runs)]))
-        is_first = row is trained[0][0]
-        verdict = "" if is_first else "noise" if abs(difference) <= width else "differs"
-        table.add_row(row.name, own, every, "" if is_first else f"{difference:+.2f} ± {width:.2f}", verdict)
+        results = ModelRuns(row.model, row.recipe, runs)
+        figures = [results.errors(figure) for figure in ("test_error", "all_test_error")]
+        cells = [percent(*spread(errors)) if errors else percent(None, None) for errors in figures]
+        compared = ("", "") if row is first else _difference(runs, reference)
+        table.add_row(row.name, results.count, *cells, *compared)
     return table
+
+
+def _difference(runs: Sequence[Run], reference: Sequence[Run]) -> tuple[str, str]:
+    """The difference with its interval, and whether it is more than noise."""
+    figure, ours, theirs = sound_pairs(runs, reference)
+    if len(ours) < 2:
+        return "", "too few runs"
+    difference, width = (100 * share for share in paired(ours, theirs))
+    own = "" if figure == "all_test_error" else " (own pairs)"
+    return f"{difference:+.2f} ± {width:.2f}{own}", "noise" if abs(difference) <= width else "differs"
 
 
 def ablation_figure(name: str, trained: Trained) -> Figure:
@@ -175,16 +180,23 @@ def ablation_figure(name: str, trained: Trained) -> Figure:
     """
     figure = Figure(figsize=(7, 1.2 + 0.35 * len(trained)), layout="constrained")
     axis = figure.subplots()
-    for y, (_, runs) in enumerate(trained):
-        values = errors(runs)
+    names = []
+    for y, (row, runs) in enumerate(trained):
+        results = ModelRuns(row.model, row.recipe, runs)
+        whole = results.errors("all_test_error")
+        values = [100 * error for error in whole or results.errors()]
+        names.append(f"{row.name}, n = {results.count}" + ("" if whole else ", own pairs"))
+        if not values:
+            continue
+        if y == 0:
+            axis.axvline(sum(values) / len(values), color="0.7", zorder=0)
         axis.plot(values, [y] * len(values), "o", color="C0", alpha=0.3, ms=4)
         width = half_width(values) if len(values) > 1 else 0.0
         axis.errorbar(sum(values) / len(values), y, xerr=width, fmt="|", color="C1", capsize=4, ms=14)
-    axis.axvline(sum(errors(trained[0][1])) / len(trained[0][1]), color="0.7", zorder=0)
-    axis.set_yticks(range(len(trained)), [row.name for row, _ in trained])
+    axis.set_yticks(range(len(trained)), names)
     axis.invert_yaxis()
     axis.set_xlabel("error over all pairs of test digits, %: runs, mean and its 95 % interval")
-    axis.set_title(f"{name}, n = {len(trained[0][1])}", fontsize=9)
+    axis.set_title(name, fontsize=9)
     axis.grid(axis="x", alpha=0.3)
     return figure
 

@@ -65,18 +65,22 @@ def read(study: Path) -> list[tuple[str, Rows]]:
 
 
 def difference(ours: Rows, theirs: Rows) -> Sequence[str]:
-    """Cells of a comparison.
+    """Cells of a comparison, of the seeds at which neither net diverged.
 
     Args:
         ours: Runs of a net.
         theirs: Runs of another with the same seeds.
     """
-    every = [*ours.values(), *theirs.values()]
+    sound = [seed for seed in sorted(ours) if not any(rows[seed].get("diverged") for rows in (ours, theirs))]
+    n = f"{len(sound)} of {len(ours)}" if len(sound) < len(ours) else str(len(ours))
+    if not sound:
+        return n, "", "", "diverged"
+    every = [rows[seed] for seed in sound for rows in (ours, theirs)]
     figure = next(name for name in FIGURES if all(row.get(name) is not None for row in every))
-    values = [[100 * (rows[seed][figure] or 0.0) for seed in sorted(ours)] for rows in (ours, theirs)]
+    values = [[100 * (rows[seed][figure] or 0.0) for seed in sound] for rows in (ours, theirs)]
     average, width = paired(*values)
     verdict = "noise" if abs(average) <= width else "differs"
-    return str(len(ours)), FIGURES[figure], f"{average:+.2f} ± {width:.2f}", verdict
+    return n, FIGURES[figure], f"{average:+.2f} ± {width:.2f}", verdict
 
 
 if __name__ == "__main__":

@@ -72,7 +72,12 @@ def latent_digits(
     trained = module.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
     confusions = confusions_of(trained.eval())
     rows = [
-        {"seed": run.seed, "test_error": run.test_error, **findings(confusion)}
+        {
+            "seed": run.seed,
+            "test_error": run.test_error,
+            "diverged": bool(run.diverged),
+            **findings(confusion),
+        }
         for run, confusion in zip(fit.runs, confusions, strict=True)
     ]
     (folder / "confusion.json").write_text(json.dumps(rows, indent=1) + "\n")
@@ -156,13 +161,16 @@ def summary(model: str, rows: Sequence[dict[str, Any]]) -> Table:
         model: Which net.
         rows: Findings of all runs.
     """
-    table = Table(title=f"{model}, modern recipe, error in %, mean ± std, n = {len(rows)}")
+    sound = [row for row in rows if not row.get("diverged")]
+    lost = f" of {len(rows)}; {len(rows) - len(sound)} diverged" if len(sound) < len(rows) else ""
+    table = Table(title=f"{model}, modern recipe, error in %, mean ± std, n = {len(sound)}{lost}")
     for column in ("test pairs", "digits misread", "the same, best matching", "runs with all ten in order"):
         table.add_column(column)
     names = ("test_error", "digit_error", "matched_digit_error")
-    in_order = sum(row["class_of_digit"] == list(range(10)) for row in rows)
-    cells = [percent(*spread([row[name] for row in rows])) for name in names]
-    table.add_row(*cells, f"{in_order} of {len(rows)}")
+    if sound:
+        in_order = sum(row["class_of_digit"] == list(range(10)) for row in sound)
+        cells = [percent(*spread([row[name] for row in sound])) for name in names]
+        table.add_row(*cells, f"{in_order} of {len(sound)}")
     return table
 
 

@@ -29,13 +29,14 @@ from lightning_modules.execution import Choice
 from lightning_modules.progress import progress_bar
 from lightning_modules.protocol import quiet
 from lightning_modules.recipes import MODULES, RECIPES
-from lightning_modules.results import Run, percent, spread
+from lightning_modules.results import ModelRuns, Run, percent, spread
 
 PAIRS = (100, 300, 1000, 3000, 10_000, 30_000)
 BUDGET = 20_000  # pairs of all runs of a size together, but for two runs that there are at least
 FLOOR = "floor, a digit classifier trained on all 60,000 digits"
 # What the three modern nets differ in is what they are told, not their depth.
 SAME_TRUNK = {("modern", "auxiliary"): UNSHARPENED}
+PAIRED = "all pairs of test digits (recipe paper: each test digit in one pair)"
 SEEN = 250_000  # pairs that a run sees in all its epochs, at most
 
 Errors = Mapping[tuple[str, str], Mapping[int, Sequence[float]]]  # (recipe, model) to pairs to errors
@@ -83,7 +84,8 @@ def pairs_growth(
             trained.append((row, record.train(row, seeds, length, choice, val_pairs=0)))
             progress.advance(task, row.train_pairs)
     errors = collect(trained)
-    floor = spread(errors["modern", "auxiliary"][PAIRS[-1]])[0] if sizes[-1] == PAIRS[-1] else None
+    labelled = errors["modern", "auxiliary"].get(PAIRS[-1])
+    floor = spread(labelled)[0] if labelled else None
     growth_figure(errors, floor).savefig(folder / "pairs-growth.png", dpi=130)
     Console().print(growth_table(errors, floor))
 
@@ -103,7 +105,9 @@ def growth_rows(sizes: Sequence[int]) -> list[Row]:
 
 
 def collect(trained: Sequence[tuple[Row, Sequence[Run]]]) -> Errors:
-    """Sort the errors over all pairs of test digits by net and size.
+    """Sort the errors over all test digits by net and size: over all their pairs, or the fixed ones.
+
+    Runs that diverged are left out.
 
     Args:
         trained: Rows with their runs.
@@ -111,7 +115,8 @@ def collect(trained: Sequence[tuple[Row, Sequence[Run]]]) -> Errors:
     errors: dict[tuple[str, str], dict[int, list[float]]] = {}
     for row, runs in trained:
         by_size = errors.setdefault((row.recipe, row.model), {})
-        by_size[row.train_pairs] = [run.all_test_error or 0.0 for run in runs]
+        results = ModelRuns(row.model, row.recipe, runs)
+        by_size[row.train_pairs] = results.errors("all_test_error") or results.errors("fixed_pairs_error")
     return errors
 
 
@@ -122,15 +127,24 @@ def growth_table(errors: Errors, floor: float | None = None) -> Table:
         errors: As `collect` gives them.
         floor: Error after all labels; None without the largest size.
     """
-    table = Table(title="error over all pairs of test digits in %, mean ± std")
+    table = Table(title=f"error over {PAIRED} in %, mean ± std")
     if floor is not None:
         table.caption = f"{FLOOR}: {100 * floor:.2f} %"
-    sizes = {size: len(values) for by_size in errors.values() for size, values in by_size.items()}
-    for column in ("training pairs", *(f"{size}, n = {runs}" for size, runs in sizes.items())):
+    counts: dict[int, int] = {}
+    for by_size in errors.values():
+        counts |= {size: max(len(values), counts.get(size, 0)) for size, values in by_size.items()}
+    for column in ("training pairs", *(f"{size}, n = {runs}" for size, runs in counts.items())):
         table.add_column(column)
     for (recipe, model), by_size in errors.items():
-        table.add_row(f"{recipe}, {model}", *(percent(*spread(by_size[size])) for size in sizes))
+        cells = [_cell(by_size[size], most) for size, most in counts.items()]
+        table.add_row(f"{recipe}, {model}", *cells)
     return table
+
+
+def _cell(values: Sequence[float], most: int) -> str:
+    """Mean and deviation, and how many runs they are of, where some diverged."""
+    text = percent(*spread(values)) if values else percent(None, None)
+    return text if len(values) == most else f"{text} (n = {len(values)})"
 
 
 def growth_figure(errors: Errors, floor: float | None = None) -> Figure:
@@ -143,7 +157,10 @@ def growth_figure(errors: Errors, floor: float | None = None) -> Figure:
     figure = Figure(figsize=(7, 5.5), layout="constrained")
     axis = figure.subplots()
     for (recipe, model), by_size in errors.items():
-        sizes, spreads = list(by_size), map(spread, by_size.values())
+        measured = {size: values for size, values in by_size.items() if values}
+        if not measured:
+            continue
+        sizes, spreads = list(measured), map(spread, measured.values())
         average, deviation = 100 * np.array([(average, deviation or 0.0) for average, deviation in spreads]).T
         colour, style = f"C{list(MODULES).index(model)}", "-" if recipe == "modern" else "--"
         axis.plot(sizes, average, style, marker="o", ms=3, color=colour, label=f"{model}, {recipe}")
@@ -158,7 +175,7 @@ def growth_figure(errors: Errors, floor: float | None = None) -> Figure:
     axis.yaxis.set_major_formatter("{x:g}")
     axis.yaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel("training pairs")
-    axis.set_ylabel("error over all pairs of test digits, %, mean ± std")
+    axis.set_ylabel(f"error over {PAIRED}, %, mean ± std", fontsize=8)
     axis.grid(which="both", alpha=0.2)
     figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     return figure

@@ -94,8 +94,10 @@ def mistake_table(studies: Sequence[ModelRuns]) -> Table:
     table.add_row("the paper's figure 1.5 (n = 15)", train, test, end_section=True)
     for study in studies:
         names = ("train_error", "test_error", "test_digit_error")
-        spreads = [spread([getattr(run, name) for run in study.runs]) for name in names]
-        table.add_row(study.recipe, *(percent(*values) for values in spreads))
+        figures = [study.errors(name) for name in names]
+        cells = [percent(*spread(errors)) if errors else percent(None, None) for errors in figures]
+        lost = len(study.runs) - len(study.sound)
+        table.add_row(study.recipe + (f" (n = {study.count}; {lost} diverged)" if lost else ""), *cells)
     return table
 
 

@@ -179,6 +179,8 @@ class DigitPairs(pl.LightningDataModule):
         """
         self.seeds = [self.seeds[r] for r in kept]
         self.stream_seeds = [self.stream_seeds[r] for r in kept]
+        own = {name: value for name, value in self.hparams.items() if isinstance(value, list | tuple)}
+        self.hparams.update({name: [value[r] for r in kept] for name, value in own.items()})
         for split in ("train_set", "val_set", "test_set"):
             setattr(self, split, getattr(self, split).keep(kept))
 

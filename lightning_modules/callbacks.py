@@ -1,10 +1,12 @@
 """What a study sees of a fit: the figures of each epoch."""
 
+import math
 from collections.abc import Callable
 
 import pytorch_lightning as pl
 
 from lightning_modules.comparison import Comparison
+from lightning_modules.keeping import sound_replicas
 from lightning_modules.study_log import EpochFigures
 
 
@@ -20,8 +22,11 @@ class ReportEpochs(pl.Callback):
         self.report = report
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Collect training and validation figures; validation has run by now."""
+        """Collect figures, NaN of a replica that diverged; validation has run by now."""
         assert isinstance(pl_module, Comparison)
-        figures = pl_module.figures("train") | pl_module.figures("val")
-        values = {tag: value.tolist() for tag, value in figures.items()}
+        figures, sound = pl_module.figures("train") | pl_module.figures("val"), sound_replicas(pl_module)
+        values = {
+            tag: [number if fine else math.nan for number, fine in zip(value.tolist(), sound, strict=True)]
+            for tag, value in figures.items()
+        }
         self.report(EpochFigures(trainer.current_epoch, trainer.global_step, values))

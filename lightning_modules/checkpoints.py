@@ -12,6 +12,7 @@ from lightning_modules.folder import whole_file
 from lightning_modules.interrupts import interrupts_wait
 from lightning_modules.replicas import join_replicas
 
+ENSEMBLE = "ensemble"  # entry: how many of the nets, in order, are averaged for one run
 HPARAMS = ("hyper_parameters", "datamodule_hyper_parameters")
 
 

@@ -27,6 +27,7 @@ from lightning_modules.effects import BRANCHES, checked
 from lightning_modules.epoch_state import epoch_state, restore_epoch
 from lightning_modules.fused import Sequential
 from lightning_modules.keeping import keep_replicas
+from lightning_modules.layers import wide
 from lightning_modules.metrics import ReplicaMean
 from lightning_modules.networks import Outputs
 from lightning_modules.optimisation import make_optimizer, with_warmup_linear
@@ -47,6 +48,7 @@ class Comparison(pl.LightningModule, ABC):
     model_name: str  # as commands call it
     has_digit_heads = False
     _reached: dict[str, Any] | None = None  # of a checkpoint that training has not yet gone on from
+    ensemble = 1  # replicas that are averaged for one run; loading a checkpoint sets it
 
     def __init__(self, seed: Seeds, lr: PerReplica, options: Options) -> None:
         """Build the network, each replica initialised from its seed.
@@ -155,7 +157,7 @@ class Comparison(pl.LightningModule, ABC):
     def predict_step(self, batch: Batch | tuple[Tensor] | Tensor, batch_idx: int) -> Tensor:
         """The probability that the first digit is at most the second, (N, R); labels need not be there."""
         images = batch if isinstance(batch, Tensor) else batch[0]
-        return self(images).pair.softmax(-1)[..., 1]
+        return wide(self(images).pair).softmax(-1)[..., 1]
 
     def make_optimizer(self) -> Optimizer:
         """The optimiser, each replica at its learning rate."""

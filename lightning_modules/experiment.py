@@ -36,7 +36,6 @@ from lightning_modules.results import (
 )
 from lightning_modules.studies import make_study, team_of
 from lightning_modules.study_log import EpochFigures, StudyLog
-from lightning_modules.teams import Team
 from lightning_modules.workers import check_start
 
 
@@ -201,7 +200,7 @@ class Experiment:
         fit = run_study(study, on_epoch)
         self.finished.append(ModelRuns(model, self.recipe, fit.runs))
         try:
-            self._log_results(log, fit, settings, study.team)
+            self._log_results(log, fit, settings)
             if fit.mistakes:
                 fit.mistakes.write(self.folder / model / "mistakes.npz")
         except Exception:  # a log that cannot be written does not cost the figures
@@ -217,18 +216,17 @@ class Experiment:
     def _write_results(self) -> None:
         write_results(self.folder / "results.json", self.finished, self.command, self.config)
 
-    def _log_results(self, log: StudyLog, fit: Fit, settings: Mapping[str, Any], team: Team) -> None:
+    def _log_results(self, log: StudyLog, fit: Fit, settings: Mapping[str, Any]) -> None:
         results = self.finished[-1]
         hparams = results.hparams(settings, self.config)
-        # A run's error stands for each of its members: the log has as many curves as there are trainings.
-        tested = {"test/error": [run.test_error for run in fit.runs for _ in range(team.size)]}
-        log.add(0, EpochFigures(self.trainer["max_epochs"], log.step, tested))
+        log.add_runs({"test/error": results.errors()})
         figures = {"test/mistakes": mistakes_figure(fit.mistakes)} if fit.mistakes else {}
         log.finish(hparams, results.metrics(), figures)
 
     def _conclude(self) -> None:
-        errors = {result.model: [run.test_error for run in result.runs] for result in self.finished}
-        write_figure(self.folder / "results.png", results_figure(errors, self.paper, self.command))
+        errors = {results.model: results.errors() for results in self.finished}
+        counts = {results.model: results.count for results in self.finished}
+        write_figure(self.folder / "results.png", results_figure(errors, self.paper, self.command, counts))
         self.console.print(results_table(self.finished, self.paper))  # last: a console may fail, too
         self.console.print(f"{self.folder}: results.json, results.png, and a run folder a model")
         self.console.print(f"tensorboard --logdir {quote(str(self.log_dir))}")

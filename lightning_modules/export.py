@@ -1,21 +1,43 @@
-"""One net of a checkpoint for use elsewhere: as a plain state_dict, or as ONNX."""
+"""One run's net for use elsewhere, or its ensemble: as a plain state_dict, or as ONNX."""
 
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from lightning_modules.cli import CommandError
 from lightning_modules.comparison import Comparison
 from lightning_modules.folder import whole_file, write_whole
+from lightning_modules.networks import Outputs
+from lightning_modules.teams import average
 
 ONNX_OUTPUTS = ("pair", "digits")  # logits (N, 1, 2) and (N, 1, 2, 10)
+
+
+class Averaged(nn.Module):
+    """The nets of an ensemble as one."""
+
+    def __init__(self, model: Comparison) -> None:
+        """Keep the nets.
+
+        Args:
+            model: The nets.
+        """
+        super().__init__()
+        self.network, self.count = model.network, len(model.seeds)
+        self.model = (model,)  # no part of it: only its network is exported
+
+    def forward(self, pairs: Tensor) -> Outputs:
+        """Compare the digits of pairs (N, 2, 14, 14)."""
+        every = torch.arange(self.count).unsqueeze(0)
+        return average(self.network(pairs.repeat(1, self.count, 1, 1)), every, self.model[0])
 
 
 def export_state_dict(model: Comparison, path: Path) -> None:
     """Write a net's weights and statistics, with the names and shapes of the ordinary net.
 
     Args:
-        model: Of one net.
+        model: Of one net, or of an ensemble: then each entry holds the nets' blocks, one after the other.
         path: The file to write.
 
     Raises:
@@ -29,7 +51,7 @@ def export_onnx(model: Comparison, path: Path) -> None:
     """Write a net from pairs (N, 2, 14, 14) in 0..255 to logits of its answer, and of the digits it reads.
 
     Args:
-        model: Of one net, in evaluation mode.
+        model: Of one net, or of an ensemble, whose probabilities are averaged; in evaluation mode.
         path: The file to write.
 
     Raises:
@@ -40,11 +62,11 @@ def export_onnx(model: Comparison, path: Path) -> None:
         import onnxscript  # noqa: F401  # torch asks for it late, and in many lines
     except ImportError as error:
         raise CommandError("ONNX needs packages of its own: pip install '.[onnx]'") from error
-    outputs = (
-        ONNX_OUTPUTS if model.network(torch.zeros(1, 2, 14, 14)).digits is not None else ONNX_OUTPUTS[:1]
-    )
+    network = Averaged(model) if len(model.seeds) > 1 else model.network
+    digits = network(torch.zeros(1, 2, 14, 14)).digits
+    outputs = ONNX_OUTPUTS if digits is not None else ONNX_OUTPUTS[:1]
     program = torch.onnx.export(
-        model.network,
+        network,
         (torch.zeros(5, 2, 14, 14),),
         input_names=["pairs"],
         output_names=list(outputs),

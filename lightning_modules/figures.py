@@ -78,14 +78,18 @@ def mistakes_figure(mistakes: Mistakes) -> Figure:
 
 
 def results_figure(
-    errors: Mapping[str, Sequence[float]], paper: Mapping[str, PaperFigure], title: str
+    errors: Mapping[str, Sequence[float]],
+    paper: Mapping[str, PaperFigure],
+    title: str,
+    counts: Mapping[str, str] | None = None,
 ) -> Figure:
     """Show the test error of every run, its mean and standard deviation, and the paper's beside it.
 
     Args:
-        errors: Model to the runs' test errors, as shares.
+        errors: Model to the test errors of its runs that did not diverge, as shares; there may be none.
         paper: Model to the paper's figures; those without are shown alone.
         title: What to write above.
+        counts: Model to the number of its runs in words, as `ModelRuns` has it; by default of the errors.
 
     Returns:
         The figure.
@@ -94,9 +98,12 @@ def results_figure(
     axis = figure.subplots()
     handles: dict[str, Any] = {}
     for x, (model, shares) in enumerate(errors.items()):
-        handles |= _show_runs(axis, x, 100 * np.array(shares), paper.get(model))
-    axis.legend(list(handles.values()), list(handles), fontsize=8)
-    axis.set_xticks(range(len(errors)), list(errors))
+        count = (counts or {}).get(model, str(len(shares)))
+        handles |= _show_runs(axis, x, 100 * np.array(shares), paper.get(model), count)
+    if handles:
+        axis.legend(list(handles.values()), list(handles), fontsize=8)
+    names = [model if shares else f"{model}\n(all diverged)" for model, shares in errors.items()]
+    axis.set_xticks(range(len(errors)), names)
     axis.set_xlim(-0.6, len(errors) - 0.4)
     axis.set_ylim(bottom=0)
     axis.set_ylabel("test error, %")
@@ -106,15 +113,18 @@ def results_figure(
 
 
 def _show_runs(
-    axis: Axes, x: float, percent: NDArray[np.float64], paper: PaperFigure | None
+    axis: Axes, x: float, percent: NDArray[np.float64], paper: PaperFigure | None, count: str
 ) -> dict[str, Any]:
     """Draw one model at a place of the axis; return what the legend shows, by label."""
-    average, deviation = spread(percent.tolist())
-    jitter = np.linspace(-0.08, 0.08, len(percent)) if len(percent) > 1 else np.zeros(1)
-    dots = axis.plot(x - 0.12 + jitter, percent, "o", color="C0", alpha=0.35)
-    ours = axis.errorbar(x - 0.12, average, deviation, fmt="_", ms=22, color="C0", capsize=4)
-    handles: dict[str, Any] = {"a run": dots[0], f"ours: mean ± std, n = {len(percent)}": ours}
-    means = [(x - 0.12, average)]
+    handles: dict[str, Any] = {}
+    means: list[tuple[float, float]] = []
+    if len(percent):
+        average, deviation = spread(percent.tolist())
+        jitter = np.linspace(-0.08, 0.08, len(percent)) if len(percent) > 1 else np.zeros(1)
+        handles["a run"] = axis.plot(x - 0.12 + jitter, percent, "o", color="C0", alpha=0.35)[0]
+        ours = axis.errorbar(x - 0.12, average, deviation, fmt="_", ms=22, color="C0", capsize=4)
+        handles[f"ours: mean ± std, n = {count}"] = ours
+        means.append((x - 0.12, average))
     if paper:
         average, deviation = 100 * paper.test_mean, 100 * (paper.test_std or 0)
         theirs = axis.errorbar(x + 0.22, average, deviation, fmt="D", color="C1", capsize=4)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_modules.fused import Sequential
-from lightning_modules.layers import Linear
+from lightning_modules.layers import Linear, wide
 from lightning_modules.networks import paper_head
 from lightning_modules.options import Head
 
@@ -27,7 +27,7 @@ def compare(posteriors: Tensor) -> Tensor:
     Returns:
         (N, R, 2), logarithms of P(a > b) and P(a <= b).
     """
-    first, second = posteriors.unbind(-2)
+    first, second = wide(posteriors).unbind(-2)
     at_most = (first.cumsum(-1) * second).sum(-1)
     greater = (first * (second.cumsum(-1) - second)).sum(-1)
     return torch.stack([greater, at_most], -1).clamp(min=SMALLEST).log()
@@ -48,7 +48,7 @@ class Exact(nn.Module):
 
     def posteriors(self, digits: Tensor) -> Tensor:
         """Probabilities of the classes (..., 10)."""
-        return (digits / self.temperature).softmax(-1)
+        return (wide(digits) / self.temperature).softmax(-1)
 
     def forward(self, digits: Tensor) -> Tensor:
         """Compare (N, R, 2, 10)."""
@@ -81,7 +81,7 @@ class Ordinal(nn.Module):
 
     def forward(self, scores: Tensor) -> Tensor:
         """Compare (N, R, 2, 1)."""
-        first, second = scores.squeeze(-1).unbind(-1)
+        first, second = wide(scores).squeeze(-1).unbind(-1)
         return _from_log_odds(second - first + self.threshold)
 
 
@@ -91,7 +91,7 @@ class Subtract(nn.Module):
     def __init__(self, replicas: int) -> None:
         """Build R layers."""
         super().__init__()
-        self.linear = Linear(10, 2, replicas)
+        self.linear = Linear(10, 2, replicas, last=True)
 
     def forward(self, features: Tensor) -> Tensor:
         """Compare (N, R, 2, 10)."""
@@ -125,7 +125,7 @@ class MLP(nn.Module):
             Linear(64, 64, r, bias=False),
             nn.BatchNorm1d(r * 64),
             nn.ReLU(),
-            Linear(64, 1, r),
+            Linear(64, 1, r, last=True),
         )
 
     def forward(self, features: Tensor) -> Tensor:

@@ -78,7 +78,7 @@ def keep_in_fit(trainer: pl.Trainer, kept: Sequence[int]) -> None:
 
 
 def sound_replicas(module: Any) -> list[bool]:
-    """Which replicas have not diverged: losses of the latest epoch and weights are finite.
+    """Which replicas have not diverged: losses of the latest epoch, weights and statistics are finite.
 
     Weights too, because a ReLU may make 0 of NaN, and the loss of a dead net is finite.
 
@@ -89,4 +89,4 @@ def sound_replicas(module: Any) -> list[bool]:
         R answers.
     """
     figures = module.figures("train") | module.figures("val")
-    return are_finite([*figures.values(), *module.network.parameters()], len(module.seeds))
+    return are_finite([*figures.values(), *module.network.state_dict().values()], len(module.seeds))

@@ -9,10 +9,11 @@ latent digits stand, and the last layer's rows are put into it.
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_modules.layers import Linear
+from lightning_modules.layers import Linear, wide
 
 
 def evidence(digits: Tensor, target: Tensor) -> Tensor:
@@ -23,11 +24,13 @@ def evidence(digits: Tensor, target: Tensor) -> Tensor:
         target: (N, R), 1 where first <= second.
 
     Returns:
-        (R, 2, C, C), at (answer, i, j) the sum over pairs with this answer of P(first is i) P(second is j).
+        (R, 2, C, C), at (answer, i, j) the sum over pairs with this answer of P(first is i) P(second is j);
+        in float32 at least.
     """
-    first, second = digits.softmax(-1).permute(2, 1, 0, 3)  # (R, V * N, C)
-    at_most = target.repeat(len(digits) // len(target), 1).T.unsqueeze(-1).to(digits.dtype)  # (R, V * N, 1)
-    answers = [(first * share).transpose(1, 2) @ second for share in (1 - at_most, at_most)]
+    first, second = wide(digits).softmax(-1).permute(2, 1, 0, 3)  # (R, V * N, C)
+    at_most = target.repeat(len(digits) // len(target), 1).T.unsqueeze(-1).to(first.dtype)  # (R, V * N, 1)
+    with torch.autocast(digits.device.type, enabled=False):  # it would multiply and add up in half precision
+        answers = [(first * share).transpose(1, 2) @ second for share in (1 - at_most, at_most)]
     return torch.stack(answers, 1)
 
 
@@ -116,25 +119,17 @@ def best_order(weights: NDArray[np.float64]) -> list[int]:
 def best_matching(weights: NDArray[np.float64]) -> list[int]:
     """The one-to-one matching of rows to columns with the largest sum of weights.
 
-    Exact, by dynamic programming over the sets of columns that the first rows may have.
-
     Args:
-        weights: (C, C); C is small.
+        weights: (C, C), finite.
 
     Returns:
         The column of each row.
+
+    Raises:
+        ValueError: A weight is not finite.
     """
-    best: dict[int, tuple[float, list[int]]] = {0: (0.0, [])}
-    for row in weights:
-        longer: dict[int, tuple[float, list[int]]] = {}
-        for taken, (value, columns) in best.items():
-            for column in range(len(weights)):
-                more, total = taken | 1 << column, value + float(row[column])
-                if more != taken and total > longer.get(more, (-np.inf, []))[0]:
-                    longer[more] = (total, [*columns, column])
-        best = longer
-    ((_, columns),) = best.values()
-    return columns
+    _, columns = linear_sum_assignment(weights, maximize=True)
+    return [int(column) for column in columns]
 
 
 def reorder(layer: Linear, optimizer: Optimizer, orders: Tensor) -> None:

@@ -60,6 +60,11 @@ def conv2d(
     )
 
 
+def wide(x: Tensor) -> Tensor:
+    """A tensor in float32 at least: in half precision sums stall, and different numbers tie."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 class Standardise(nn.Module):
     """Pixels 0..255 to mean 0 and deviation 1 over the embedded MNIST's training digits."""
 
@@ -71,7 +76,9 @@ class Standardise(nn.Module):
 class Linear(nn.Module):
     """A linear layer for each replica, from (N, R * in_features) to (N, R * out_features)."""
 
-    def __init__(self, in_features: int, out_features: int, replicas: int, bias: bool = True) -> None:
+    def __init__(
+        self, in_features: int, out_features: int, replicas: int, bias: bool = True, last: bool = False
+    ) -> None:
         """Leave the parameters empty: `initialise` (replicas.py) fills them, each replica from its seed.
 
         Args:
@@ -79,14 +86,23 @@ class Linear(nn.Module):
             out_features: Output features of one replica.
             replicas: Number of replicas R.
             bias: Whether to add a bias.
+            last: Whether its outputs are logits. Under autocast too they are computed in the weights' own
+                precision then: in bfloat16 many of them would be equal, and a comparison needs to know more.
         """
         super().__init__()
         self.in_features, self.out_features, self.replicas = in_features, out_features, replicas
+        self.last = last
         self.weight = nn.Parameter(torch.empty(replicas * out_features, in_features))
         self.bias = nn.Parameter(torch.empty(replicas * out_features)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiply every replica's features by its own matrix."""
+        if self.last and torch.is_autocast_enabled(x.device.type):
+            with torch.autocast(x.device.type, enabled=False):
+                return self._multiply(x.to(self.weight.dtype))
+        return self._multiply(x)
+
+    def _multiply(self, x: Tensor) -> Tensor:
         x = x.unflatten(1, (self.replicas, self.in_features)).transpose(0, 1)  # (R, N, in)
         weight = self.weight.view(self.replicas, self.out_features, self.in_features)
         if self.bias is None:

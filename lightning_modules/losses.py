@@ -8,6 +8,8 @@ import math
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_modules.layers import wide
+
 
 def cross_entropy(logits: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Cross entropy, element by element; of several views the mean.
@@ -22,11 +24,12 @@ def cross_entropy(logits: Tensor, target: Tensor, label_smoothing: float = 0.0) 
     """
     views = len(logits) // len(target)
     labels = target.repeat(views, *[1] * (target.dim() - 1)).flatten()
-    losses = F.cross_entropy(logits.flatten(0, -2), labels, reduction="none", label_smoothing=label_smoothing)
+    flat = wide(logits).flatten(0, -2)
+    losses = F.cross_entropy(flat, labels, reduction="none", label_smoothing=label_smoothing)
     return losses.view(views, *target.shape).mean(0)
 
 
-def unevenness(digits: Tensor) -> Tensor:
+def unevenness(digits: Tensor, one_language: bool = True) -> Tensor:
     """How far a batch's latent digits are from being all equally frequent.
 
     It is the log of their number, less the entropy of the mean posterior. Without it, a net that no label
@@ -34,12 +37,15 @@ def unevenness(digits: Tensor) -> Tensor:
 
     Args:
         digits: (N, R, 2, C), logits.
+        one_language: Whether a latent digit is the same for first and second digits. Else each side is
+            measured by itself: two uneven sides could look even together.
 
     Returns:
-        (R,), 0 where all are equally frequent.
+        (R,), 0 where all are equally frequent; of two sides the mean.
     """
-    mean = digits.softmax(-1).mean((0, 2))  # (R, C)
-    return math.log(digits.shape[-1]) + (mean * mean.clamp(min=1e-30).log()).sum(-1)
+    posteriors = wide(digits).softmax(-1)
+    mean = posteriors.mean((0, 2)).unsqueeze(1) if one_language else posteriors.mean(0)  # (R, 1 or 2, C)
+    return math.log(digits.shape[-1]) + (mean * mean.clamp(min=1e-30).log()).sum(-1).mean(-1)
 
 
 def disagreement(digits: Tensor) -> Tensor:
@@ -51,5 +57,6 @@ def disagreement(digits: Tensor) -> Tensor:
     Returns:
         (R,), the mean over digits.
     """
+    digits = wide(digits)
     (p, q), (log_p, log_q) = digits.softmax(-1).chunk(2), digits.log_softmax(-1).chunk(2)
     return -((p * log_q + q * log_p).sum(-1) / 2).mean((0, 2))

@@ -16,12 +16,25 @@ from lightning_modules.results import Run
 from lightning_modules.teams import Team, TeamTest
 
 
+def choose(module: Comparison, team: Team) -> Tensor:
+    """Which replicas stand for the runs.
+
+    Args:
+        module: All members of all runs, trained.
+        team: How many trainings a run has.
+
+    Returns:
+        (R, ensemble), numbers of members.
+    """
+    return team.choose(module.figures("train")["train/loss"], sound_replicas(module))
+
+
 def measure(
     trainer: pl.Trainer,
     module: Comparison,
     data: pl.LightningDataModule,
     seeds: Sequence[int],
-    team: Team,
+    chosen: Tensor,
     all_pairs: bool,
 ) -> list[Run]:
     """The figures of all runs, test pairs last.
@@ -31,24 +44,23 @@ def measure(
         module: All members of all runs.
         data: Their pairs.
         seeds: Of the runs.
-        team: How many trainings a run has.
+        chosen: (R, ensemble), the members that stand for each run.
         all_pairs: Whether to test on all pairs of test digits too.
 
     Returns:
-        A run a seed.
+        A run a seed; it diverged where one of its chosen members did.
     """
     sound = sound_replicas(module)
     val, alone = _as_lists(module.figures("val")).get("val/error"), list[float]()
     tested: Comparison | TeamTest = module
-    chosen = team.choose(module.figures("train")["train/loss"])
-    if team.size > 1:
+    if len(module.seeds) > len(seeds):
         tested = TeamTest(module, chosen)
         if val:
             val = _test(trainer, tested, data.val_dataloader())["test/error"]
         errors = _test(trainer, module, data.test_dataloader())["test/error"]
-        alone = [mean(errors[i : i + team.size]) for i in range(0, len(errors), team.size)]
+        alone = _means_of_sound(errors, sound, len(module.seeds) // len(seeds))
     train = _test(trainer, tested, cast("Testable", data).train_test_dataloader())["test/error"]
-    every = _test_all_pairs(trainer, AllPairsTest(module, chosen), data) if all_pairs else []
+    every = _test_all_pairs(trainer, AllPairsTest(module, chosen), data) if all_pairs else {}
     test = _test(trainer, tested, data.test_dataloader())
     digits = test.get("test/digit_error")
     return [
@@ -59,11 +71,21 @@ def measure(
             val_error=val[k] if val else None,
             test_digit_error=digits[k] if digits else None,
             member_test_error=alone[k] if alone else None,
-            all_test_error=every[k] if every else None,
-            diverged=None if all(sound[k * team.size : (k + 1) * team.size]) else True,
+            **{name: errors[k] for name, errors in every.items()},
+            diverged=None if all(sound[member] for member in chosen[k]) else True,
         )
         for k, seed in enumerate(seeds)
     ]
+
+
+def _means_of_sound(errors: Sequence[float], sound: Sequence[bool], size: int) -> list[float]:
+    """The mean over each run's members that did not diverge; over all where all did."""
+    means = []
+    for first in range(0, len(errors), size):
+        own = range(first, first + size)
+        counted = [member for member in own if sound[member]] or own
+        means.append(mean(errors[member] for member in counted))
+    return means
 
 
 @dataclass(frozen=True)
@@ -85,9 +107,11 @@ class Testable(Protocol):
         """A pairing of all test digits, the same for all replicas."""
 
 
-def _test_all_pairs(trainer: pl.Trainer, tested: AllPairsTest, data: pl.LightningDataModule) -> list[float]:
+def _test_all_pairs(
+    trainer: pl.Trainer, tested: AllPairsTest, data: pl.LightningDataModule
+) -> dict[str, list[float]]:
     trainer.test(tested, cast("Testable", data).all_test_dataloader(), verbose=False)
-    return [round(error, 7) for error in tested.errors().tolist()]
+    return {tested.figure: [round(error, 7) for error in tested.errors().tolist()]}
 
 
 def _test(trainer: pl.Trainer, module: Comparison | TeamTest, loader: Any) -> dict[str, list[float]]:

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -54,7 +56,7 @@ class Mending:
     def mend(
         self, layer: Linear, optimizer: Optimizer, add: Callable[[Tensor], Tensor], parting: str | None
     ) -> None:
-        """Put latent digits in order, and part merged ones.
+        """Put latent digits in order, and part merged ones; those of replicas that diverged stay as they are.
 
         Args:
             layer: The last one of R trunks, or of 2R.
@@ -64,16 +66,25 @@ class Mending:
         """
         if self.met is None or self.counts is None:
             return
-        met = add(self.met).double().cpu().numpy()
-        orders = [[shared_order(m)] if self.one_order else separate_orders(m) for m in met]  # (R, T, C)
-        if parting is not None:
-            counts = add(self.counts.double()).cpu().numpy()
-            if self.one_order:
-                counts = counts.sum(1, keepdims=True)  # (R, T, C)
-            orders = [[*map(part, *replica)] for replica in zip(orders, counts, strict=True)]
+        # To the CPU first: not every device has float64.
+        met, counts = (add(record).cpu().double().numpy() for record in (self.met, self.counts))
+        if self.one_order:
+            counts = counts.sum(1, keepdims=True)  # (R, T, C)
+        unmoved = [[*range(counts.shape[2])]] * counts.shape[1]
+        orders = [
+            self._orders(*record, parting is not None) if np.isfinite(record[0]).all() else unmoved
+            for record in zip(met, counts, strict=True)
+        ]  # (R, T, C)
         sides = layer.replicas // len(self.seeds)  # trunks of a replica
         each = torch.tensor(orders).expand(-1, sides, -1).flatten(0, 1)  # (R * sides, C)
         reorder(layer, optimizer, each)
         streams = [stream(seed, f"{parting} {side}") for seed in self.seeds for side in range(sides)]
         jitter_copies(layer, each, streams)
         self.forget()
+
+    def _orders(
+        self, met: NDArray[np.float64], counts: NDArray[np.float64], parting: bool
+    ) -> list[list[int]]:
+        """Which former latent digit stands at each place, (T, C), of one replica."""
+        orders = [shared_order(met)] if self.one_order else separate_orders(met)
+        return [*map(part, orders, counts)] if parting else orders

@@ -47,7 +47,7 @@ def part(order: Sequence[int], counts: NDArray[np.float64]) -> list[int]:
     """
     shares = counts / counts.sum()
     idle, crowded = int(shares.argmin()), int(shares.argmax())
-    if shares[idle] >= IDLE or shares[crowded] <= CROWDED:
+    if not (shares[idle] < IDLE and shares[crowded] > CROWDED):
         return list(order)
     rest = [latent for latent in order if latent != idle]
     place = rest.index(crowded)

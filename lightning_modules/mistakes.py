@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lightning_modules.batches import Batch, as_batch
 from lightning_modules.folder import write_whole
+from lightning_modules.keeping import sound_replicas
 from lightning_modules.teams import TeamTest
 
 DIGITS = 10
@@ -86,10 +87,15 @@ class CountMistakes(pl.Callback):
     """Counts the mistakes of the latest test, of all processes and runs."""
 
     mistakes: Mistakes | None = None
+    sound: Tensor  # (R,), whether a run did not diverge
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget those of an earlier test."""
+        """Forget those of an earlier test; see which runs diverged."""
         self.mistakes = None
+        if isinstance(pl_module, TeamTest):
+            self.sound = torch.tensor(sound_replicas(pl_module.module))[pl_module.chosen.cpu()].all(1)
+        else:
+            self.sound = torch.tensor(sound_replicas(pl_module))
 
     def on_test_batch_end(
         self,
@@ -103,7 +109,7 @@ class CountMistakes(pl.Callback):
         """Look through a batch; ``outputs`` are its logits (N, R, 2)."""
         if isinstance(pl_module, TeamTest):  # pairs are the same for all members of a run
             batch = pl_module.pairs_of_runs(batch)
-        found = find_mistakes(outputs, *batch)
+        found = find_mistakes(outputs, *batch, self.sound)
         self.mistakes = of_more_pairs([self.mistakes, found]) if self.mistakes else found
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -114,7 +120,13 @@ class CountMistakes(pl.Callback):
             self.mistakes = of_more_pairs([part for part in parts if part])
 
 
-def find_mistakes(logits: Tensor, images: Tensor, target: Tensor, classes: Tensor | None = None) -> Mistakes:
+def find_mistakes(
+    logits: Tensor,
+    images: Tensor,
+    target: Tensor,
+    classes: Tensor | None = None,
+    sound: Tensor | None = None,
+) -> Mistakes:
     """The mistakes in N pairs of each of R runs.
 
     Args:
@@ -122,6 +134,8 @@ def find_mistakes(logits: Tensor, images: Tensor, target: Tensor, classes: Tenso
         images: (N, 2R, 14, 14) in 0..255.
         target: (N, R), 1 where first <= second.
         classes: (N, R, 2), the digits.
+        sound: (R,), which runs' mistakes may be among the worst; by default all. A diverged net may be sure
+            of anything, and would crowd out the others'.
 
     Raises:
         ValueError: A tensor has another shape or type, or there are no classes.
@@ -138,8 +152,10 @@ def find_mistakes(logits: Tensor, images: Tensor, target: Tensor, classes: Tenso
         torch.bincount(some.flatten(), minlength=runs * DIGITS**2).view(runs, DIGITS, DIGITS).cpu().numpy()
         for some in (cells, cells[wrong])
     ]
-    odds = logits.float().diff(dim=-1).squeeze(-1).nan_to_num(0.0)  # a diverged net is sure of nothing
-    surest = odds.abs().masked_fill(~wrong, -1).flatten().topk(min(MOST, int(wrong.sum()))).indices
+    odds = logits.float().diff(dim=-1).squeeze(-1)
+    odds = odds.nan_to_num(0.0, 0.0, 0.0)  # a diverged net is sure of nothing
+    shown = wrong if sound is None else wrong & sound.to(wrong.device)
+    surest = odds.abs().masked_fill(~shown, -1).flatten().topk(min(MOST, int(shown.sum()))).indices
     pair, run = surest // runs, surest % runs
     return Mistakes(
         counts[0],

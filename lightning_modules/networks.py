@@ -62,7 +62,7 @@ def paper_cnn(in_channels: int, out_features: int, replicas: int, clean: bool = 
         nn.ReLU(),
         nn.BatchNorm1d(r * 200),
         Dropout(0.3, r),
-        Linear(200, out_features, r),
+        Linear(200, out_features, r, last=True),
         *([] if clean else [nn.ReLU(), nn.BatchNorm1d(r * out_features), Dropout(0.3, r)]),
     )
 
@@ -86,7 +86,7 @@ def paper_head(replicas: int) -> Sequential:
         nn.ReLU(),
         nn.BatchNorm1d(r * 20),
         Dropout(0.2, r),
-        Linear(20, 2, r),
+        Linear(20, 2, r, last=True),
         nn.ReLU(),
     )
 

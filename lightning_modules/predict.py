@@ -17,6 +17,7 @@ from lightning_modules import cli
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import Console
     from rich.table import Table
 
     from lightning_modules.answers import Pair
@@ -43,7 +44,8 @@ def predict(
     Args:
         checkpoint: See `POSITIONAL`.
         images: See there.
-        replica: The number of the only net to ask or export, from 0; all are asked by default.
+        replica: The number of the only run, from 0, whose net to ask or export; all are asked by default. A
+            run of an ensemble is all its nets, averaged.
         out: Folder for answers.csv and seen.png, a picture of what the nets saw.
         onnx: File to write the net to, as ONNX.
         state_dict: File to write the net's plain state_dict to.
@@ -62,7 +64,7 @@ def predict(
         from lightning_modules.export import export_onnx, export_state_dict
 
     console, pairs = make_console(), find_pairs(images) if images else []
-    model = choose_nets(Path(checkpoint), replica, exporting=bool(onnx or state_dict))
+    model = choose_nets(Path(checkpoint), replica, bool(onnx or state_dict), console)
     table = ask(model, pairs, Path(out)) if pairs else None
     exports = [(onnx, export_onnx), (state_dict, export_state_dict)]
     for file, export in exports:
@@ -76,30 +78,30 @@ def predict(
             console.print(f"{file} written")
 
 
-def choose_nets(checkpoint: Path, replica: int | None, exporting: bool) -> Comparison:
-    """Load the nets that are meant.
+def choose_nets(checkpoint: Path, replica: int | None, exporting: bool, console: Console) -> Comparison:
+    """Load the nets that are meant, and say which of them diverged and are left out.
 
     Args:
         checkpoint: The file.
         replica: The number of the only one; None for all.
-        exporting: Whether a single one is needed.
+        exporting: Whether those of a single run are needed.
+        console: Where to print.
 
     Raises:
         CommandError: There are none such, or they diverged.
     """
-    from lightning_modules.loading import load_model, refuse_diverged
+    from lightning_modules.loading import keep_runs, load_model
 
     model = load_model(checkpoint)
-    count = len(model.seeds)
-    if replica is not None:
-        if not 0 <= replica < count:
-            raise cli.CommandError(
-                f"replica must be from 0 to {count - 1}, the nets of {checkpoint}, got {replica}"
-            )
-        model = model.replica(replica).eval()
-    elif exporting and count > 1:
+    count = len(model.seeds) // model.ensemble
+    if replica is not None and not 0 <= replica < count:
+        raise cli.CommandError(
+            f"replica must be from 0 to {count - 1}, the nets of {checkpoint}, got {replica}"
+        )
+    if replica is None and exporting and count > 1:
         raise cli.CommandError(f"{checkpoint} holds {count} nets; say which to export by --replica")
-    refuse_diverged(model, checkpoint)
+    if lost := keep_runs(model, checkpoint, replica):
+        console.print(f"left out, because its training diverged: net {', '.join(map(str, lost))}")
     return model
 
 

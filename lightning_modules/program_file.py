@@ -15,7 +15,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from lightning_modules.checkpoints import read_checkpoint
+from lightning_modules.checkpoints import ENSEMBLE, read_checkpoint
 from lightning_modules.cli import CommandError
 from lightning_modules.measuring import Fit
 from lightning_modules.mistakes import Mistakes
@@ -74,13 +74,14 @@ class ProgramFile:
         entries = {OWNER: dict(self.owner), FIGURES: [asdict(epoch) for epoch in figures]}
         trainer.save_checkpoint(self.path, weights_only=False, storage_options=entries)
 
-    def keep_fit(self, trainer: pl.Trainer, figures: Sequence[EpochFigures], fit: Fit) -> None:
+    def keep_fit(self, trainer: pl.Trainer, figures: Sequence[EpochFigures], fit: Fit, ensemble: int) -> None:
         """Keep the final weights and what came out.
 
         Args:
             trainer: Has fitted.
             figures: Of all epochs.
             fit: What came out.
+            ensemble: Nets that are averaged for one run.
         """
         entries = {
             OWNER: dict(self.owner),
@@ -89,6 +90,7 @@ class ProgramFile:
             MISTAKES: {name: torch.from_numpy(part) for name, part in asdict(fit.mistakes).items()}
             if fit.mistakes
             else None,
+            ENSEMBLE: ensemble,
         }
         trainer.save_checkpoint(self.path, weights_only=True, storage_options=entries)
 

@@ -1,5 +1,6 @@
 """One progress bar over all trainings of an experiment."""
 
+import math
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -63,7 +64,9 @@ class StudyProgress:
         """
         tag = "val/error" if "val/error" in figures.values else "train/error"
         errors = figures.values[tag]
-        text = f"{model}: epoch {figures.epoch + 1}, {tag} {100 * sum(errors) / len(errors):.1f} %"
+        finite = [error for error in errors if math.isfinite(error)]
+        said = f"{100 * sum(finite) / len(finite):.1f} %" if finite else "diverged"
+        text = f"{model}: epoch {figures.epoch + 1}, {tag} {said}"
         done = COST[model] * len(errors)
         if kept:  # rich measures the speed by what is advanced
             self.progress.tasks[self.task].completed += done

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
@@ -19,7 +19,7 @@ from lightning_modules.comparison import Comparison
 from lightning_modules.execution import Execution
 from lightning_modules.fused import set_engine
 from lightning_modules.interrupts import interrupts_wait
-from lightning_modules.measuring import Fit, measure
+from lightning_modules.measuring import Fit, choose, measure
 from lightning_modules.mistakes import CountMistakes, of_more_runs
 from lightning_modules.one_process import OneProcess
 from lightning_modules.program_file import ENTRIES, KeepState, ProgramFile, Reached
@@ -171,11 +171,16 @@ def fit(study: Study, report: Callable[[EpochFigures], None], callbacks: Sequenc
     with threads(study.execution.threads):
         path = study.file.path if study.file and reached.started else None
         trainer.fit(module, data, ckpt_path=path, weights_only=True)
-        runs = measure(trainer, module, data, seeds, study.team, study.all_pairs) if study.test else []
+        chosen = choose(module, study.team)
+        runs = measure(trainer, module, data, seeds, chosen, study.all_pairs) if study.test else []
     trainer.strategy.connect(module)  # the latest test may have been of a team, and that is not what is kept
+    if study.team.restarts > 1:  # what was tested is kept, and nothing else
+        for holder in (module, data):
+            cast("Any", holder).keep(chosen.flatten().tolist())
     result = Fit(runs, mistakes.mistakes)
     if study.file:  # a full disk does not cost the figures
-        result = replace(result, unsaved=_failure(partial(study.file.keep_fit, trainer, figures, result)))
+        keep = partial(study.file.keep_fit, trainer, figures, result, study.team.ensemble)
+        result = replace(result, unsaved=_failure(keep))
     return result
 
 

@@ -30,7 +30,14 @@ class Run:
     test_digit_error: float | None = None  # None without digit heads
     member_test_error: float | None = None  # mean of single trainings; None where a run is one training
     all_test_error: float | None = None  # over all pairs of test digits; None where not asked for
+    # Of nets that must see both digits at once, instead: over one pairing of all test digits (5,000 pairs of
+    # MNIST's), the same for all runs. It is a sample, whose noise the spread over runs does not show.
+    fixed_pairs_error: float | None = None
     diverged: bool | None = None  # True where losses or weights are not finite: its errors say nothing
+
+
+# Figures over all test digits, and what to call them.
+WHOLE: Mapping[str, str] = {"all_test_error": "all pairs", "fixed_pairs_error": "fixed pairs"}
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,26 @@ class ModelRuns:
     recipe: str
     runs: Sequence[Run]
 
+    @property
+    def sound(self) -> list[Run]:
+        """The runs that did not diverge: all statistics are of them alone."""
+        return [run for run in self.runs if not run.diverged]
+
+    @property
+    def count(self) -> str:
+        """The number of runs that statistics are of, and of all, where some diverged."""
+        sound, every = len(self.sound), len(self.runs)
+        return str(every) if sound == every else f"{sound} of {every}"
+
+    def errors(self, figure: str = "test_error") -> list[float]:
+        """A figure of every run that did not diverge, as a share; empty if one has none.
+
+        Args:
+            figure: One of `Run`'s.
+        """
+        values = [getattr(run, figure) for run in self.sound]
+        return [] if None in values else values
+
     def rows(self) -> list[dict[str, Any]]:
         """One row a run; what a model has not (digit heads) or was not asked for has no key."""
         return [
@@ -68,12 +95,16 @@ class ModelRuns:
         ]
 
     def summary(self) -> dict[str, Any]:
-        """Mean and standard deviation (n - 1) over the runs; None where one run has no deviation."""
+        """Mean and standard deviation (n - 1) over the n runs that did not diverge.
+
+        None where there is no run, or of one run no deviation.
+        """
         summary: dict[str, Any] = {"model": self.model, "recipe": self.recipe}
-        for name in ("test_error", "train_error"):
-            average, deviation = spread([getattr(run, name) for run in self.runs])
+        for name in ("test_error", "train_error", *(name for name in WHOLE if self.errors(name))):
+            errors = self.errors(name)
+            average, deviation = spread(errors) if errors else (None, None)
             summary |= {f"{name}_mean": average, f"{name}_std": deviation}
-        return summary | {"n": len(self.runs)}
+        return summary | {"n": len(self.sound), "diverged": len(self.runs) - len(self.sound)}
 
     def hparams(self, settings: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
         """Hyperparameters by their names in the dashboard, the same for all that train on pairs of digits.
@@ -87,12 +118,12 @@ class ModelRuns:
         return hparams | {name: config[name] for name in ("max_epochs", "batch_size", "train_pairs")}
 
     def metrics(self) -> dict[str, float]:
-        """Final metrics by their names in the dashboard; NaN where nothing was validated."""
-        val_errors = [run.val_error for run in self.runs if run.val_error is not None]
-        return {
-            "hp/test_error": self.summary()["test_error_mean"],
-            "hp/val_error": mean(val_errors) if val_errors else float("nan"),
+        """Final metrics by their names in the dashboard; NaN where nothing was validated, or all diverged."""
+        means = {
+            f"hp/{name}": mean(errors) if (errors := self.errors(name)) else float("nan")
+            for name in ("test_error", "val_error")
         }
+        return means | {"hp/diverged": float(len(self.runs) - len(self.sound))}
 
 
 def write_results(path: Path, models: Sequence[ModelRuns], command: str, config: Mapping[str, Any]) -> None:
@@ -172,6 +203,7 @@ def results_table(models: Sequence[ModelRuns], paper: Mapping[str, PaperFigure])
     """
     title = "error in %, mean ± std over n runs"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False)
+    table.caption, table.caption_justify = "\n".join(_remarks(models)) or None, "left"
     table.collapse_padding = True  # for 80 columns
     table.add_column("model", no_wrap=True)
     for column in ("train", "test", "n", *(("paper: train", "paper: test") if paper else ())):
@@ -181,13 +213,29 @@ def results_table(models: Sequence[ModelRuns], paper: Mapping[str, PaperFigure])
         cells = [
             percent(ours["train_error_mean"], ours["train_error_std"]),
             percent(ours["test_error_mean"], ours["test_error_std"]),
-            str(ours["n"]),
+            model.count,
         ]
         if theirs:
             cells.append(percent(theirs.train_mean, theirs.train_std))
             cells.append(percent(theirs.test_mean, theirs.test_std))
         table.add_row(model.model, *cells)
+        for figure, label in WHOLE.items():
+            if errors := model.errors(figure):
+                table.add_row(f"  {label}", "", percent(*spread(errors)))
     return table
+
+
+def _remarks(models: Sequence[ModelRuns]) -> list[str]:
+    """What the table does not say by itself."""
+    remarks = []
+    if any(model.errors("all_test_error") for model in models):
+        remarks.append("all pairs: of the test digits, without the runs' sampling noise")
+    if any(model.errors("fixed_pairs_error") for model in models):
+        remarks.append("fixed pairs: each test digit once, a sample that all runs share")
+    lost = {model.model: len(model.runs) - len(model.sound) for model in models}
+    if diverged := [f"{count} of {model}" for model, count in lost.items() if count]:
+        remarks.append(f"diverged, and left out: {', '.join(diverged)}")
+    return remarks
 
 
 def spread(values: Sequence[float]) -> tuple[float, float | None]:
@@ -195,6 +243,8 @@ def spread(values: Sequence[float]) -> tuple[float, float | None]:
     return mean(values), stdev(values) if len(values) > 1 else None
 
 
-def percent(average: float, deviation: float | None) -> str:
-    """Mean and deviation of shares, in percent, for a table."""
+def percent(average: float | None, deviation: float | None) -> str:
+    """Mean and deviation of shares, in percent, for a table; a dash where there is none."""
+    if average is None:
+        return "\N{EN DASH}"
     return f"{100 * average:.2f}" + ("" if deviation is None else f" ± {100 * deviation:.2f}")

@@ -6,6 +6,30 @@ from statistics import mean, stdev
 
 from scipy.stats import t
 
+from lightning_modules.results import Run
+
+
+def sound_pairs(ours: Sequence[Run], reference: Sequence[Run]) -> tuple[str, list[float], list[float]]:
+    """What to compare of two nets: the same figure, of the seeds at which neither diverged.
+
+    It is the error over all pairs of test digits where all these runs have it, because it has no sampling
+    noise, else that of each run's own test pairs.
+
+    Args:
+        ours: Runs of a net.
+        reference: Runs of another.
+
+    Returns:
+        The figure's name, ours and the reference's, by seed.
+    """
+    theirs = {run.seed: run for run in reference if not run.diverged}
+    own = {run.seed: run for run in ours if not run.diverged and run.seed in theirs}
+    pairs = [(own[seed], theirs[seed]) for seed in sorted(own)]
+    whole = all(run.all_test_error is not None for pair in pairs for run in pair)
+    figure = "all_test_error" if whole else "test_error"
+    first, second = ([getattr(pair[side], figure) for pair in pairs] for side in (0, 1))
+    return figure, first, second
+
 
 def half_width(values: Sequence[float]) -> float:
     """Half of the 95 % interval of a mean; infinite for a single value.

@@ -1,12 +1,14 @@
 """One TensorBoard run for R replicas: TensorBoard does not aggregate runs, so we write mean and band.
 
+They are of the replicas whose figures are all finite: one that diverged does not change the others' curve.
 Tags are ``val/error`` (mean over replicas), ``val/error_low`` and ``val/error_high`` (mean -+ one standard
 deviation), and so on; x is the optimiser step. A custom-scalars layout shows them as bands. Both halves of
 the project log through this, whatever trains the replicas.
 """
 
+import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +65,15 @@ class StudyLog:
             with self._writing():
                 self._log(self.epochs.pop(figures.epoch), figures.step)
 
+    def add_runs(self, values: Mapping[str, Sequence[float]]) -> None:
+        """Log figures of runs, at the latest step: of several replicas that are one run there is one value.
+
+        Args:
+            values: Tag to one value a run.
+        """
+        with self._writing():
+            self._log({tag: dict(enumerate(numbers)) for tag, numbers in values.items()}, self.step)
+
     def finish(
         self, hparams: Mapping[str, Any], metrics: Mapping[str, float], figures: Mapping[str, Figure]
     ) -> None:
@@ -105,10 +116,12 @@ class StudyLog:
         self.step = step
         if not self.has_layout:
             self._add_layout(list(epoch))
+        every = [item for values in epoch.values() for item in values.items()]
+        lost = {replica for replica, value in every if not math.isfinite(value)}
         for tag, values in epoch.items():
-            deviation, average = torch.std_mean(
-                torch.tensor(list(values.values())), correction=int(self.replicas > 1)
-            )
+            # of none: NaN, so that the dashboard shows that something was measured
+            sound = [value for replica, value in values.items() if replica not in lost] or [math.nan]
+            deviation, average = torch.std_mean(torch.tensor(sound), correction=int(len(sound) > 1))
             scalars = {tag: average, f"{tag}_low": average - deviation, f"{tag}_high": average + deviation}
             for name, value in scalars.items():
                 self.writer.add_scalar(name, value.item(), step)

@@ -2,7 +2,9 @@
 
 The members of a run have its pairs, and everything else (initialisation, order, warps, dropout) of their own.
 Which restart is best is told by the training loss alone: no validation pair, and in `weight_sharing` no digit
-label, is looked at.
+label, is looked at. A restart that diverged is never the best; only where all of them diverged one stands for
+the run, which then counts as diverged. An ensemble with a member that diverged counts as diverged too: the
+average of fewer members is another estimator.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +19,7 @@ from lightning_modules.batches import Batch, as_batch
 from lightning_modules.bounds import check_range
 from lightning_modules.comparison import Comparison
 from lightning_modules.heads import POSTERIOR_HEADS
+from lightning_modules.layers import wide
 from lightning_modules.metrics import ReplicaMean
 from lightning_modules.networks import Outputs
 from lightning_modules.replicas import stream
@@ -53,16 +56,20 @@ class Team:
         """
         return [seed, *(stream(seed, f"member {number}") for number in range(1, self.size))]
 
-    def choose(self, losses: Tensor) -> Tensor:
+    def choose(self, losses: Tensor, sound: Sequence[bool] | None = None) -> Tensor:
         """Take the best restarts.
 
         Args:
             losses: (R * size,), training losses of the members of R runs.
+            sound: R * size answers, whether a member did not diverge; by default all whose loss is finite.
 
         Returns:
             (R, ensemble), numbers of members.
         """
-        grouped = losses.view(-1, self.ensemble, self.restarts)
+        lost = ~losses.isfinite()
+        if sound is not None:
+            lost |= ~torch.tensor(sound, device=losses.device)
+        grouped = losses.masked_fill(lost, torch.inf).view(-1, self.ensemble, self.restarts)
         first = torch.arange(len(losses), device=losses.device).view(grouped.shape)[..., 0]
         return first + grouped.argmin(-1)
 
@@ -157,8 +164,8 @@ def average(outputs: Outputs, chosen: Tensor, module: Comparison) -> Outputs:
         return Outputs(outputs.pair[:, only], None if outputs.digits is None else outputs.digits[:, only])
 
     def mean(logits: Tensor) -> Tensor:
-        probabilities = logits[:, chosen.flatten()].softmax(-1).unflatten(1, chosen.shape)  # (N, R, E, ...)
-        return probabilities.mean(2).log()
+        every = wide(logits)[:, chosen.flatten()].unflatten(1, chosen.shape)  # (N, R, E, ...)
+        return every.softmax(-1).mean(2).log()
 
     if outputs.digits is None or not module.has_digit_heads:
         return Outputs(mean(outputs.pair))

@@ -43,7 +43,7 @@ def modern_trunk(
         *_stage(2 * w, 4 * w, r, halve=False),  # (N, R * 4w, 3, 3)
         *([nn.AdaptiveAvgPool2d(1)] if pool == "average" else []),
         nn.Flatten(),
-        Linear(4 * w * (1 if pool == "average" else 9), out_features, r),
+        Linear(4 * w * (1 if pool == "average" else 9), out_features, r, last=True),
     )
 
 

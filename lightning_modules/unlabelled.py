@@ -50,8 +50,8 @@ class Unlabelled(Comparison):
         check_range("two_views_from", settings["two_views_from"], 0, 1)
         self.prior, self.consistency = settings["prior"], settings["consistency"]
         self.two_views_from = settings["two_views_from"]
-        one_order = self.branches == "shared" or settings["turns"]  # of both sides' latent digits
-        self.mending = Mending(self.seeds, one_order) if settings["reorder"] else None
+        self.one_order = self.branches == "shared" or settings["turns"]  # of both sides' latent digits
+        self.mending = Mending(self.seeds, self.one_order) if settings["reorder"] else None
         self.part_merged = settings["part_merged"]
 
     def loss(self, outputs: Outputs, target: Tensor, classes: Tensor | None) -> Tensor:
@@ -63,7 +63,7 @@ class Unlabelled(Comparison):
         total = super().regulariser(outputs, views)
         if self.prior:
             assert outputs.digits is not None
-            total = total + self.prior * unevenness(outputs.digits)
+            total = total + self.prior * unevenness(outputs.digits, self.one_order)
         if self.consistency and views == 2:
             assert outputs.digits is not None
             ramp = min(1.0, max(0.0, self.progress() - self.two_views_from) / RAMP)

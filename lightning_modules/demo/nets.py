@@ -13,7 +13,7 @@ from lightning_modules.cli import CommandError
 from lightning_modules.comparison import Comparison
 from lightning_modules.demo.drawings import Seen
 from lightning_modules.handwriting import as_mnist
-from lightning_modules.loading import load_model, refuse_diverged
+from lightning_modules.loading import keep_runs, load_model
 from lightning_modules.recipes import MODULES
 
 CHECKPOINT = "checkpoint.ckpt"
@@ -22,7 +22,7 @@ HOW = "`python train.py --name NAME` makes runs/NAME"
 
 @dataclass(frozen=True)
 class Nets:
-    """All nets of a checkpoint; their probabilities are averaged."""
+    """The nets of a checkpoint that did not diverge; their probabilities are averaged."""
 
     path: Path
     model: Comparison
@@ -106,6 +106,6 @@ def load_nets(paths: Sequence[Path]) -> list[Nets]:
     loaded = [Nets(file, load_model(file)) for file in find_checkpoints(paths)]
     stroke = as_mnist(np.eye(28))
     for nets in loaded:
-        refuse_diverged(nets.model, nets.path)
+        keep_runs(nets.model, nets.path)
         nets.answer([stroke, stroke])  # the first answer of all takes a second, and nobody shall wait for it
     return loaded

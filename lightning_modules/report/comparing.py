@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from lightning_modules.report.study import Net
-from lightning_modules.significance import holm, p_value, paired
+from lightning_modules.significance import holm, p_value, paired, sound_pairs
 
-FIGURES = ("all_test_error", "test_error")  # the first that both have: the former has no sampling noise
 LEVEL = 0.05
 
 
@@ -18,6 +17,7 @@ class Difference:
     first: Net
     second: Net
     figure: str
+    n: int  # seeds at which neither diverged
     mean: float
     half_width: float  # of the 95 % interval
     p: float  # of this comparison alone
@@ -49,19 +49,20 @@ def compare_all(nets: Sequence[Net]) -> tuple[list[Difference], list[str]]:
     Returns:
         Comparisons, and why the nets of which studies could not be compared.
     """
-    found: list[tuple[Net, Net, str, list[list[float]]]] = []
+    found: list[tuple[Net, Net, str, list[float], list[float]]] = []
     unpaired: dict[str, None] = {}  # the nets of a study have mostly the same reason: it is said once
     for first, second in combinations(nets, 2):
         if reason := why_not(first, second):
             studies = " and ".join(dict.fromkeys((first.study, second.study)))
             unpaired[f"{studies}: {reason}"] = None
             continue
-        figure = next(name for name in FIGURES if first.errors(name) and second.errors(name))
-        found.append((first, second, figure, [_by_seed(first, figure), _by_seed(second, figure)]))
-    single = [p_value(*errors) for *_, errors in found]
+        found.append((first, second, *sound_pairs(first.runs, second.runs)))
+    single = [p_value(ours, theirs) for *_, ours, theirs in found]
     differences = [
-        Difference(first, second, figure, *paired(*errors), p, corrected)
-        for (first, second, figure, errors), p, corrected in zip(found, single, holm(single), strict=True)
+        Difference(first, second, figure, len(ours), *paired(ours, theirs), p, corrected)
+        for (first, second, figure, ours, theirs), p, corrected in zip(
+            found, single, holm(single), strict=True
+        )
     ]
     return differences, list(unpaired)
 
@@ -83,6 +84,8 @@ def why_not(first: Net, second: Net) -> str | None:
         return f"not the same seeds: {seed_range(first.seeds)} and {seed_range(second.seeds)}"
     if len(first.runs) < 2:
         return "a single run has no deviation"
+    if len(sound_pairs(first.runs, second.runs)[1]) < 2:
+        return f"{first.model} and {second.model} have no two seeds at which neither diverged"
     return None
 
 
@@ -96,7 +99,3 @@ def seed_range(seeds: Sequence[int]) -> str:
     if len(seeds) > 2 and sorted(seeds) == list(range(low, high + 1)):
         return f"{low} to {high}"
     return ", ".join(map(str, seeds))
-
-
-def _by_seed(net: Net, figure: str) -> list[float]:
-    return [error for _, error in sorted(zip(net.seeds, net.errors(figure), strict=True))]

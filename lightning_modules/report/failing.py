@@ -4,7 +4,7 @@ import base64
 import io
 import math
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -60,13 +60,13 @@ def relation(pair: Cell | Picture) -> str:
 
 
 def read_mistakes(net: Net) -> Mistakes:
-    """The mistakes of a net's runs.
+    """The mistakes of a net's runs that did not diverge.
 
     Args:
         net: The net.
 
     Raises:
-        MistakesError: They were not kept, or the file does not fit the results.
+        MistakesError: They were not kept, the file does not fit the results, or all runs diverged.
     """
     path = net.folder / "mistakes.npz"
     if not path.is_file():
@@ -78,9 +78,18 @@ def read_mistakes(net: Net) -> Mistakes:
         fits = mistakes.pairs.shape == (len(net.runs), DIGITS, DIGITS) and _worst_fit(mistakes)
     except (OSError, ValueError, TypeError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise MistakesError(f"the run folder's {path.name} is damaged ({type(error).__name__})") from error
-    if not fits or not np.allclose(errors, net.errors(), atol=1e-6):
+    if not fits or not np.allclose(errors, [run.test_error for run in net.runs], atol=1e-6):
         raise MistakesError(f"the run folder's {path.name} is not of the runs in results.json")
-    return mistakes
+    if not net.results.sound:
+        raise MistakesError("all its runs diverged")
+    return _of_sound(mistakes, np.array([not run.diverged for run in net.runs]))
+
+
+def _of_sound(mistakes: Mistakes, sound: NDArray[np.bool_]) -> Mistakes:
+    """Those of the runs that did not diverge; runs keep their numbers."""
+    shown = sound[mistakes.run]
+    worst = {name: getattr(mistakes, name)[shown] for name in ("run", "digits", "log_odds", "images")}
+    return replace(mistakes, pairs=mistakes.pairs[sound], wrong=mistakes.wrong[sound], **worst)
 
 
 def _worst_fit(mistakes: Mistakes) -> bool:

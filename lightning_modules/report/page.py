@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 FIGURES = {
     "test_error": "test",
     "all_test_error": "all pairs of test digits",
+    "fixed_pairs_error": "fixed pairs of all test digits",
     "member_test_error": "single trainings",
     "val_error": "validation",
     "train_error": "training",
@@ -45,7 +46,7 @@ NONE = "\N{EN DASH}"  # stands where a net has no such figure
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure over the runs of a net, as shares."""
+    """One figure over the runs of a net that did not diverge, as shares."""
 
     mean: float
     std: float | None
@@ -78,7 +79,9 @@ def make_page(studies: Sequence[Study]) -> str:
         HTML that refers to nothing outside.
     """
     nets = [net for study in studies for net in study.nets]
-    table = {net.name: {name: Figure.of(net.errors(name)) for name in FIGURES} for net in nets}
+    table = {net.name: {name: Figure.of(net.results.errors(name)) for name in FIGURES} for net in nets}
+    errors = {net.name: net.results.errors() for net in nets}
+    sound = [net for net in nets if net.results.sound]
     differences, unpaired = compare_all(nets)
     return _template().render(
         studies=studies,
@@ -86,8 +89,9 @@ def make_page(studies: Sequence[Study]) -> str:
         run_count=sum(len(net.runs) for net in nets),
         figures={name: label for name, label in FIGURES.items() if any(row[name] for row in table.values())},
         table=table,
-        best=min(nets, key=lambda net: spread(net.errors())[0]),
-        runs_plot=Markup(runs_plot({net.name: net.errors() for net in nets})),
+        best=min(sound, key=lambda net: spread(net.results.errors())[0], default=None),
+        diverged={net.name: len(net.runs) - len(net.results.sound) for net in nets},
+        runs_plot=Markup(runs_plot(errors)) if sound else None,
         differences=differences,
         unpaired=unpaired,
         differences_plot=Markup(differences_plot(differences)) if differences else None,

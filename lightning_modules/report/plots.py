@@ -41,12 +41,14 @@ def runs_plot(errors: Mapping[str, Sequence[float]]) -> str:
     """The test errors of every run as a box a net.
 
     Args:
-        errors: Net to its runs' errors, as shares.
+        errors: Net to its runs' errors, as shares; some may have none.
     """
 
     def draw(axis: Axes) -> None:
         axis.grid(axis="x", color=INK, alpha=0.15)
         for y, values in enumerate(errors.values()):
+            if not values:
+                continue
             percent, colour = 100 * np.array(values), COLOURS[y % len(COLOURS)]
             line: Any = {"color": colour, "linewidth": 1.4}
             axis.boxplot(

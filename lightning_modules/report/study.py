@@ -4,6 +4,7 @@ Files may be old, foreign or edited: whatever is taken from them is checked, and
 """
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
@@ -13,7 +14,7 @@ from typing import Any
 import yaml
 
 from lightning_modules.cli import CommandError
-from lightning_modules.results import Run
+from lightning_modules.results import ModelRuns, Run
 
 # What the pairs (or points) of a run follow from, beside its seed.
 PAIRS = ("train_pairs", "val_pairs", "test_pairs", "data_dir")
@@ -33,14 +34,10 @@ class Net:
     data: Mapping[str, Any]  # what its pairs follow from, beside the seeds
     settings: Mapping[str, Any]  # as its config.yaml has them, or else the study
 
-    def errors(self, figure: str = "test_error") -> list[float]:
-        """A figure of every run, as a share; empty if a run has none.
-
-        Args:
-            figure: One of `Run`'s.
-        """
-        values = [getattr(run, figure) for run in self.runs]
-        return [] if None in values else values
+    @property
+    def results(self) -> ModelRuns:
+        """The runs' figures; their statistics are of those that did not diverge."""
+        return ModelRuns(self.model, self.recipe, self.runs)
 
     @property
     def seeds(self) -> list[int]:
@@ -135,18 +132,28 @@ def _read_run(row: Mapping[str, Any], where: str) -> Run:
     seed = row.get("seed")
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise ValueError(f"{where}.seed must be a whole number, got {seed!r:.80}")
-    figures: dict[str, Any] = {"diverged": True} if row.get("diverged") is True else {}
+    figures: dict[str, Any] = {}
     for field in fields(Run)[1:]:
         value = row.get(field.name)
-        if field.name == "diverged":
-            continue
         if value is None and field.default is not MISSING:
             continue
-        # also false for NaN
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
-            raise ValueError(f"{where}.{field.name} must be a share in [0, 1], got {value!r:.80}")
-        figures[field.name] = float(value)
+        figures[field.name] = _read_figure(value, f"{where}.{field.name}")
     return Run(seed, **figures)
+
+
+def _read_figure(value: Any, where: str) -> float | bool:
+    """A figure of a run; what it may be follows from its name."""
+    if where.endswith(".diverged"):
+        if not isinstance(value, bool):
+            raise ValueError(f"{where} must be true or false, got {value!r:.80}")
+        return value
+    share = where.endswith("_error")  # others, such as a loss, may be any number
+    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not known or (share and not 0 <= value <= 1):
+        raise ValueError(
+            f"{where} must be {'a share in [0, 1]' if share else 'a finite number'}, got {value!r:.80}"
+        )
+    return float(value)
 
 
 def _mapping(results: Any, name: str) -> dict[str, Any]:

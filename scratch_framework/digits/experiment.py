@@ -68,9 +68,9 @@ class Experiment:
             results = ModelRuns(net, "paper", [run for fit in fits for run in fit.runs])
             write_results(self.folder / "results.json", [results], command_line(), self.config)
             log.finish(results.hparams(self.training.settings, self.config), results.metrics(), {})
-        errors = {net: [run.test_error for run in results.runs]}
+        figure = results_figure({net: results.errors()}, self.paper, command_line(), {net: results.count})
         try:
-            write_figure(self.folder / "results.png", results_figure(errors, self.paper, command_line()))
+            write_figure(self.folder / "results.png", figure)
             self._save(fits)  # last: a full disk costs nothing else
         finally:
             self._conclude(console, results)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,8 @@ def fit(
     tested = evaluate("test", learner, data.test_dataloader())
     weights = [*learner.state_dict().values(), *map(torch.tensor, figures.values())]
     finite = are_finite(weights, len(learner.seeds))
-    last = {"test/error": tested["test/error"]}
+    errors = zip(tested["test/error"], finite, strict=True)
+    last = {"test/error": [error if is_finite else math.nan for error, is_finite in errors]}
     report(EpochFigures(max_epochs, max_epochs * len(train), last))
     return [
         Run(

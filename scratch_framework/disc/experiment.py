@@ -129,8 +129,7 @@ class Experiment:
     def _conclude(self, results: ModelRuns) -> None:
         console = make_console()
         console.print(results_table([results], PAPER_FIGURES))
-        val_errors = [run.val_error for run in results.runs if run.val_error is not None]
-        if val_errors:
+        if val_errors := results.errors("val_error"):
             console.print(f"validation error {percent(*spread(val_errors))} %")
         console.print(f"{self.folder}: results.json, and the run folder disc with figures 2.1 to 2.4")
         console.print(f"tensorboard --logdir {quote(self.log_dir)}")

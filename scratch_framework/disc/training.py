@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -132,8 +133,9 @@ def fit(
     values["test/error"] = evaluate(learner, recipe, data["test"])[1]
     final = _lists(values)
     finite = are_finite([*values.values(), *learner.state_dict().values()], len(learner.seeds))
-    last = EpochFigures(recipe.max_epochs, recipe.max_epochs * steps, {"test/error": final["test/error"]})
-    report(last)
+    errors = zip(final["test/error"], finite, strict=True)
+    tested = {"test/error": [error if is_finite else math.nan for error, is_finite in errors]}
+    report(EpochFigures(recipe.max_epochs, recipe.max_epochs * steps, tested))
     return [
         Run(
             seed=seed,
