@@ -5,26 +5,30 @@ Exit codes: 0 done, 2 refused or failed, 130 Ctrl-C.
 
 import argparse
 import errno
+import io
 import os
 import re
 import shlex
 import signal
 import sys
 import threading
+import traceback
 from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 from itertools import pairwise
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 _prog: ContextVar[str] = ContextVar("prog", default="")
 _command_line: ContextVar[str] = ContextVar("command_line", default="")
+_secrets: ContextVar[frozenset[str]] = ContextVar("secrets", default=frozenset())
 
 
 ADVICE = {
@@ -34,6 +38,7 @@ ADVICE = {
     errno.EACCES: "choose a folder that you may read and write",
     errno.EPERM: "choose a folder that you may read and write",
 }
+PASSWORD_IS = r"(?i:password|passwd|pwd)(?:=|%3D)"  # `?password=`, `?sslpassword=`, `odbc_connect=PWD%3D`
 BOOLEANS = ("true", "false", "yes", "no", "null")
 INTERRUPTED = "interrupted; what was finished is kept"
 
@@ -63,12 +68,14 @@ def run(
     args = sys.argv[1:] if args is None else args
     start = prog if prog.startswith("python") else f"python {prog}"
     _prog.set(prog)
-    _command_line.set(shlex.join([*start.split(), *args]))
+    _secrets.set(_passwords(args))
+    _command_line.set(shlex.join([*start.split(), *map(masked, args)]))
     verbose = "-v" in args or "--verbose" in args
     try:
         _check_files(args)
         parser = _parser(command, prog, positional)
-        options = vars(parser.parse_args(_spelt_out(parser, args) if positional else args))
+        with _masked_output():  # of --print_config
+            options = vars(parser.parse_args(_spelt_out(parser, args) if positional else args))
         options.pop("config")
         with _quiet_writers():
             command(**options)
@@ -77,6 +84,7 @@ def run(
         sys.exit(130)
     except Exception as error:
         if verbose:
+            sys.excepthook = _print_traceback
             raise
         _say(_one_line(error))
         sys.exit(2)
@@ -123,6 +131,40 @@ def _quiet_writers() -> Iterator[None]:
 def command_line() -> str:
     """The command that is running, as one would type it."""
     return _command_line.get()
+
+
+def masked(text: str) -> str:
+    """A text without the passwords of URLs in it, and without those of this command's arguments.
+
+    Args:
+        text: Anything that is to be printed or written.
+    """
+    for secret in sorted(_secrets.get(), key=len, reverse=True):  # as a word, lest `a` hides every a
+        text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
+    text = re.sub(r"(//[^\s/:@]*:)\S*@", r"\1***@", text)  # to the last @: one in a password may stand bare
+    text = re.sub(r"(?<![\w/])(\w[\w.+-]*:)(?!//)\S*@", r"\1***@", text)  # a URL that lacks its slashes
+    return re.sub(rf"({PASSWORD_IS})[^&;\s'\"]*", r"\1***", text)
+
+
+def _passwords(args: Sequence[str]) -> frozenset[str]:
+    """The passwords in arguments, as written and as a library may write them."""
+    pattern = rf"(?s)(?://[^/:@]*|^[^/:@]*):(?!//)(.+)@|{PASSWORD_IS}([^&;]+)"
+    found = {group for arg in args for match in re.findall(pattern, arg) for group in match if group}
+    return frozenset(found | {unquote(one) for one in found} | {quote(unquote(one)) for one in found})
+
+
+@contextmanager
+def _masked_output() -> Iterator[None]:
+    said = io.StringIO()
+    try:
+        with redirect_stdout(said):
+            yield
+    finally:
+        print(masked(said.getvalue()), end="")
+
+
+def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    print(masked("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
 
 
 def _parser(command: Callable[..., None], prog: str, positional: Mapping[str, str]) -> "ArgumentParser":
@@ -177,7 +219,7 @@ def _check_files(args: Sequence[str]) -> None:
 
 
 def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = " ".join(masked(str(error)).split())
     if isinstance(error, ArgumentError):
         return _wrong_flag(text)
     if isinstance(error, OSError) and error.filename and error.strerror:
@@ -208,4 +250,4 @@ def _wrong_flag(text: str) -> str:
 
 def _say(message: str) -> None:
     if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes one speaks
-        print(f"{_prog.get()}: error: {message}", file=sys.stderr, flush=True)
+        print(masked(f"{_prog.get()}: error: {message}"), file=sys.stderr, flush=True)
