@@ -10,6 +10,7 @@ from lightning_modules.bounds import MOST_EPOCHS, MOST_EXAMPLES, MOST_RUNS, chec
 from lightning_modules.cli import CommandError
 from lightning_modules.execution import REPLICAS_PER_CORE
 from tune.spaces import space_of
+from tune.storage import write_once
 
 if TYPE_CHECKING:
     import optuna
@@ -92,7 +93,10 @@ class Definition:
         return f"{point // block}.{point % block // self.together}"
 
     def enter(self, study: optuna.Study, version: str) -> Self:
-        """Write the definition into a new study, or hold it against that of an old one.
+        """Write the definition into a new study, or compare it with that of an old one.
+
+        Several commands may do so for a new study at once: the first one's definition stays, and the others
+        are compared with it.
 
         Args:
             study: The study.
@@ -105,8 +109,8 @@ class Definition:
             CommandError: The study is another one.
         """
         if KEY not in study.user_attrs and not study.trials:
-            study.set_user_attr("optuna", version)
-            study.set_user_attr(KEY, asdict(self))
+            write_once(study, "optuna", version)
+            write_once(study, KEY, asdict(self))
         begun = Definition.of(study)
         for field in fields(self):
             ours, theirs = getattr(self, field.name), getattr(begun, field.name)
