@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
 
@@ -85,12 +86,15 @@ class Definition:
         whole = len(self.searched().grid())
         return min(n_trials or whole, whole)
 
-    def chunk(self, point: int) -> str:
-        """The fit that a point belongs to: points alike but for what replicas may have their own of."""
-        if self.sampler != "grid":
-            return str(point // self.together)
-        block = self.searched().block()
-        return f"{point // block}.{point % block // self.together}"
+    def chunk(self, point: int) -> range:
+        """The points of the fit that a point belongs to.
+
+        They differ only in what replicas may have their own of. A study of fewer points lacks some of them.
+        """
+        block = self.searched().block() if self.sampler == "grid" else sys.maxsize
+        first = point // block * block  # of the points that differ in nothing else
+        start = first + (point - first) // self.together * self.together
+        return range(start, min(start + self.together, first + block))
 
     def enter(self, study: optuna.Study, version: str) -> Self:
         """Write the definition into a new study, or compare it with that of an old one.

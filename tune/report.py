@@ -25,9 +25,9 @@ from lightning_modules.results import percent
 from tune.chunk import SECONDS, STD
 from tune.definition import Definition
 from tune.plots import draw
-from tune.points import REASON, is_finished, standing
 from tune.spaces import PAPER_CHOICE
 from tune.tensorboard import log_plots, log_trials
+from tune.trials import REASON, is_finished, standing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
