@@ -58,7 +58,8 @@ class Points:
     count: int  # points 0..count-1 are wanted
     held: set[int] = field(default_factory=set)  # numbers of the trials that this process runs
     met: dict[int, float] = field(default_factory=dict)  # trial of elsewhere that is being taken: since when
-    start: int = 0  # all points below it are finished
+    start: int = 0  # all points below it are finished, but for some of these chunks, by their first points:
+    deferred: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Nothing is read yet."""
@@ -157,19 +158,34 @@ class Points:
         return any(self.trials.attempts(point) >= ATTEMPTS for point in chunk)
 
     def _free(self) -> list[int]:
-        """The missing points of the first chunk that has some and of which none is being run."""
-        point = self.start
+        """The missing points of a chunk that has some and of which none is being run.
+
+        A chunk whose fit came to nothing waits for all others: it is tried again where nothing else is left.
+        """
+        point, again = self.start, set(self.deferred)
         while point < self.count:
-            chunk = self._wanted(point)
-            stand = {place: self.trials.standing(place) for place in chunk}
-            missing = [place for place, trial in stand.items() if trial is None]
-            busy = any(trial is not None and not is_finished(trial) for trial in stand.values())
+            missing, busy, attempts = self._look(point)
+            if missing and not busy and not attempts:
+                return missing
             if missing and not busy:
-                return missing[:1] if self._is_divided(chunk) else missing
-            if point == self.start and not missing and not busy:
-                self.start = chunk.stop  # what is finished stays so
-            point = chunk.stop
+                again.add(point)
+            after = self._wanted(point).stop
+            if point == self.start and not busy:  # finished, and it stays so; or remembered
+                self.start = after
+                self.deferred.update({point} if missing else ())
+            point = after
+        for missing, busy, _ in sorted(map(self._look, again), key=lambda look: look[2]):
+            if missing and not busy:
+                return missing[:1] if self._is_divided(self._wanted(missing[0])) else missing
         return []
+
+    def _look(self, point: int) -> tuple[list[int], bool, int]:
+        """Of a point's chunk: the missing points, whether one is being run, and the most attempts at one."""
+        chunk = self._wanted(point)
+        stand = {place: self.trials.standing(place) for place in chunk}
+        missing = [place for place, trial in stand.items() if trial is None]
+        busy = any(trial is not None and not is_finished(trial) for trial in stand.values())
+        return missing, busy, max(map(self.trials.attempts, chunk))
 
     def _close_lost(self) -> None:
         self.trials.refresh()
