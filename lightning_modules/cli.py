@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.blame import CommandError as CommandError
 from lightning_modules.blame import origin
+from lightning_modules.masking import keep_passwords, masked, masked_output, print_traceback
 from lightning_modules.server import leave_if_imported
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def run(
     args = sys.argv[1:] if args is None else args
     start = prog if prog.startswith("python") else f"python {prog}"
     _prog.set(prog)
-    _command_line.set(shlex.join([*start.split(), *args]))
+    keep_passwords(args)
+    _command_line.set(shlex.join([*start.split(), *map(masked, args)]))
     _rank.set(0)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that lacks ± costs no result
@@ -81,7 +83,8 @@ def run(
         settings = _read_files(args)
         verbose = verbose or settings.get("verbose") is True
         parser = _parser(command, prog, positional)
-        options = vars(parser.parse_args(_spelt_out(parser, args) if positional else args))
+        with masked_output():  # of --print_config
+            options = vars(parser.parse_args(_spelt_out(parser, args) if positional else args))
         options.pop("config")
         verbose = options["verbose"]
         logging.getLogger("lightning_modules").setLevel(logging.WARNING if verbose else logging.ERROR)
@@ -94,6 +97,7 @@ def run(
         sys.exit(130)
     except Exception as error:
         if verbose:
+            sys.excepthook = print_traceback
             raise
         if not _rank.get() or origin(error):  # all processes refuse alike, but one may fail alone
             _say(_one_line(error))
@@ -246,7 +250,7 @@ def _expanded(path: str) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = " ".join(masked(str(error)).split())
     if isinstance(error, ArgumentError):
         return _wrong_flag(text)
     if isinstance(error, OSError) and error.filename and error.strerror:
@@ -278,4 +282,4 @@ def _wrong_flag(text: str) -> str:
 
 def _say(message: str) -> None:
     process = f"process {_rank.get()}: " if _rank.get() else ""
-    print(f"{_prog.get()}: error: {process}{message}", file=sys.stderr, flush=True)
+    print(masked(f"{_prog.get()}: error: {process}{message}"), file=sys.stderr, flush=True)

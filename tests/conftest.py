@@ -35,8 +35,8 @@ def interruptible() -> None:
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
     """URL of an empty database on a real server."""
-    with serve() as url:
-        yield url
+    with serve() as server:
+        yield server.url
 
 
 @pytest.fixture(scope="session")

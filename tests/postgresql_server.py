@@ -38,33 +38,54 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@contextmanager
-def serve() -> Iterator[str]:
-    """Run a server; its URL. It refuses to be root, so that root lends it another user."""
-    programs, port, who = binaries(), free_port(), dict[str, Any]()
-    with tempfile.TemporaryDirectory(prefix="postgresql", ignore_cleanup_errors=True) as folder:
+class Server:
+    """A server that can be stopped and started again. It refuses to be root, who lends it another user."""
+
+    def __init__(self, folder: str) -> None:
+        """Make its database.
+
+        Args:
+            folder: For its files; empty.
+        """
+        self.folder, self.port, self.who = folder, free_port(), dict[str, Any]()
         if os.geteuid() == 0:
             nobody = pwd.getpwnam("nobody")
             os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-            who = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "cwd": folder}
-        initdb, postgres = (f"{programs / name} -D {folder}/data" for name in ("initdb", "postgres"))
-        make = shlex.split(f"{initdb} -U tune -A trust -E UTF8 --no-sync")
-        subprocess.run(make, check=True, capture_output=True, **who)
-        run = f"{postgres} -c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder}"
-        server = subprocess.Popen(shlex.split(run), stderr=subprocess.DEVNULL, **who)
-        try:
-            _wait_for(port, server)
-            yield f"postgresql://tune@127.0.0.1:{port}/postgres"
-        finally:
-            server.send_signal(signal.SIGINT)  # does not wait for clients
-            server.wait()
+            self.who = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "cwd": folder}
+        make = f"{binaries() / 'initdb'} -D {folder}/data -U tune -A trust -E UTF8 --no-sync"
+        subprocess.run(shlex.split(make), check=True, capture_output=True, **self.who)
+        self.start()
 
+    @property
+    def url(self) -> str:
+        """Of its database."""
+        return f"postgresql://tune@127.0.0.1:{self.port}/postgres"
 
-def _wait_for(port: int, server: "subprocess.Popen[bytes]") -> None:
-    for _ in range(300):
-        assert server.poll() is None, "the server ended at once"
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        run = f"{binaries() / 'postgres'} -D {self.folder}/data -c listen_addresses=127.0.0.1"
+        run += f" -c port={self.port} -c unix_socket_directories={self.folder}"
+        self.process = subprocess.Popen(shlex.split(run), stderr=subprocess.DEVNULL, **self.who)
+        ready = [str(binaries() / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        for _ in range(300):
+            assert self.process.poll() is None, "the server ended at once"
+            if subprocess.run(ready).returncode == 0:
                 return
-        time.sleep(0.1)
-    raise TimeoutError("the server does not answer")
+            time.sleep(0.1)
+        raise TimeoutError("the server does not answer")
+
+    def stop(self) -> None:
+        """Stop it without waiting for its clients."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait()
+
+
+@contextmanager
+def serve() -> Iterator[Server]:
+    """Run a server."""
+    with tempfile.TemporaryDirectory(prefix="postgresql", ignore_cleanup_errors=True) as folder:
+        server = Server(folder)
+        try:
+            yield server
+        finally:
+            server.stop()

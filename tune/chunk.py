@@ -12,7 +12,8 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from lightning_modules.results import spread
-from tune.points import DIVERGED, close
+from tune.points import close
+from tune.trials import DIVERGED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

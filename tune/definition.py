@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,6 +11,7 @@ from lightning_modules.bounds import MOST_EPOCHS, MOST_EXAMPLES, MOST_RUNS, chec
 from lightning_modules.cli import CommandError
 from lightning_modules.execution import REPLICAS_PER_CORE
 from tune.spaces import space_of
+from tune.storage import write_once
 
 if TYPE_CHECKING:
     import optuna
@@ -84,15 +86,21 @@ class Definition:
         whole = len(self.searched().grid())
         return min(n_trials or whole, whole)
 
-    def chunk(self, point: int) -> str:
-        """The fit that a point belongs to: points alike but for what replicas may have their own of."""
-        if self.sampler != "grid":
-            return str(point // self.together)
-        block = self.searched().block()
-        return f"{point // block}.{point % block // self.together}"
+    def chunk(self, point: int) -> range:
+        """The points of the fit that a point belongs to.
+
+        They differ only in what replicas may have their own of. A study of fewer points lacks some of them.
+        """
+        block = self.searched().block() if self.sampler == "grid" else sys.maxsize
+        first = point // block * block  # of the points that differ in nothing else
+        start = first + (point - first) // self.together * self.together
+        return range(start, min(start + self.together, first + block))
 
     def enter(self, study: optuna.Study, version: str) -> Self:
-        """Write the definition into a new study, or hold it against that of an old one.
+        """Write the definition into a new study, or compare it with that of an old one.
+
+        Several commands may do so for a new study at once: the first one's definition stays, and the others
+        are compared with it.
 
         Args:
             study: The study.
@@ -105,8 +113,8 @@ class Definition:
             CommandError: The study is another one.
         """
         if KEY not in study.user_attrs and not study.trials:
-            study.set_user_attr("optuna", version)
-            study.set_user_attr(KEY, asdict(self))
+            write_once(study, "optuna", version)
+            write_once(study, KEY, asdict(self))
         begun = Definition.of(study)
         for field in fields(self):
             ours, theirs = getattr(self, field.name), getattr(begun, field.name)

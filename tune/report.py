@@ -26,9 +26,9 @@ from lightning_modules.settings_file import to_yaml
 from tune.chunk import SECONDS, STD
 from tune.definition import Definition
 from tune.plots import draw
-from tune.points import REASON, is_finished, standing
 from tune.spaces import PAPER_CHOICE
 from tune.tensorboard import log_plots, log_trials
+from tune.trials import DIVERGED, is_finished, reason, standing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,10 +56,10 @@ def conclude(study: optuna.Study, folder: Path, console: Console, top: int) -> N
     with FileLock(folder / "report.lock"):  # two commands of one study end at the same time
         trials = sorted(standing(study.get_trials(deepcopy=False)).values(), key=lambda trial: trial.number)
         files = _write(folder, study.study_name, trials, definition)
+    _say(console, trials, definition, top)
     if not ranked(trials):
         console.print(f"{study.study_name}: no trial has a score yet")
         return
-    _say(console, trials, definition, top)
     console.print(f"{folder}: {', '.join(files)}")
     command = COMMAND.get(definition.model, "python train.py")
     console.print(f"{command} --config {quote(str(folder / 'best.yaml'))}")
@@ -81,13 +81,18 @@ def _write(folder: Path, name: str, trials: Sequence[FrozenTrial], definition: D
 
 
 def _say(console: Console, trials: Sequence[FrozenTrial], definition: Definition, top: int) -> None:
-    done = Counter(trial.state.name for trial in trials if is_finished(trial))
-    console.print(f"validation error in %, mean ± std over {definition.repeats} runs of each trial")
-    console.print(f"{done['COMPLETE']} trials complete, {done['PRUNED']} pruned, {done['FAIL']} diverged")
-    console.print(_table(trials, definition, top))
-    for trial in trials:
-        if is_finished(trial) and trial.state == TrialState.FAIL:
-            console.print(f"trial {trial.number} {trial.user_attrs[REASON]}")
+    finished = [trial for trial in trials if is_finished(trial)]
+    unscored = [trial for trial in finished if trial.state == TrialState.FAIL]
+    done = Counter(trial.state.name for trial in finished)
+    diverged = sum(reason(trial).startswith(DIVERGED) for trial in unscored)
+    text = f"{done['COMPLETE']} trials complete, {done['PRUNED']} pruned, {diverged} diverged"
+    console.print(f"{text}, {len(unscored) - diverged} failed")
+    if ranked(trials):
+        console.print(f"validation error in %, mean ± std over {definition.repeats} runs of each trial;")
+        console.print("diverged and failed trials are in no figure")
+        console.print(_table(trials, definition, top))
+    for trial in unscored:
+        console.print(f"trial {trial.number} {reason(trial)}")
 
 
 def ranked(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

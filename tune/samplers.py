@@ -11,9 +11,9 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import Trial
 
-from tune.points import POINT
-
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from optuna.distributions import BaseDistribution
     from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
@@ -25,7 +25,22 @@ WARMUP = 0.2  # share of the epochs in which nobody is hopeless
 REDUCTION = 3  # Hyperband: of so many trials one goes on
 
 
-def begin(name: str, storage: RDBStorage, definition: Definition, trial: FrozenTrial) -> Trial:
+def parameters(definition: Definition, point: int) -> Mapping[str, Any]:
+    """The parameters of a point that follow from the study's definition alone; none for TPE.
+
+    Args:
+        definition: The study's.
+        point: The point.
+    """
+    if definition.sampler == "grid":
+        return definition.searched().grid()[point]
+    if definition.sampler == "tpe":
+        return {}
+    alone = optuna.create_study(sampler=_sampler(definition, point))  # in memory
+    return alone.ask(dict(definition.searched().distributions)).params
+
+
+def begin(name: str, storage: RDBStorage, definition: Definition, trial: FrozenTrial, point: int) -> Trial:
     """Give a trial that was taken its parameters, where it has none.
 
     Args:
@@ -33,15 +48,17 @@ def begin(name: str, storage: RDBStorage, definition: Definition, trial: FrozenT
         storage: Of the study.
         definition: The study's.
         trial: The trial.
+        point: Its point.
     """
     # A fresh study: Optuna's own remembers other trials from one `ask` to the next, and there is none here.
-    sampler = _sampler(definition, trial.user_attrs[POINT])
+    sampler = _sampler(definition, point)
     study = optuna.load_study(
         study_name=name, storage=storage, sampler=sampler, pruner=make_pruner(definition)
     )
     begun = Trial(study, trial._trial_id)
-    for parameter, distribution in definition.searched().distributions.items():
-        _suggest(begun, parameter, distribution)
+    if not trial.params:
+        for parameter, distribution in definition.searched().distributions.items():
+            _suggest(begun, parameter, distribution)
     return begun
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache, cached_property
 from itertools import product
 from math import prod
 from typing import Any
@@ -28,6 +29,10 @@ class Space:
         Raises:
             ValueError: A parameter has a range, not a choice.
         """
+        return self._grid
+
+    @cached_property
+    def _grid(self) -> list[dict[str, Any]]:
         choices = {name: self._choices(name) for name in self.distributions}
         return [dict(zip(choices, values, strict=True)) for values in product(*choices.values())]
 
@@ -92,6 +97,7 @@ MODERN: Mapping[str, Mapping[str, BaseDistribution]] = {
 SPACES = {"paper": PAPER, "modern": MODERN}
 
 
+@cache
 def space_of(model: str, name: str) -> Space:
     """The space of a model.
 

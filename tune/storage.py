@@ -6,31 +6,54 @@ of them is gone. docs/tuning.md says why SQLite and not Optuna's journal file.
 
 from __future__ import annotations
 
+import json
 import re
+import sqlite3
 import time
 import warnings
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import optuna
 from filelock import FileLock
 from optuna.storages import RDBStorage, get_storage
-from sqlalchemy import event, exc, make_url
+from optuna.storages._rdb.models import StudyUserAttributeModel
+from optuna.storages._rdb.storage import _create_scoped_session
+from sqlalchemy import exc, make_url
 
-from lightning_modules.cli import CommandError
+from lightning_modules.cli import PASSWORD_IS, CommandError, masked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from optuna.storages._cached_storage import _CachedStorage
     from sqlalchemy import URL
 
 HEARTBEAT, GRACE = 10, 60  # seconds between two signs of life; without one for so long a worker is gone
 TRIES = 3  # to open a database that somebody else may be making
 BUSY = 120  # seconds to wait for another process's write
 FILE = "study.db"
+
+# Settings of PostgreSQL's client library: a server or a network that is gone is noticed within a minute.
+NETWORK = {
+    "connect_timeout": 10,  # seconds, as the next two
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # milliseconds
+}
+# Of each session at the server. Optuna writes heartbeats in the session's time zone and compares them without
+# one, so that all sessions need the same. A machine that falls asleep within a transaction holds the study's
+# row; the server ends such a session.
+SESSION = (
+    "SET timezone TO 'UTC'",
+    "SET lock_timeout TO '60s'",
+    "SET idle_in_transaction_session_timeout TO '60s'",
+)
 
 # What comes of an unreachable or a dying server, whoever noticed.
 StorageError = (exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
@@ -41,7 +64,7 @@ class Place:
     """Where a study's state lies, as every process opens it for itself."""
 
     folder: Path
-    url: str | None = None  # None: a file in the folder
+    url: str | None = field(default=None, repr=False)  # None: a file in the folder; may hold a password
 
     @property
     def embedded(self) -> bool:
@@ -49,7 +72,7 @@ class Place:
         return self.url is None
 
     def __str__(self) -> str:
-        return str(self.folder / FILE) if self.url is None else _parsed(self.url).render_as_string()
+        return str(self.folder / FILE) if self.url is None else _shown(self.url)
 
     def open(self) -> RDBStorage:
         """Open the storage; make its tables where there are none.
@@ -62,10 +85,7 @@ class Place:
             if self.url is not None:
                 return _cached(_connect_server(self.url))
             with self.turn():  # one at a time makes the tables
-                storage = _connect(f"sqlite:///{self.folder / FILE}", connect_args={"timeout": BUSY})
-                event.listen(storage.engine, "connect", _relax)
-                storage.engine.dispose()  # connections made so far do not know of it
-            return _cached(storage)
+                return _cached(_connect_file(self.folder / FILE))
 
     def turn(self) -> AbstractContextManager[Any]:
         """One process of this machine at a time takes points, so that none makes a trial in vain.
@@ -93,35 +113,77 @@ def clear_errors(place: Place) -> Iterator[None]:
         raise CommandError(f"storage {place} cannot be used: {reason}") from error
 
 
+def write_once(study: optuna.Study, key: str, value: object) -> None:
+    """Give a study an attribute unless it has it; of two that do so at once, the first one's value stays.
+
+    Optuna's `set_user_attr` looks for the attribute and then writes it, so that the second would replace the
+    first. Here both insert a row, and the database refuses the second.
+
+    Args:
+        study: The study.
+        key: The attribute's name.
+        value: What JSON can hold.
+    """
+    row = StudyUserAttributeModel(study_id=study._study_id, key=key, value_json=json.dumps(value))
+    storage = cast("_CachedStorage", study._storage)._backend
+    with _create_scoped_session(storage.scoped_session, ignore_integrity_error=True) as session:
+        session.add(row)
+
+
+def _connect_file(path: Path) -> RDBStorage:
+    """Open a SQLite file by its path: as a URL, `?`, `%20` or `:memory:` in it would name another file."""
+    connect = partial(sqlite3.connect, path.absolute(), timeout=BUSY, check_same_thread=False)
+    return _connect("sqlite:///file", _relax, creator=connect)  # only the dialect is taken from this URL
+
+
 def _connect_server(url: str) -> RDBStorage:
     parsed = _parsed(url)
     if parsed.drivername in ("postgresql", "postgres"):  # the driver that we declare, not SQLAlchemy's
         parsed = parsed.set(drivername="postgresql+psycopg")
+    is_libpq = parsed.drivername in ("postgresql+psycopg", "postgresql+psycopg2")
+    arguments = {name: value for name, value in NETWORK.items() if is_libpq and name not in parsed.query}
+    literal = parsed.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
+    prepare = _join if parsed.get_backend_name() == "postgresql" else None
     try:
-        return _connect(parsed.render_as_string(hide_password=False), pool_pre_ping=True)
-    except exc.NoSuchModuleError as error:
-        raise _no_url(url) from error
+        return _connect(literal, prepare, pool_pre_ping=True, connect_args=arguments)
+    except exc.NoSuchModuleError:
+        raise _no_url(url) from None
     except ImportError as error:
-        raise CommandError(
-            f"storage {parsed.render_as_string()} needs its driver: pip install '.[postgresql]'"
-        ) from error
+        raise CommandError(f"storage {_shown(url)} needs its driver: pip install '.[postgresql]'") from error
 
 
 def _parsed(url: str) -> URL:
+    if url.partition("?")[0].count("@") > 1:  # else what follows the first one is taken for the host
+        raise CommandError(f"storage: write %40 for an @ in user or password, got {_shown(url)!r}")
     try:
         return make_url(url)
-    except (exc.ArgumentError, ValueError) as error:  # the latter by a port that is no number
-        raise _no_url(url) from error
+    except (exc.ArgumentError, ValueError):  # the latter by a port that is no number
+        raise _no_url(url) from None  # their message may quote the password
 
 
 def _no_url(url: str) -> CommandError:
     shown = re.sub(":.*@", ":***@", url)  # whatever it is, there may be a password between
     return CommandError(
-        f"storage must be an URL such as postgresql://user:password@host/database, got {shown!r}"
+        f"storage must be an URL such as postgresql://user:password@host/database, got {_shown(shown)!r}"
     )
 
 
-def _connect(url: str, **engine: Any) -> RDBStorage:
+def _shown(url: str) -> str:
+    """A URL without its passwords, which may hold spaces."""
+    shown = re.sub("(//[^/:@]*:).*@", r"\1***@", url)
+    return masked(re.sub(f"({PASSWORD_IS})[^&]*", r"\1***", shown))
+
+
+def _connect(url: str, prepare: Callable[[Any, object], None] | None, **engine: Any) -> RDBStorage:
+    """Open a database.
+
+    Args:
+        url: In which Optuna takes `{` for the start of a name of its own.
+        prepare: Called with each new connection.
+        engine: Arguments of SQLAlchemy's `create_engine`.
+    """
+    if prepare is not None:
+        engine["pool_events"] = [(prepare, "connect")]
     for _ in range(TRIES):
         # Of two that make the tables of a new database at once, one is told that they exist.
         with suppress(exc.IntegrityError, exc.ProgrammingError):
@@ -143,3 +205,11 @@ def _relax(connection: Any, record: object) -> None:
     connection.execute(f"PRAGMA busy_timeout = {1000 * BUSY}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _join(connection: Any, record: object) -> None:
+    """Give a server's session our settings, whatever the defaults of machine, user and database."""
+    with connection.cursor() as cursor:
+        for setting in SESSION:
+            cursor.execute(setting)
+    connection.commit()  # else the pool's rollback takes them back

@@ -85,16 +85,17 @@ class Run:
 
     def _fill(self, study: optuna.Study, storage: RDBStorage, definition: Definition, workers: int) -> None:
         count, console = definition.points(self.n_trials), make_console()
-        left = Points(study, storage, definition, count).remaining()
+        points = Points(study, storage, definition, count)
+        left = points.remaining()
         if not left:
             what = "points of the grid" if definition.sampler == "grid" else "trials"
             console.print(f"nothing is left to run: all {count} {what} of {self.name} are finished")
             return
         if left < count:
             console.print(f"going on with {self.name}: {count - left} of {count} trials are finished")
-        until = None if self.timeout is None else time.time() + self.timeout
+        until = None if self.timeout is None else time.monotonic() + self.timeout
         job = Job(self.place, self.name, count, self.accelerator, until)
-        supervise(job, min(workers, left), study, definition, console)
+        supervise(job, min(workers, left), points, console)
 
 
 def find(name: str, place: Place) -> optuna.Study:

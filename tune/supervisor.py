@@ -7,98 +7,112 @@ from functools import partial
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, cast
 
+from lightning_modules.cli import CommandError
 from lightning_modules.progress import progress_bar
 from lightning_modules.results import percent
 from lightning_modules.workers import WorkerError, receive, start
 from tune.chunk import STD
-from tune.points import is_finished, standing
+from tune.trials import FAILED, POINT, Trials, is_finished, reason
 from tune.worker import work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
-    import optuna
+    from optuna.trial import FrozenTrial
     from rich.console import Console
     from rich.progress import Progress
 
-    from tune.definition import Definition
+    from tune.points import Points
     from tune.worker import Job
 
 LOOK = 1.0  # seconds between two looks at the storage
-DEATHS = 3  # of each worker, without a trial finished in between, before it is given up
+DEATHS = 3  # of each worker before it has a trial, without a score in between, before it is given up
+FAILURES = 10  # trials that fail, without a score in between, before the study is given up
 
 
-def supervise(job: Job, workers: int, study: optuna.Study, definition: Definition, console: Console) -> None:
+def supervise(job: Job, workers: int, points: Points, console: Console) -> None:
     """Run a study's points in worker processes.
 
     Args:
         job: What the workers do.
         workers: Their number.
-        study: The study, to look at.
-        definition: Its definition.
+        points: The study's.
         console: Where to show it.
 
     Raises:
-        WorkerError: Workers die, and no trial is finished any more.
+        WorkerError: Workers die before they begin a trial.
+        CommandError: Trials fail, one after the other.
         Exception: What a worker raised.
     """
     with progress_bar(console) as bar:
-        view = View(bar, study, definition, job.count)
-        _run(partial(work, job), workers, view.look)
+        _run(job, workers, points, View(bar, points))
 
 
 class View:
     """The progress bar: epochs of all points, trials, and the best so far."""
 
-    def __init__(self, bar: Progress, study: optuna.Study, definition: Definition, count: int) -> None:
+    def __init__(self, bar: Progress, points: Points) -> None:
         """Start the bar.
 
         Args:
             bar: Where to draw.
-            study: What to look at.
-            definition: Its definition.
-            count: Its points.
+            points: What to look at.
         """
-        self.bar, self.study, self.definition, self.count = bar, study, definition, count
-        self.task = bar.add_task("starting", total=count * definition.max_epochs)
+        self.bar, self.points = bar, points
+        self.trials = Trials(points.study, points.count)
+        self.best: FrozenTrial | None = None
+        self.failed: list[FrozenTrial] = []  # for good, since the last one with a score
+        self.task = bar.add_task("starting", total=points.count * points.definition.max_epochs)
 
-    def look(self) -> int:
-        """Draw what the storage says; return the number of finished trials."""
-        stand = standing(self.study.get_trials(deepcopy=False))
-        trials = [trial for point, trial in stand.items() if point < self.count]
-        done = [trial for trial in trials if is_finished(trial)]
-        epochs = len(done) * self.definition.max_epochs
-        epochs += sum(trial.last_step or 0 for trial in trials if not trial.state.is_finished())
-        self.bar.update(self.task, description=self._text(done), completed=epochs)
-        return len(done)
+    def look(self) -> bool:
+        """Draw what the storage says; return whether a trial has a score that had none."""
+        done = [trial for trial in self.trials.refresh() if is_finished(trial)]
+        failed = [trial for trial in done if reason(trial).startswith(FAILED)]
+        went_on = len(failed) < len(done)
+        self.failed = failed if went_on else self.failed + failed
+        for trial in done:
+            if trial.state.name == "COMPLETE" and (self.best is None or _value(trial) < _value(self.best)):
+                self.best = trial
+        epochs = len(self.trials.finished) * self.points.definition.max_epochs
+        epochs += sum(
+            trial.last_step or 0
+            for trial in self.trials.unfinished.values()
+            if trial.user_attrs.get(POINT, self.points.count) < self.points.count
+        )
+        self.bar.update(self.task, description=self._text(), completed=epochs)
+        return went_on
 
-    def _text(self, done: list[optuna.trial.FrozenTrial]) -> str:
-        text = f"{self.definition.model}: {len(done)} of {self.count} trials"
-        scored = [trial for trial in done if trial.state.name == "COMPLETE" and trial.value is not None]
-        if not scored:
+    def _text(self) -> str:
+        text = f"{self.points.definition.model}: {len(self.trials.finished)} of {self.points.count} trials"
+        if self.best is None:
             return text
-        best = min(scored, key=lambda trial: cast("float", trial.value))
-        assert best.value is not None
-        return f"{text}, best {percent(best.value, best.user_attrs.get(STD))} % (trial {best.number})"
+        error = percent(_value(self.best), self.best.user_attrs.get(STD))
+        return f"{text}, best {error} % (trial {self.best.number})"
 
 
-def _run(job: Callable[..., None], workers: int, look: Callable[[], int]) -> None:
-    running: dict[Connection, BaseProcess] = dict(start(job) for _ in range(workers))
-    finished, deaths, looked = look(), 0, time.monotonic()
+def _value(trial: FrozenTrial) -> float:
+    return cast("float", trial.value)
+
+
+def _run(job: Job, workers: int, points: Points, view: View) -> None:
+    running: dict[Connection, BaseProcess] = dict(start(partial(work, job)) for _ in range(workers))
+    deaths, looked = 0, time.monotonic()
+    view.look()
+    view.failed = []  # those of earlier commands
     try:
         while running:
             for ready in wait(list(running), LOOK):
                 connection = cast("Connection", ready)
                 try:
                     kind, value = receive(connection, running[connection])
-                except WorkerError:
-                    del running[connection]
-                    deaths += 1
+                except WorkerError as error:
+                    held = points.of_process(cast("int", running.pop(connection).pid))
+                    points.give_up(held, str(error))
+                    deaths += not held
                     if deaths >= DEATHS * workers:
                         raise
-                    running |= [start(job)]
+                    running |= [start(partial(work, job))]
                     continue
                 if kind == "error":
                     raise value
@@ -106,8 +120,11 @@ def _run(job: Callable[..., None], workers: int, look: Callable[[], int]) -> Non
                     running.pop(connection).join()
             if time.monotonic() - looked >= LOOK or not running:
                 looked = time.monotonic()
-                if (now := look()) > finished:
-                    finished, deaths = now, 0
+                deaths = 0 if view.look() else deaths
+                if len(view.failed) >= min(FAILURES, points.count):
+                    raise CommandError(
+                        f"{len(view.failed)} trials in a row failed, the last one: {reason(view.failed[-1])}"
+                    )
     finally:
         for process in running.values():
             process.kill()

@@ -16,7 +16,7 @@ from lightning_modules.recipes import RECIPES
 from lightning_modules.study_log import EpochFigures, StudyLog
 from scratch_framework.disc.recipe import RECIPES as DISC_RECIPES
 from tune.chunk import CURVE
-from tune.points import is_finished
+from tune.trials import is_finished
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

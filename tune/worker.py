@@ -5,6 +5,7 @@ It knows of others only what the storage says.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable  # noqa: TC003  # the server of the processes reads annotations
 from dataclasses import dataclass
@@ -13,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
+from lightning_modules.cli import CommandError, masked
 from lightning_modules.protocol import quiet
 from tune import digit_pairs, disc
 from tune.chunk import Chunk, Member
 from tune.definition import Definition
-from tune.points import POINT, Points, is_finished, standing
-from tune.samplers import begin
+from tune.points import Points
+from tune.samplers import begin, parameters
 from tune.storage import HEARTBEAT, Place, StorageError, clear_errors
+from tune.trials import POINT
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -36,7 +39,7 @@ class Job:
     name: str  # of the study
     count: int  # of its points
     accelerator: str
-    until: float | None  # time.time() after which nothing new is begun
+    until: float | None  # time.monotonic() after which nothing new is begun
 
 
 def work(job: Job, report: Callable[[Any], None]) -> None:
@@ -58,30 +61,35 @@ def work(job: Job, report: Callable[[Any], None]) -> None:
         definition = Definition.of(study)
         points = Points(study, storage, definition, job.count)
         with Heartbeat(storage, points):
-            while (job.until is None or time.time() < job.until) and points.remaining():
+            while (job.until is None or time.monotonic() < job.until) and points.remaining():
                 with job.place.turn():
                     taken = points.take()
-                    trials = [begin(job.name, storage, definition, trial) for trial in taken]
+                    members = _members(points, taken)
                 if taken:
-                    members = _members(points, taken, trials)
-                    _train(Chunk(definition, storage, members, lambda: report("epoch")), job.accelerator)
+                    chunk = Chunk(definition, storage, members, lambda: report("epoch"))
+                    try:
+                        _train(chunk, job.accelerator)
+                    except (*StorageError, CommandError, OSError):  # not for what was to be trained
+                        raise
+                    except Exception as error:
+                        points.give_up(taken, f"{type(error).__name__}: {error}")
                     points.held -= {trial.number for trial in taken}
                 else:
                     report("waiting")
                     time.sleep(LOOK)
 
 
-def _members(points: Points, taken: list[FrozenTrial], trials: list[optuna.Trial]) -> list[Member]:
-    """The members of a fit: trials that were taken, and finished ones that give them their exact values."""
+def _members(points: Points, taken: list[FrozenTrial]) -> list[Member]:
+    """The members of a fit: trials that were taken, and points that only give them their exact values."""
     definition, own = points.definition, dict[int, Member]()
-    for frozen, trial in zip(taken, trials, strict=True):
-        own[frozen.user_attrs[POINT]] = Member(trial.params, trial, frozen._trial_id)
-    if definition.exact:
-        chunks = {definition.chunk(point) for point in own}
-        for point, known in standing(points.study.get_trials(deepcopy=False)).items():
-            if point < points.count and is_finished(known) and definition.chunk(point) in chunks:
-                own.setdefault(point, Member(known.params, None))
-    return [own[point] for point in sorted(own)]
+    for frozen in taken:
+        point = frozen.user_attrs[POINT]
+        trial = begin(points.study.study_name, points.storage, definition, frozen, point)
+        own[point] = Member(trial.params, trial, frozen._trial_id)
+    return [
+        own[point] if point in own else Member(parameters(definition, point), None)
+        for point in points.fit(own)
+    ]
 
 
 def _train(chunk: Chunk, accelerator: str) -> None:
@@ -109,13 +117,22 @@ class Heartbeat:
 
     def __exit__(self, *_: object) -> None:
         self.stop.set()
-        self.thread.join()
+        self.thread.join(HEARTBEAT)  # not for ever, for a server that does not answer
 
     def _beat(self) -> None:
+        said = False
         while not self.stop.wait(HEARTBEAT):
             try:
-                for trial in self.points.study.get_trials(deepcopy=False):
-                    if trial.number in set(self.points.held):
-                        self.storage.record_heartbeat(trial._trial_id)
-            except StorageError:
-                continue  # the worker itself meets the trouble; a short one passes
+                for number in set(self.points.held):
+                    study_id = self.points.study._study_id
+                    trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
+                    self.storage.record_heartbeat(trial_id)
+            except Exception as error:  # a short trouble passes; the worker itself meets a longer one
+                if not said:
+                    text = " ".join(f"{type(error).__name__}: {error}".split())
+                    print(
+                        masked(f"tune: a heartbeat failed, others follow: {text}"),
+                        file=sys.stderr,
+                        flush=True,
+                    )
+                said = True

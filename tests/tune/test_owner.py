@@ -3,6 +3,10 @@
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
 
 from tune.owner import Owner
 
@@ -31,3 +35,32 @@ def test_a_process_that_started_at_another_time_has_only_the_number() -> None:
 
 def test_of_another_machine_nothing_is_known() -> None:
     assert not replace(Owner.me(), place="another", pid=2**22 + 1).is_gone()
+
+
+def test_setting_the_clock_makes_no_living_process_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of the boot follows the clock, and with it a start that is counted from 1970."""
+    before, boot = Owner.me(), psutil.boot_time()
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: boot + 3600)
+    assert psutil.Process().create_time() > boot + 3600
+    assert not before.is_gone()
+    assert Owner.me() == before
+
+
+def test_two_machines_of_one_name_without_proc_are_two(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tune.owner.BOOT", tmp_path / "none")
+    monkeypatch.setattr("socket.gethostname", lambda: "MacBook-Pro.local")
+    monkeypatch.setattr("uuid.getnode", lambda: 0xA1B2C3D4E5F6)
+    ours = replace(Owner.me(), pid=2**22 + 1)
+    assert ours.is_here()
+    assert ours.is_gone()
+    monkeypatch.setattr("uuid.getnode", lambda: 0xA1B2C3D4E5F7)
+    assert not ours.is_here()
+    assert not ours.is_gone()
+
+
+def test_a_process_of_another_user_lives() -> None:
+    init = psutil.Process(1)
+    owner = replace(Owner.me(), pid=1, started=round(init.create_time() - psutil.boot_time(), 2))
+    assert not owner.is_gone()

@@ -55,7 +55,7 @@ def test_points_of_a_fit_differ_only_in_what_replicas_may_have_their_own_of(
     model: str, together: int
 ) -> None:
     definition = define(model=model, together=together)
-    space, fits = definition.searched(), dict[str, list[dict[str, Any]]]()
+    space, fits = definition.searched(), dict[range, list[dict[str, Any]]]()
     for number, point in enumerate(space.grid()):
         fits.setdefault(definition.chunk(number), []).append(point)
     for points in fits.values():

@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 import yaml
 from events import events
+from matplotlib.image import imread
 
 import train
 from scratch_framework.__main__ import main as scratch
@@ -52,7 +54,7 @@ def test_a_grid_leaves_its_files_and_is_exhausted_then(
     settings = yaml.safe_load((folder / "best.yaml").read_text())
     assert settings["gamma"] == float(best["gamma"])
     for name in ("history", "parallel", "slice", "importances", "grid"):
-        assert (folder / f"{name}.png").stat().st_size > 5_000
+        assert len(np.unique(imread(folder / f"{name}.png"))) > 20  # no blank page
     trial = events(folder / "trials" / "0")
     assert {"val/error", "val/error_low", "hp/val_error", "hp/test_error"} <= set(trial.Tags()["scalars"])
     assert [scalar.step for scalar in trial.Scalars("val/error")] == [1, 2]  # batches of 50: one an epoch
@@ -139,13 +141,14 @@ def test_the_best_trials_file_is_a_command(tmp_path: Path, model: str, space: st
 def test_two_commands_at_once_share_a_study_on_a_server(tmp_path: Path, postgresql: str) -> None:
     """As two machines do: each has its own folder, both have the server."""
     command = [sys.executable, "-m", "tune", *SIZES, "--model", "auxiliary", "--storage", postgresql]
+    command += ["--n_trials", "24", "--study_name", "shared"]
     machines = [
-        subprocess.Popen([*command, "--study_name", "shared", "--log_dir", str(tmp_path / name)], cwd=ROOT)
-        for name in ("one", "two")
+        subprocess.Popen([*command, "--workers", workers, "--log_dir", str(tmp_path / name)], cwd=ROOT)
+        for name, workers in (("one", "1"), ("two", "12"))  # alone they would make programs of 8 and 2 trials
     ]
     assert [machine.wait() for machine in machines] == [0, 0]
     storage = Place(tmp_path, postgresql).open()
     trials = optuna.load_study(study_name="shared", storage=storage).get_trials()
     points = [trial.user_attrs[POINT] for trial in trials if is_finished(trial)]
-    assert sorted(points) == list(range(64))
-    assert all(len(rows(tmp_path / name / "shared")) == 64 for name in ("one", "two"))
+    assert sorted(points) == list(range(24))
+    assert all(len(rows(tmp_path / name / "shared")) == 24 for name in ("one", "two"))

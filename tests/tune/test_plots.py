@@ -1,0 +1,81 @@
+"""A study's plots show its trials, and no trial without a score."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+
+from tune.chunk import ERRORS, STD
+from tune.definition import Definition
+from tune.plots import draw
+from tune.points import POINT, REASON
+from tune.report import conclude
+from tune.storage import Place
+
+DEFINITION = Definition("auxiliary", "paper", "grid", "none", 2, 0, 3, 60, 40, None, together=3)
+SCORES = [0.3, 0.1, None, 0.2]  # of the first points; None has diverged
+
+
+def trials(scores: list[float | None]) -> list[FrozenTrial]:
+    space, made = DEFINITION.searched(), list[FrozenTrial]()
+    for point, score in enumerate(scores):
+        attributes: dict[str, Any] = {POINT: point, ERRORS: [score, score], STD: 0.0}
+        made.append(
+            optuna.trial.create_trial(
+                state=TrialState.FAIL if score is None else TrialState.COMPLETE,
+                value=score,
+                params=space.grid()[point],
+                distributions=dict(space.distributions),
+                user_attrs={POINT: point, REASON: "diverged: at once"} if score is None else attributes,
+            )
+        )
+    return made
+
+
+def test_the_plots_hold_the_trials_with_a_score_and_no_others() -> None:
+    figures = draw(trials(SCORES), DEFINITION)
+    assert figures.keys() == {"history", "parallel", "slice", "importances", "grid"}
+    shown = figures["history"].axes[0].collections[0].get_offsets()
+    assert np.asarray(shown)[:, 1].tolist() == pytest.approx([30, 10, 20])
+    labels = [text.get_text() for axis in figures["grid"].axes for text in axis.texts]
+    assert sorted(labels) == ["10.0", "20.0", "30.0"]
+    for axis in figures["slice"].axes[:3]:
+        assert sorted(np.asarray(axis.collections[0].get_offsets())[:, 1]) == pytest.approx([10, 20, 30])
+    bars = figures["importances"].axes[0].patches
+    assert len(bars) == 3
+    assert sum(bar.get_width() for bar in bars) == pytest.approx(1)  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def report(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> Callable[[list[float | None]], str]:
+    """Reports a study whose trials have these scores."""
+
+    def say(scores: list[float | None]) -> str:
+        study = optuna.create_study(storage=Place(tmp_path).open(), study_name="study")
+        DEFINITION.enter(study, optuna.__version__)
+        for trial in trials(scores):
+            study.add_trial(trial)
+        conclude(study, tmp_path, Console(width=200), 10)
+        return capsys.readouterr().out
+
+    return say
+
+
+def test_what_diverged_is_counted_named_and_in_no_figure(
+    report: Callable[[list[float | None]], str],
+) -> None:
+    said = report(SCORES)
+    assert "3 trials complete, 0 pruned, 1 diverged, 0 failed" in said
+    assert "trial 2 diverged: at once" in said
+    assert "nan" not in said
+
+
+def test_a_study_of_which_all_trials_diverged_says_so(report: Callable[[list[float | None]], str]) -> None:
+    said = report([None, None])
+    assert "0 trials complete, 0 pruned, 2 diverged, 0 failed" in said
+    assert "trial 1 diverged: at once" in said
+    assert "no trial has a score yet" in said

@@ -1,0 +1,107 @@
+"""The trials of a study by the points that they stand for, read once and then kept up to date.
+
+Optuna's `Study.get_trials` walks all trials at every call, so that a study of N points would take N^2 steps.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+from optuna.trial import FrozenTrial, TrialState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import optuna
+    from optuna.storages._cached_storage import _CachedStorage
+
+# Attributes of a trial.
+POINT, OWNER, REASON = "point", "owner", "reason"
+# How the reason of a trial without a score begins: what is final, and an attempt that came to nothing.
+DIVERGED, FAILED, BROKEN = "diverged", "failed", "broken"
+
+
+def reason(trial: FrozenTrial) -> str:
+    """Why a trial has no score."""
+    return str(trial.user_attrs.get(REASON, ""))
+
+
+def is_finished(trial: FrozenTrial) -> bool:
+    """Whether a trial has said what it has to say: a score, or that there will be none."""
+    if trial.state == TrialState.FAIL:
+        return reason(trial).startswith((DIVERGED, FAILED))
+    return trial.state.is_finished()
+
+
+def standing(trials: Sequence[FrozenTrial]) -> dict[int, FrozenTrial]:
+    """The trial that stands for each point, by point.
+
+    Args:
+        trials: All of a study, by number.
+    """
+    chosen: dict[int, FrozenTrial] = {}
+    for trial in trials:
+        if POINT in trial.user_attrs and (is_finished(trial) or not trial.state.is_finished()):
+            chosen.setdefault(trial.user_attrs[POINT], trial)
+    return chosen
+
+
+@dataclass
+class Trials:
+    """The trials of a study, as of the last `refresh`."""
+
+    study: optuna.Study
+    count: int  # points 0..count-1 are wanted
+    finished: set[int] = field(default_factory=set)  # points that are wanted and finished
+    unfinished: dict[int, FrozenTrial] = field(default_factory=dict)  # by Optuna's trial id
+    closed: dict[int, list[FrozenTrial]] = field(
+        default_factory=lambda: defaultdict(list)
+    )  # by point; do not count
+    _counting: dict[int, dict[int, FrozenTrial]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )  # point, number
+    _last: int = -1  # the largest trial id so far
+
+    def refresh(self) -> list[FrozenTrial]:
+        """Read what is new, and what may have changed; return it."""
+        storage = cast("_CachedStorage", self.study._storage)._backend
+        # A trial's id is drawn while its study is locked, so that none appears below the last one later.
+        changed = storage._get_trials(self.study._study_id, None, set(self.unfinished), self._last)
+        for trial in changed:
+            self._last = max(self._last, trial._trial_id)
+            if trial.state.is_finished():
+                self.unfinished.pop(trial._trial_id, None)
+            else:
+                self.unfinished[trial._trial_id] = trial
+            if POINT in trial.user_attrs:
+                self._count(trial, trial.user_attrs[POINT])
+        return changed
+
+    def _count(self, trial: FrozenTrial, point: int) -> None:
+        if trial.state.is_finished() and not is_finished(trial):
+            self._counting[point].pop(trial.number, None)
+            self.closed[point].append(trial)
+        else:
+            self._counting[point][trial.number] = trial
+        stands = self.standing(point)
+        if point < self.count and stands is not None and is_finished(stands):
+            self.finished.add(point)
+
+    def standing(self, point: int) -> FrozenTrial | None:
+        """The trial that stands for a point: of those that count, the one with the lowest number.
+
+        Args:
+            point: The point.
+        """
+        counting = self._counting.get(point)
+        return counting[min(counting)] if counting else None
+
+    def attempts(self, point: int) -> int:
+        """How often the training of a point came to nothing by itself.
+
+        Args:
+            point: The point.
+        """
+        return sum(reason(trial).startswith(BROKEN) for trial in self.closed.get(point, ()))
