@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from lightning_modules.cli import CommandError, masked
+from lightning_modules.cli import CommandError
+from lightning_modules.masking import masked
 from lightning_modules.protocol import quiet
 from tune import digit_pairs, disc
 from tune.chunk import Chunk, Member
