@@ -98,8 +98,8 @@ class Conv2d(Module):
         Args:
             generator: Source of the draws.
         """
-        matrix = self.weight.value.flatten(-3)  # (O, C k k): a window's numbers are the inputs
-        init.default_(matrix, self.bias.value if self.bias else None, generator)
+        bias = self.bias.value if self.bias else None
+        init.default_(self.weight.value, bias, generator, self.replicas)
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute y = W columns + b."""
