@@ -131,6 +131,9 @@ def check(model: Module, layers: list[Linear], criterion: Criterion, optimizer: 
         raise ValueError(f"compile: layers must have the same dtype, got {dtypes}")
     if criterion.reduction == "none":
         raise ValueError("compile: the criterion must reduce its losses, got reduction 'none'")
+    own = [one for layer in layers for one in (layer.weight, layer.bias) if one is not None]
+    if len(set(map(id, own))) < len(own):
+        raise ValueError("compile: every layer must have parameters of its own, two layers share one")
     if list(map(id, optimizer.params)) != list(map(id, model.parameters())):
         raise ValueError(
             "compile: the optimizer must hold the parameters of the model, all and in their order"
