@@ -275,6 +275,6 @@ def refuse_hidden(module: Module) -> None:
         if id(item) not in found:
             raise ValueError(
                 f"{type(module).__name__}: {name} hides a {type(item).__name__} in a"
-                f" {type(attributes[name]).__name__}, where it is neither trained nor saved: keep modules in a"
-                " ModuleList, parameters as attributes"
+                f" {type(attributes[name]).__name__}, where it is neither trained nor saved: keep modules in"
+                " a ModuleList, parameters as attributes"
             )
