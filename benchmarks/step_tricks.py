@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks.machine import one_core
+from benchmarks.machine import one_core, restart_on_one_core
 from benchmarks.scratch_step import TURN
 from benchmarks.step_contestants import scratch_compiled, scratch_plain
 from benchmarks.step_task import STEPS, Run, Task
@@ -197,4 +197,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    restart_on_one_core()
     main()
