@@ -20,8 +20,10 @@ def jax_parts(task: Task) -> tuple[Any, Any, Any, Any, Any]:
     jax.config.update("jax_enable_x64", True)  # allows float64; float32 stays float32
     recipe = task.recipe
     known: dict[str, Any] = {"tanh": jnp.tanh, "relu": jax.nn.relu, "none": lambda x: x}
-    loss_of_each = {"mse": lambda x, y: (x - y) ** 2, "bce": lambda x, y: jax.nn.softplus(x) - x * y}
-    losses, reduce = loss_of_each[recipe.loss], getattr(jnp, recipe.reduction)
+    reduce = getattr(jnp, recipe.reduction)
+
+    def losses(x: Any, y: Any) -> Any:
+        return (x - y) ** 2 if recipe.loss == "mse" else jax.nn.softplus(x) - x * y
 
     def loss_of(parameters: Any, batch: Any) -> Any:
         x, y = batch

@@ -8,7 +8,7 @@ of L by every parameter w. The chain rule finds them all in one walk from the en
     and it returns        dL/dx = dL/dy dy/dx, which is the dL/dy of the module before it.
 
 Autograd records the forward pass and derives this walk by itself. Here each module spells it out: `forward`
-remembers what the derivatives need, `backward` uses it. So every `backward` follows a `forward` of its own.
+remembers what the derivatives need, `backward` uses it. So `backward` follows the latest `forward`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Module:
     """
 
     training = True  # Dropout and BatchNorm act otherwise in evaluation
-    _saved: Saved | None = None  # of the latest forward pass, until its backward pass
+    _saved: Saved | None = None  # of the latest forward pass
     _passes = 0  # forward passes so far
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,7 +77,8 @@ class Module:
             )
         self._passes += 1
         own = [value for value in vars(self).values() if isinstance(value, Parameter)]
-        self._saved = Saved(memory, own, output, self._passes)
+        lost = self._saved is not None and not self._saved.settled
+        self._saved = Saved(memory, own, output, self._passes, lost)
         return mark(output, marks(output) | {id(self): self._passes})
 
     def recall(self, grad_output: Tensor) -> Memory:
@@ -90,15 +91,17 @@ class Module:
             What `remember` kept.
 
         Raises:
-            RuntimeError: There was no forward pass, or its backward pass was already; or another one came
-                between; or what was kept, or a parameter, has been changed since.
+            RuntimeError: There was no forward pass; or the gradient is of one before the latest; or what was
+                kept, or a parameter, has been changed since.
             ValueError: The gradient has not the output's shape and dtype.
         """
         name, saved = type(self).__name__, self._saved
         if saved is None:
+            raise RuntimeError(f"{name}: backward before forward; there is no output to differentiate")
+        if saved.settled and saved.lost_another:
             raise RuntimeError(
-                f"{name}: backward before forward: every backward needs a forward of its own, and of two in a"
-                " row only the latter is kept (use two modules, or memories() and restore())"
+                f"{name}: a second backward, but of the forward passes before it only the latest is kept: use"
+                " a module of its own in each place, or memories() and restore()"
             )
         for what, wanted, got in (
             ("shape", saved.shape, tuple(grad_output.shape)),
@@ -116,7 +119,7 @@ class Module:
                 f"{name}: a tensor that backward needs (input, output or parameter) was changed in place"
                 " after forward; change a copy, or call backward first"
             )
-        self._saved = None
+        saved.settled = True
         return saved.memory
 
     def memories(self) -> list[Saved | None]:
@@ -125,7 +128,11 @@ class Module:
         Whoever applies one module several times takes these after each, and gives them back (`restore`)
         before the backward pass that belongs to it.
         """
-        return [module._saved for module in self.modules()]
+        memories = [module._saved for module in self.modules()]
+        for saved in memories:
+            if saved is not None:
+                saved.settled = True  # whoever takes it keeps it
+        return memories
 
     def restore(self, memories: list[Saved | None]) -> None:
         """Go back to an earlier forward pass: the next `backward` is of that one.

@@ -21,7 +21,11 @@ MARK = "forward_passes"  # the attribute by which a tensor tells whose output it
 class Saved:
     """The memory of one forward pass through one module."""
 
-    def __init__(self, memory: Memory, parameters: list[Parameter], output: Tensor, number: int) -> None:
+    settled = False  # whether its backward pass has begun, or somebody has taken it out to keep it
+
+    def __init__(
+        self, memory: Memory, parameters: list[Parameter], output: Tensor, number: int, lost_another: bool
+    ) -> None:
         """Note what must not change.
 
         Args:
@@ -29,8 +33,10 @@ class Saved:
             parameters: The module's own.
             output: What it computed.
             number: Which of the module's forward passes this is.
+            lost_another: Whether the pass before it was not settled. In evaluation this is usual; but a
+                second backward pass would be meant for the one that is lost.
         """
-        self.memory, self.number = memory, number
+        self.memory, self.number, self.lost_another = memory, number, lost_another
         self.shape, self.dtype = tuple(output.shape), output.dtype
         self.values = [(parameter, parameter.value) for parameter in parameters]
         self.versions = versions([memory, *(value for _, value in self.values)])
