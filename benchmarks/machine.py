@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import time
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -21,6 +22,17 @@ def one_core() -> None:
     torch.set_num_threads(1)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def restart_on_one_core() -> None:
+    """Start the command anew on one core, unless it is on one.
+
+    A library asks for the number of cores when it is imported, and starts as many threads. So the process
+    must be held to its core before.
+    """
+    if hasattr(os, "sched_setaffinity") and len(cores := os.sched_getaffinity(0)) > 1:
+        os.sched_setaffinity(0, {max(cores)})
+        os.execv(sys.executable, sys.orig_argv)  # the same command
 
 
 def machine(packages: Iterable[str]) -> dict[str, str | int | None]:

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.machine import machine, matmul_peak, one_core
+from benchmarks.machine import machine, matmul_peak, one_core, restart_on_one_core
 from benchmarks.step import EPOCHS, PAIRS, Contestant, plain, row
 from datamodules import DigitPairs
 from lightning_modules import cli
@@ -204,4 +204,5 @@ def step(turns: int = 15, replicas: str = "1,2,5", out: str | None = None, verbo
 
 
 if __name__ == "__main__":
+    restart_on_one_core()
     cli.run(step, "python -m benchmarks.scratch_digits")

@@ -1,12 +1,13 @@
-"""Time a training step of the paper's net: the framework from scratch beside torch.nn, numpy, JAX, tinygrad.
+"""Time a training step of chapter 2's nets: the framework from scratch beside torch, numpy, JAX, tinygrad.
 
     python -m benchmarks.scratch_step
-    python -m benchmarks.scratch_step --repeats 200 --replicas 16,32,48 --out step.json
+    python -m benchmarks.scratch_step --repeats 200 --recipes paper --replicas 16,32,48 --out step.json
 
-Net 2-25-25-25-1 with Tanh ReLU ReLU Tanh, mean squared error, SGD with weight decay, batches of 50, float32,
-on one core. All contestants start from the same weights and see the same batches; first they must agree in
-float64. Then they take turns of 100 steps in processor time, so that other programs hit all alike and little.
-JAX and tinygrad take part where they are installed (``pip install -e .[bench]``).
+The step is that of the two recipes (`scratch_framework.disc.recipe`): their nets, losses, reductions and
+optimisers, batches of 50, float32, on one core; only a schedule is left out. All contestants start from the
+same weights and see the same batches; first they must agree in float64. Then they take turns of 100 steps in
+processor time, so that other programs hit all alike and little. JAX and tinygrad take part where they are
+installed (``pip install -e .[bench]``), torch.compile where it finds a C++ compiler.
 """
 
 from __future__ import annotations
@@ -23,14 +24,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch._dynamo.exc import BackendCompilerFailed
 
+from benchmarks import step_batched as batched
 from benchmarks import step_contestants as ours
 from benchmarks import step_rivals as rivals
-from benchmarks.machine import machine, one_core
+from benchmarks.machine import machine, one_core, restart_on_one_core
 from benchmarks.step_task import STEPS, Run, Task
+from scratch_framework.disc.recipe import RECIPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from scratch_framework.disc.recipe import Recipe
 
 PACKAGES = ("torch", "numpy", "jax", "tinygrad")
 WARM_UP = 3  # epochs before the first turn; tinygrad compiles in its second
@@ -57,8 +63,11 @@ def contestants(replicas: list[int]) -> list[Contestant]:
     """
     many = [count for count in replicas if count > 1]
     return [
-        Contestant("torch.nn, autograd, optim.SGD", ours.torch_nn),
-        Contestant("torch.nn, autograd, fused SGD", partial(ours.torch_nn, fused=True)),
+        Contestant("torch.nn, autograd, torch.optim", ours.torch_nn),
+        Contestant("torch.nn, autograd, fused optimiser", partial(ours.torch_nn, fused=True)),
+        Contestant("torch.compile, fused optimiser", partial(ours.torch_nn, fused=True, compile_loss=True)),
+        *(Contestant(f"torch.func, vmap, R={count}", batched.torch_vmap, count) for count in many),
+        *(Contestant(f"torch, baddbmm, autograd, R={count}", batched.torch_baddbmm, count) for count in many),
         Contestant("numpy by hand", ours.numpy_by_hand, needs="numpy"),
         Contestant("JAX, jit of a step", rivals.jax_step, needs="jax"),
         Contestant("JAX, jit of a scan", rivals.jax_scan, needs="jax"),
@@ -74,43 +83,59 @@ def contestants(replicas: list[int]) -> list[Contestant]:
     ]
 
 
-def check(present: list[Contestant], most: int, tolerance: float = 1e-8) -> None:
+def check(present: list[Contestant], most: int, recipe: Recipe, tolerance: float = 1e-8) -> dict[str, str]:
     """Refuse contestants that compute something else.
 
     Args:
         present: Who takes part.
         most: The largest number of replicas.
-        tolerance: Largest difference of a float64 loss after two epochs from torch.nn's; tinygrad keeps its
-            learning rate in float32, which shows in the ninth digit.
+        recipe: What they train.
+        tolerance: Largest difference, for a point, of a float64 loss after two epochs from torch.nn's;
+            tinygrad keeps its learning rate in float32, which shows in the ninth digit.
+
+    Returns:
+        Why some cannot take part, by name: torch.compile or tinygrad finds no compiler.
+
+    Raises:
+        RuntimeError: A contestant computes something else.
     """
-    task = Task.draw(most, torch.float64)
+    task = Task.draw(most, torch.float64, recipe)
+    points = recipe.batch_size if recipe.reduction == "sum" else 1
     expected = []
     for replica in range(most):
         run = ours.torch_nn(task.part(replica, 1))
         run()
         expected += run()
+    absent = {}
     for one in present:
-        run = one.make(task.part(0, one.replicas))
-        run()
-        for replica, loss in enumerate(run()):
-            if not abs(loss - expected[replica]) < tolerance:
+        try:
+            run = one.make(task.part(0, one.replicas))
+            run()
+            losses = run()
+        except (BackendCompilerFailed, OSError) as error:  # OSError: tinygrad starts clang
+            absent[one.name] = f"cannot compile here: {str(error).splitlines()[0]}"
+            continue
+        for replica, loss in enumerate(losses):
+            if not abs(loss - expected[replica]) < tolerance * points:
                 raise RuntimeError(
                     f"{one.name}: replica {replica} has loss {loss}, in torch.nn it is {expected[replica]}"
                 )
+    return absent
 
 
-def measure(present: list[Contestant], most: int, repeats: int) -> dict[str, list[float]]:
+def measure(present: list[Contestant], most: int, recipe: Recipe, repeats: int) -> dict[str, list[float]]:
     """Let all take turns.
 
     Args:
         present: Who takes part.
         most: The largest number of replicas.
+        recipe: What they train.
         repeats: Turns of each.
 
     Returns:
         Microseconds per step of a replica, by name, one for each turn.
     """
-    task = Task.draw(most, torch.float32)
+    task = Task.draw(most, torch.float32, recipe)
     runs = {one.name: one.make(task.part(0, one.replicas)) for one in present}
     for run in runs.values():
         for _ in range(WARM_UP):
@@ -128,48 +153,81 @@ def measure(present: list[Contestant], most: int, repeats: int) -> dict[str, lis
     return times
 
 
-def report(everyone: list[Contestant], times: dict[str, list[float]]) -> list[dict[str, Any]]:
+def report(
+    everyone: list[Contestant], times: dict[str, list[float]], absent: dict[str, str]
+) -> list[dict[str, Any]]:
     """Make a row of each contestant.
 
     Args:
-        everyone: Those that take part, and those that are not installed.
+        everyone: Those that take part, and those that cannot.
         times: From `measure`.
+        absent: Why some do not take part, by name.
 
     Returns:
-        Rows by name, median, quartiles and ratio to the first; absent ones have the name alone.
+        Rows by name, median, quartiles and ratio to the first; or name and reason.
     """
     measure_of_all = statistics.median(times[everyone[0].name])
     rows: list[dict[str, Any]] = []
     for one in everyone:
-        row: dict[str, Any] = {"name": one.name}
-        if one.name in times:
-            low, median, high = statistics.quantiles(times[one.name])
-            row |= {"median": median, "quartiles": [low, high], "ratio": measure_of_all / median}
-        rows.append(row)
+        if one.name in absent:
+            rows.append({"name": one.name, "absent": absent[one.name]})
+            continue
+        low, median, high = statistics.quantiles(times[one.name])
+        ratio = measure_of_all / median
+        rows.append({"name": one.name, "median": median, "quartiles": [low, high], "ratio": ratio})
     return rows
 
 
-def show(rows: list[dict[str, Any]], repeats: int) -> None:
+def show(rows: list[dict[str, Any]], name: str, repeats: int) -> None:
     """Print the table.
 
     Args:
         rows: From `report`.
+        name: The recipe's.
         repeats: Turns of each.
     """
     about = ", ".join(f"{name} {value or 'not installed'}" for name, value in machine(PACKAGES).items())
-    table = Table(title=f"A training step of the paper's net, {repeats} turns each", caption=about)
+    table = Table(title=f"A training step of recipe {name}, {repeats} turns each", caption=about)
     table.add_column("contestant")
-    for column in ("us per replica-step", "quartiles", "torch.nn = 1"):
+    for column in ("us per replica-step", "quartiles", "one torch.nn net = 1"):
         table.add_column(column, justify="right")
     for row in rows:
-        if "median" in row:
-            low, high = row["quartiles"]
-            table.add_row(
-                row["name"], f"{row['median']:.1f}", f"{low:.1f} .. {high:.1f}", f"{row['ratio']:.1f}x"
-            )
-        else:
-            table.add_row(row["name"], "not installed", "", "")
+        if "absent" in row:
+            table.add_row(row["name"], row["absent"], "", "")
+            continue
+        low, high = row["quartiles"]
+        table.add_row(row["name"], f"{row['median']:.1f}", f"{low:.1f} .. {high:.1f}", f"{row['ratio']:.1f}x")
     Console(width=120).print(table)
+
+
+def compete(recipe: Recipe, replicas: list[int], repeats: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Check and time everyone on one recipe.
+
+    Args:
+        recipe: What to train.
+        replicas: Numbers of replicas.
+        repeats: Turns of each.
+
+    Returns:
+        Rows of the table, and all times.
+    """
+    everyone, most = contestants(replicas), max(replicas)
+    absent = {one.name: "not installed" for one in everyone if not find_spec(one.needs)}
+    absent |= check([one for one in everyone if one.name not in absent], most, recipe)
+    times = measure([one for one in everyone if one.name not in absent], most, recipe, repeats)
+    return report(everyone, times, absent), times
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Read a whole number that must not be smaller."""
+
+    def number(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, got {value}")
+        return value
+
+    return number
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -179,22 +237,36 @@ def main(arguments: list[str] | None = None) -> None:
         arguments: Command line; the process's own by default.
     """
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0], allow_abbrev=False)
-    parser.add_argument("--repeats", type=int, default=100, help="turns of each contestant (default: 100)")
-    parser.add_argument("--replicas", default="1,16,32,48", help="numbers of replicas (default: 1,16,32,48)")
+    parser.add_argument(
+        "--repeats", type=at_least(2), default=100, help="turns of each contestant (default: 100)"
+    )
+    parser.add_argument(
+        "--recipes",
+        nargs="+",
+        choices=list(RECIPES),
+        default=list(RECIPES),
+        help="what to train (default: all)",
+    )
+    parser.add_argument(
+        "--replicas", type=listed, default=[1, 16, 32, 48], help="numbers of replicas (default: 1,16,32,48)"
+    )
     parser.add_argument("--out", type=Path, help="JSON file to write")
     flags = parser.parse_args(arguments)
     one_core()
-    replicas = [int(count) for count in flags.replicas.split(",")]
-    everyone = contestants(replicas)
-    present = [one for one in everyone if find_spec(one.needs)]
-    check(present, max(replicas))
-    times = measure(present, max(replicas), flags.repeats)
-    rows = report(everyone, times)
-    show(rows, flags.repeats)
+    result: dict[str, Any] = {"machine": machine(PACKAGES), "repeats": flags.repeats, "recipes": {}}
+    for name in flags.recipes:
+        rows, times = compete(RECIPES[name], flags.replicas, flags.repeats)
+        show(rows, name, flags.repeats)
+        result["recipes"][name] = {"rows": rows, "microseconds": times}
     if flags.out:
-        result = {"machine": machine(PACKAGES), "repeats": flags.repeats, "rows": rows, "microseconds": times}
         flags.out.write_text(json.dumps(result, indent=1))
 
 
+def listed(text: str) -> list[int]:
+    """Read numbers of at least 1 with commas between."""
+    return [at_least(1)(part) for part in text.split(",")]
+
+
 if __name__ == "__main__":
+    restart_on_one_core()
     main()

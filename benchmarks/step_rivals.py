@@ -4,46 +4,71 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.step_task import LR, WEIGHT_DECAY, Run, Task
+if TYPE_CHECKING:
+    from benchmarks.step_task import Run, Task
 
 
 def jax_parts(task: Task) -> tuple[Any, Any, Any, Any, Any]:
-    """JAX, a step (parameters, batch) -> (parameters, loss), and parameters and batches as its arrays."""
+    """JAX, a step (start, batch) -> (start, loss), its start, and batches as JAX's arrays.
+
+    A start is parameters, Adam's running means of them and of their squares, and the number of steps.
+    """
     jax: Any = import_module("jax")
     jnp: Any = import_module("jax.numpy")
     jax.config.update("jax_enable_x64", True)  # allows float64; float32 stays float32
-    activations = (jnp.tanh, jax.nn.relu, jax.nn.relu, jnp.tanh)
+    recipe = task.recipe
+    known: dict[str, Any] = {"tanh": jnp.tanh, "relu": jax.nn.relu, "none": lambda x: x}
+    reduce = getattr(jnp, recipe.reduction)
+
+    def losses(x: Any, y: Any) -> Any:
+        return (x - y) ** 2 if recipe.loss == "mse" else jax.nn.softplus(x) - x * y
 
     def loss_of(parameters: Any, batch: Any) -> Any:
         x, y = batch
-        for (weight, bias), activation in zip(parameters, activations, strict=True):
-            x = activation(x @ weight.T + bias)
-        return jnp.mean((x - y) ** 2)
+        for (weight, bias), activation in zip(parameters, recipe.activations, strict=True):
+            x = known[activation](x @ weight.T + bias)
+        return reduce(losses(x, y))
 
-    def step(parameters: Any, batch: Any) -> Any:
+    def sgd(value: Any, grad: Any) -> Any:
+        return value - recipe.lr * (grad + recipe.weight_decay * value)
+
+    def step(start: Any, batch: Any) -> Any:
+        parameters, means, squares, steps = start
         loss, grads = jax.value_and_grad(loss_of)(parameters, batch)
-        moved = jax.tree.map(
-            lambda value, grad: value - LR * (grad + WEIGHT_DECAY * value), parameters, grads
+        if recipe.optimizer == "sgd":
+            return (jax.tree.map(sgd, parameters, grads), means, squares, steps), loss
+        steps = steps + 1
+        means = jax.tree.map(lambda mean, grad: mean + 0.1 * (grad - mean), means, grads)
+        squares = jax.tree.map(lambda square, grad: square + 0.001 * (grad**2 - square), squares, grads)
+        share, root = recipe.lr / (1 - 0.9**steps), jnp.sqrt(1 - 0.999**steps)
+        parameters = jax.tree.map(
+            lambda value, mean, square: value - share * mean / (jnp.sqrt(square) / root + 1e-8),
+            parameters,
+            means,
+            squares,
         )
-        return moved, loss
+        return (parameters, means, squares, steps), loss
 
     values = [jnp.array(value.numpy()) for value in task.state.values()]
     parameters = list(zip(values[::2], values[1::2], strict=True))
-    return jax, step, parameters, jnp.array(task.x.numpy()), jnp.array(task.y.numpy())
+    zeros = () if recipe.optimizer == "sgd" else jax.tree.map(jnp.zeros_like, parameters)
+    steps = jnp.zeros(values[0].shape[:-2], values[0].dtype)
+    start = (parameters, zeros, jax.tree.map(jnp.copy, zeros), steps)
+    return jax, step, start, jnp.array(task.x.numpy()), jnp.array(task.y.numpy())
 
 
 def jax_step(task: Task) -> Run:
     """One compiled call a step."""
-    jax, step, parameters, x, y = jax_parts(task.single())
+    jax, step, start, x, y = jax_parts(task.single())
     step = jax.jit(step, donate_argnums=0)
     batches = [(x[place], y[place]) for place in range(len(x))]
 
     def run() -> list[float]:
-        nonlocal parameters
+        nonlocal start
         for batch in batches:
-            parameters, loss = step(parameters, batch)
+            start, loss = step(start, batch)
         return [float(loss)]
 
     return run
@@ -51,12 +76,12 @@ def jax_step(task: Task) -> Run:
 
 def jax_scan(task: Task) -> Run:
     """One compiled call an epoch."""
-    jax, step, parameters, x, y = jax_parts(task.single())
-    epoch = jax.jit(lambda start, batches: jax.lax.scan(step, start, batches), donate_argnums=0)
+    jax, step, start, x, y = jax_parts(task.single())
+    epoch = jax.jit(lambda first, batches: jax.lax.scan(step, first, batches), donate_argnums=0)
 
     def run() -> list[float]:
-        nonlocal parameters
-        parameters, losses = epoch(parameters, (x, y))
+        nonlocal start
+        start, losses = epoch(start, (x, y))
         return [float(jax.device_get(losses)[-1])]  # to index on the device would be one more call
 
     return run
@@ -64,13 +89,13 @@ def jax_scan(task: Task) -> Run:
 
 def jax_vmap_scan(task: Task) -> Run:
     """One compiled call an epoch of all replicas."""
-    jax, step, parameters, x, y = jax_parts(task)
+    jax, step, start, x, y = jax_parts(task)
     steps = jax.vmap(step)
-    epoch = jax.jit(lambda start, batches: jax.lax.scan(steps, start, batches), donate_argnums=0)
+    epoch = jax.jit(lambda first, batches: jax.lax.scan(steps, first, batches), donate_argnums=0)
 
     def run() -> list[float]:
-        nonlocal parameters
-        parameters, losses = epoch(parameters, (x, y))
+        nonlocal start
+        start, losses = epoch(start, (x, y))
         return [float(loss) for loss in jax.device_get(losses)[-1]]
 
     return run
@@ -83,15 +108,21 @@ def tinygrad_jit(task: Task) -> Run:
     training: Any = import_module("tinygrad.helpers").Context
     tensor, single = tinygrad.Tensor, task.single()
     values = [tensor(value.numpy()).realize() for value in single.state.values()]
-    optimizer = import_module("tinygrad.nn.optim").SGD(values, LR, weight_decay=WEIGHT_DECAY)
-    activations = (tensor.tanh, tensor.relu, tensor.relu, tensor.tanh)
+    recipe, known = task.recipe, import_module("tinygrad.nn.optim")
+    optimizer = (
+        known.Adam(values, recipe.lr)
+        if recipe.optimizer == "adam"
+        else known.SGD(values, recipe.lr, weight_decay=recipe.weight_decay)
+    )
+    activations = {"tanh": tensor.tanh, "relu": tensor.relu, "none": lambda x: x}
     batches = [(tensor(x.numpy()).realize(), tensor(y.numpy()).realize()) for x, y in single.batches()]
 
     def train_step(x: Any, y: Any) -> Any:
         optimizer.zero_grad()
-        for weight, bias, activation in zip(values[::2], values[1::2], activations, strict=True):
-            x = activation(x @ weight.T + bias)
-        loss = (x - y).square().mean().backward()
+        for weight, bias, name in zip(values[::2], values[1::2], recipe.activations, strict=True):
+            x = activations[name](x @ weight.T + bias)
+        losses = (x - y).square() if recipe.loss == "mse" else x.softplus() - x * y
+        loss = getattr(losses, recipe.reduction)().backward()
         return loss.realize(
             *optimizer.schedule_step()
         )  # together, or the lazy loss would see the new weights

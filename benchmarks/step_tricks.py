@@ -20,12 +20,12 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks.machine import one_core
+from benchmarks.machine import one_core, restart_on_one_core
 from benchmarks.scratch_step import TURN
 from benchmarks.step_contestants import scratch_compiled, scratch_plain
 from benchmarks.step_task import STEPS, Run, Task
 from scratch_framework import compiled, program
-from scratch_framework.program import AnyLoss
+from scratch_framework.fused_losses import AnyLoss
 from scratch_framework.stages import Identity, InPlaceReLU, InPlaceTanh
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def slope_by_where(self: Identity, y: Tensor, grad: Tensor) -> None:
 TRICKS: dict[str, dict[Any, dict[str, Any]]] = {
     "tanh by tanh": {InPlaceTanh: {"gain": 1.0, "forward": tanh}},
     "ReLU's slope by where": {InPlaceReLU: {"backward": slope_by_where}},
-    "loss by the plain criterion": {program: {"MeanSquare": AnyLoss}},
+    "loss by the plain criterion": {program: {"fused_loss": AnyLoss}},
     "a step for each parameter": {compiled: {"flat_optimizer": lambda flat, optimizer: optimizer}},
 }
 
@@ -197,4 +197,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    restart_on_one_core()
     main()

@@ -28,6 +28,7 @@ from scratch_framework.linear import Linear
 from scratch_framework.losses import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
 from scratch_framework.max_pool2d import MaxPool2d
 from scratch_framework.module import Module
+from scratch_framework.module_list import ModuleList
 from scratch_framework.one_cycle import OneCycleLR
 from scratch_framework.optimizer import Optimizer
 from scratch_framework.parameter import Parameter
@@ -58,6 +59,7 @@ __all__ = [
     "MSELoss",
     "MaxPool2d",
     "Module",
+    "ModuleList",
     "OneCycleLR",
     "Optimizer",
     "Parameter",

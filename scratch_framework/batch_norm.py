@@ -91,11 +91,14 @@ class BatchNorm(Module):
 
             dz_n/dx_i = s ([n = i] - 1/M) + (x_n - m) ds/dx_i = s ([n = i] - 1/M - z_n z_i / M).
 
+        That v depends on m too adds nothing to dv/dx_i: dv/dm = -2 mean (x - m) = 0.
+
         Summed over n, with w g_n = dL/dz_n:
 
             dL/dx_i = w s (g_i - mean_n g_n - z_i mean_n(g_n z_n)).
 
-        So what would only move all x, or only stretch them, is taken out of the gradient: z does not feel it.
+        So the gradient has no part that shifts all x alike, and, but for eps, none that scales them: a shift
+        leaves z as it is, and a scale too where eps is 0 (mean z^2 = v / (v + eps)).
         """
         z, scale, over, training = self.recall(grad_output)
         grad_weight = (grad_output * z).sum(over, keepdim=True)

@@ -46,7 +46,7 @@ class Branches(Module):
         """
         if x.dim() < 4:
             raise ValueError(f"Branches: the input must have shape (..., N, B, H, W), got {tuple(x.shape)}")
-        self._memory = None  # the last pass is not needed any more: spare its memory
+        self._saved = None  # the last pass is not needed any more: spare its memory
         outputs, memories = [], []
         for part in x.split(1, -3):  # (..., N, 1, H, W)
             outputs.append(self.trunk(part))

@@ -3,14 +3,18 @@
     step = compile(model, criterion, optimizer)
     loss = step(x, y)
 
-is, number for number,
+computes what these four lines compute,
 
     optimizer.zero_grad()
     loss = criterion(model(x), y)
     model.backward(criterion.backward())
     optimizer.step()
 
-A layer of 25 units and 50 points takes 30,000 multiplications: less than a microsecond. The call into torch
+but for rounding: to 1e-12 in float64; in float32 to 1e-5 a step. Tanh is 2 sigmoid(2z) - 1 here, whose error
+of 1e-7 is absolute, so that a tiny tanh(z) has few right digits; and where a gradient has overflowed, 0 times
+infinity is NaN here.
+
+A layer of 25 units and 50 points takes 30,000 multiplications: about a microsecond. The call into torch
 around it costs about as much again, and a new tensor adds to that. So a compiled net has fewer operations and
 hardly a new tensor: parameters and gradients are two vectors (`flat`), on which the optimiser's step runs as
 a whole (`flat_optimizers`), and layers work in place (`stages`) on buffers that are made once for each size
@@ -131,6 +135,9 @@ def check(model: Module, layers: list[Linear], criterion: Criterion, optimizer: 
         raise ValueError(f"compile: layers must have the same dtype, got {dtypes}")
     if criterion.reduction == "none":
         raise ValueError("compile: the criterion must reduce its losses, got reduction 'none'")
+    own = [one for layer in layers for one in (layer.weight, layer.bias) if one is not None]
+    if len(set(map(id, own))) < len(own):
+        raise ValueError("compile: every layer must have parameters of its own, two layers share one")
     if list(map(id, optimizer.params)) != list(map(id, model.parameters())):
         raise ValueError(
             "compile: the optimizer must hold the parameters of the model, all and in their order"

@@ -1,6 +1,8 @@
 """Convolution: one small linear layer that looks at an image window by window, the same weights everywhere.
 
-    y_oij = b_o + sum_cuv W_ocuv x_c,i+u,j+v       x: (N, C, H, W)   W: (O, C, k, k)   y: (N, O, H', W')
+    y_oij = b_o + sum_cuv W_ocuv x_c,si+u-p,sj+v-p
+
+    x: (N, C, H, W)   W: (O, C, k, k)   y: (N, O, H', W')   s: stride   p: padding, where x is 0
 
 A window is k x k numbers of each of C channels. Written one below the other they are a column, and with all
 windows of all images side by side the convolution is one product of two matrices (im2col, or unfolding):
@@ -98,8 +100,8 @@ class Conv2d(Module):
         Args:
             generator: Source of the draws.
         """
-        matrix = self.weight.value.flatten(-3)  # (O, C k k): a window's numbers are the inputs
-        init.default_(matrix, self.bias.value if self.bias else None, generator)
+        bias = self.bias.value if self.bias else None
+        init.default_(self.weight.value, bias, generator, self.replicas)
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute y = W columns + b."""

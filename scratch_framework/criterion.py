@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scratch_framework.saved import are_unchanged, mark, marks, versions
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -25,6 +27,8 @@ class Criterion:
     _memory: tuple[Tensor, ...] | None = None
     _losses: Tensor
     _loss: Tensor
+    _versions: list[tuple[Tensor, int]]
+    _passes: dict[int, int]  # whose output the prediction was
 
     def __init__(self, reduction: str = "mean", replicas: int | None = None) -> None:
         """Choose how losses become one.
@@ -87,12 +91,18 @@ class Criterion:
             batch = losses.flatten() if self.replicas is None else losses.flatten(1)  # (N,) or (R, N)
             loss = batch.mean(-1) if self.reduction == "mean" else batch.sum(-1)
         self._memory, self._losses, self._loss = memory, losses, loss
+        self._versions = versions(memory)
         return loss
 
     def recall(self) -> tuple[Tensor, ...]:
         """Give `backward` what `reduce` remembered."""
         if self._memory is None:
             raise RuntimeError(f"{type(self).__name__}: backward before forward; there is no loss yet")
+        if not are_unchanged(self._versions):
+            raise RuntimeError(
+                f"{type(self).__name__}: prediction or target was changed in place after forward; change a"
+                " copy, or call backward first"
+            )
         return self._memory
 
     def chain(self, slopes: Tensor, grad_output: Tensor | None) -> Tensor:
@@ -108,13 +118,14 @@ class Criterion:
         if self.reduction == "mean":
             slopes = slopes / (self._losses.numel() // (self.replicas or 1))
         if grad_output is None:
-            return slopes
+            return mark(slopes, self._passes)
         if grad_output.shape != self._loss.shape:
             raise ValueError(
                 f"{type(self).__name__}: grad_output must have the loss's shape {tuple(self._loss.shape)},"
                 f" got {tuple(grad_output.shape)}"
             )
-        return slopes * grad_output.reshape(grad_output.shape + (1,) * (slopes.dim() - grad_output.dim()))
+        weights = grad_output.reshape(grad_output.shape + (1,) * (slopes.dim() - grad_output.dim()))
+        return mark(slopes * weights, self._passes)
 
     def check_prediction(self, x: Tensor) -> None:
         """Refuse what no loss can judge: no values, whole numbers, another number of replicas."""
@@ -125,6 +136,7 @@ class Criterion:
             raise ValueError(f"{name}: the prediction must have shape ({self.replicas}, N, ...), got {shape}")
         if x.numel() == 0:
             raise ValueError(f"{name}: the prediction must hold at least one number, got shape {shape}")
+        self._passes = marks(x)
 
     def matched(self, x: Tensor, target: Tensor) -> Tensor:
         """Give the target of a loss that compares number with number, in the prediction's shape."""

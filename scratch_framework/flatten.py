@@ -33,7 +33,7 @@ class Flatten(Module):
                 f"Flatten: the input must have shape ({self.replicas}, N, ...), got {tuple(x.shape)}"
             )
         start, end = (dim + lead if dim >= 0 else dim for dim in (self.start_dim, self.end_dim))
-        return self.remember(x, x.flatten(start, end))
+        return self.remember(x.data, x.flatten(start, end))  # data: the numbers may change, the order stays
 
     def backward(self, grad_output: Tensor) -> Tensor:
         """dL/dx is dL/dy in the shape of x: every number has gone through unchanged.

@@ -6,6 +6,8 @@ Move one number by a small step up and down, and see how much the loss moves:
 
 It is far too slow to train with, two forward passes for each number, but it needs no calculus, so that it
 cannot repeat a mistake of one. In float64 the two agree to about 1e-9; float32 is too coarse for the check.
+Where the loss has a kink between x - h and x + h, as ReLU has at 0 and MaxPool2d where two numbers are equal,
+the difference is the mean of two slopes and agrees with neither: draw inputs that keep away from kinks.
 """
 
 from __future__ import annotations

@@ -67,7 +67,8 @@ class Linear(Module):
         Args:
             generator: Source of the draws.
         """
-        init.default_(self.weight.value, self.bias.value if self.bias else None, generator)
+        bias = self.bias.value if self.bias else None
+        init.default_(self.weight.value, bias, generator, self.replicas)
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute y = x W^T + b."""

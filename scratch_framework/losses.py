@@ -34,14 +34,14 @@ class BCEWithLogitsLoss(Criterion):
     """
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
-        """Compute l = max(x, 0) - x t + log(1 + e^-|x|).
+        """Compute l = (1 - t) x - min(x, 0) + log(1 + e^-|x|).
 
-        As p = 1 / (1 + e^-x) and 1 - p = e^-x p, the loss is l = x - x t + log(1 + e^-x). For a very negative
-        x the power overflows; x + log(1 + e^-x) = log(1 + e^x) then serves. The formula takes the safe one on
-        either side of 0.
+        As p = 1 / (1 + e^-x) and 1 - p = e^-x p, the loss is l = (1 - t) x + log(1 + e^-x). For a very
+        negative x the power overflows; log(1 + e^-x) = -x + log(1 + e^x) then serves. The formula takes the
+        safe one on either side of 0.
         """
         target = self.matched(x, target)
-        losses = x.clamp(min=0) - x * target + x.abs().neg().exp().log1p()
+        losses = (1 - target) * x - x.clamp(max=0) + x.abs().neg().exp().log1p()
         return self.reduce(losses, x, target)
 
     def backward(self, grad_output: Tensor | None = None) -> Tensor:

@@ -8,11 +8,13 @@ from scratch_framework.module import Module
 from scratch_framework.windows import check_room, places
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
 
 class MaxPool2d(Module):
-    """y_ij = max_uv x_i+u,j+v over k x k windows.
+    """y_ij = max_uv x_si+u,sj+v over k x k windows that lie a stride s apart.
 
     Shapes: (..., H, W) to (..., H', W'), whatever stands before: points, channels, replicas.
     """
@@ -51,15 +53,38 @@ class MaxPool2d(Module):
         most windows, so this is no rare case.
         """
         x, y = self.recall(grad_output)
-        left = grad_output.clone()  # what no place has taken yet
+        finite = bool(grad_output.sum().isfinite())
         grad_input = x.clone().zero_()  # in the memory order of x
         pixels, grads = (places(image, self.kernel_size, self.stride) for image in (x, grad_input))
-        for pixel, grad in zip(pixels, grads, strict=True):
-            taken = pixel.clone().eq_(y).mul_(left)
-            grad.add_(taken)
-            left.sub_(taken)
+        for place, taken in winners(pixels, y):
+            if finite:
+                grads[place].addcmul_(taken, grad_output)
+            else:  # 0 times infinity is not 0: choose, which takes longer
+                grads[place].add_(grad_output.where(taken != 0, 0))
         return grad_input
 
     def extra_repr(self) -> str:
         """The arguments, as torch prints them."""
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding=0, dilation=1, ceil_mode=False"
+
+
+def winners(pixels: list[Tensor], y: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Find who takes the gradient of each window.
+
+    Args:
+        pixels: What each place of the windows shows, (..., H', W').
+        y: The maxima.
+
+    Yields:
+        A place, and 1 for each window that it takes the gradient of, else 0.
+    """
+    free = y.clone().fill_(1)  # 1 where no place has taken the gradient yet
+    for place, pixel in enumerate(pixels):
+        taken = pixel.clone().eq_(y).mul_(free)
+        free.sub_(taken)
+        yield place, taken
+    if free.sum():  # NaN, the largest of all, equals nothing, not even NaN; like torch the last one takes it
+        for place in reversed(range(len(pixels))):
+            taken = pixels[place].clone().ne_(pixels[place]).mul_(free)
+            free.sub_(taken)
+            yield place, taken

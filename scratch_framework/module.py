@@ -8,7 +8,7 @@ of L by every parameter w. The chain rule finds them all in one walk from the en
     and it returns        dL/dx = dL/dy dy/dx, which is the dL/dy of the module before it.
 
 Autograd records the forward pass and derives this walk by itself. Here each module spells it out: `forward`
-remembers what the derivatives need, `backward` uses it. So ``backward`` follows the latest ``forward``.
+remembers what the derivatives need, `backward` uses it. So `backward` follows the latest `forward`.
 """
 
 from __future__ import annotations
@@ -17,25 +17,29 @@ from typing import TYPE_CHECKING, Self
 
 from scratch_framework.buffer import Buffer
 from scratch_framework.parameter import Parameter
+from scratch_framework.saved import Saved, mark, marks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
-    from scratch_framework.aliases import DType, Memory, State
+    from scratch_framework.aliases import Memory, State
+
+
+CONTAINERS = (list, tuple, set, frozenset)
 
 
 class Module:
     """Base of all layers and nets.
 
     A subclass writes `forward` and `backward`. Parameters and modules that it keeps as attributes are found
-    by themselves, in the order in which they were set.
+    by themselves, in the order in which they were set; those in a list are not, hence `ModuleList`.
     """
 
     training = True  # Dropout and BatchNorm act otherwise in evaluation
-    _memory: Memory = None
-    _output: tuple[tuple[int, ...], DType] | None = None  # shape and type of the latest output
+    _saved: Saved | None = None  # of the latest forward pass
+    _passes = 0  # forward passes so far
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the output and `remember` what `backward` needs."""
@@ -61,7 +65,7 @@ class Module:
 
         Args:
             memory: What the derivative is computed from, in any form.
-            output: The module's output; `recall` holds the gradient against its shape and dtype.
+            output: The module's output; `recall` checks the gradient's shape and dtype against it.
 
         Returns:
             The output, so that ``forward`` can end with this call.
@@ -71,8 +75,11 @@ class Module:
                 f"{type(self).__name__}: the input must not require grad (gradients are computed here, not by"
                 " autograd): pass its detach()"
             )
-        self._memory, self._output = memory, (tuple(output.shape), output.dtype)
-        return output
+        self._passes += 1
+        own = [value for value in vars(self).values() if isinstance(value, Parameter)]
+        lost = self._saved is not None and not self._saved.settled
+        self._saved = Saved(memory, own, output, self._passes, lost)
+        return mark(output, marks(output) | {id(self): self._passes})
 
     def recall(self, grad_output: Tensor) -> Memory:
         """Give `backward` what `forward` kept, once the gradient is seen to fit.
@@ -82,34 +89,63 @@ class Module:
 
         Returns:
             What `remember` kept.
+
+        Raises:
+            RuntimeError: There was no forward pass; or the gradient is of one before the latest; or what was
+                kept, or a parameter, has been changed since.
+            ValueError: The gradient has not the output's shape and dtype.
         """
-        name, given = type(self).__name__, (tuple(grad_output.shape), grad_output.dtype)
-        if self._output is None:
+        name, saved = type(self).__name__, self._saved
+        if saved is None:
             raise RuntimeError(f"{name}: backward before forward; there is no output to differentiate")
-        for what, wanted, got in zip(("shape", "dtype"), self._output, given, strict=True):
+        if saved.settled and saved.lost_another:
+            raise RuntimeError(
+                f"{name}: a second backward, but of the forward passes before it only the latest is kept: use"
+                " a module of its own in each place, or memories() and restore()"
+            )
+        for what, wanted, got in (
+            ("shape", saved.shape, tuple(grad_output.shape)),
+            ("dtype", saved.dtype, grad_output.dtype),
+        ):
             if got != wanted:
                 raise ValueError(f"{name}: grad_output must have the output's {what} {wanted}, got {got}")
-        return self._memory
+        if marks(grad_output).get(id(self), saved.number) != saved.number:
+            raise RuntimeError(
+                f"{name}: grad_output belongs to an earlier output: forward ran again before backward, and"
+                " only the latest pass is kept; call backward first"
+            )
+        if not saved.is_unchanged():
+            raise RuntimeError(
+                f"{name}: a tensor that backward needs (input, output or parameter) was changed in place"
+                " after forward; change a copy, or call backward first"
+            )
+        saved.settled = True
+        return saved.memory
 
-    def memories(self) -> list[Memory]:
+    def memories(self) -> list[Saved | None]:
         """What this module and all inside it remember of the latest forward pass.
 
         Whoever applies one module several times takes these after each, and gives them back (`restore`)
         before the backward pass that belongs to it.
         """
-        return [(module._memory, module._output) for module in self.modules()]
+        memories = [module._saved for module in self.modules()]
+        for saved in memories:
+            if saved is not None:
+                saved.settled = True  # whoever takes it keeps it
+        return memories
 
-    def restore(self, memories: list[Memory]) -> None:
+    def restore(self, memories: list[Saved | None]) -> None:
         """Go back to an earlier forward pass: the next `backward` is of that one.
 
         Args:
             memories: What `memories` gave after it.
         """
-        for module, (memory, output) in zip(self.modules(), memories, strict=True):
-            module._memory, module._output = memory, output
+        for module, saved in zip(self.modules(), memories, strict=True):
+            module._saved = saved
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Modules directly inside this one, by name."""
+        refuse_hidden(self)
         return ((name, value) for name, value in vars(self).items() if isinstance(value, Module))
 
     def modules(self) -> Iterator[Module]:
@@ -142,11 +178,15 @@ class Module:
             yield from child.named_tensors(start + name)
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Parameters by torch's names, those of inner modules included."""
-        return ((name, one) for name, one in self.named_tensors() if isinstance(one, Parameter))
+        """Parameters by torch's names, those of inner modules included; one with two names by its first."""
+        seen: set[int] = set()
+        for name, one in self.named_tensors():
+            if isinstance(one, Parameter) and id(one) not in seen:
+                seen.add(id(one))
+                yield name, one
 
     def parameters(self) -> Iterator[Parameter]:
-        """All parameters, those of inner modules included."""
+        """All parameters, those of inner modules included, each once."""
         return (parameter for _, parameter in self.named_parameters())
 
     def param(self) -> list[tuple[Tensor, Tensor]]:
@@ -209,3 +249,39 @@ class Module:
         inner = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
         body = "".join(f"\n  {line}" for line in inner) + "\n" if inner else self.extra_repr()
         return f"{type(self).__name__}({body})"
+
+
+def contents(value: object) -> Iterator[Module | Parameter | Buffer]:
+    """The modules, parameters and buffers in nested lists, tuples, sets and dicts."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    for item in value if isinstance(value, CONTAINERS) else ():
+        if isinstance(item, (Module, Parameter, Buffer)):
+            yield item
+        yield from contents(item)
+
+
+def refuse_hidden(module: Module) -> None:
+    """Refuse what a module keeps in a list and nowhere else: it would be neither trained nor saved.
+
+    Args:
+        module: The module, whose attributes are looked at.
+
+    Raises:
+        ValueError: A list, tuple, set or dict holds something that no attribute leads to.
+    """
+    attributes = vars(module)
+    hidden = [(name, item) for name, value in attributes.items() for item in contents(value)]
+    if not hidden:
+        return
+    children = [value for value in attributes.values() if isinstance(value, Module)]
+    found = {id(value) for value in attributes.values()}
+    for child in children:
+        found.update(map(id, child.modules()), (id(one) for _, one in child.named_tensors()))
+    for name, item in hidden:
+        if id(item) not in found:
+            raise ValueError(
+                f"{type(module).__name__}: {name} hides a {type(item).__name__} in a"
+                f" {type(attributes[name]).__name__}, where it is neither trained nor saved: keep modules in"
+                " a ModuleList, parameters as attributes"
+            )

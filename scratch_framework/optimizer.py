@@ -37,6 +37,9 @@ class Optimizer:
         for parameter in self.params:
             if not isinstance(parameter, Parameter):
                 raise ValueError(f"params must hold parameters (model.parameters()), got {parameter!r}")
+        if len({id(parameter) for parameter in self.params}) < len(self.params):
+            twice = next(one for one in self.params if sum(other is one for other in self.params) > 1)
+            raise ValueError(f"params must hold every parameter once, got this {twice!r} twice")
         check_rate("lr", lr, self.params)
         check_rate("weight_decay", weight_decay, self.params)
         self.lr, self.weight_decay = lr, weight_decay

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scratch_framework.module import Module
+from scratch_framework.module_list import ModuleList
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import Tensor
 
+    from scratch_framework.module import Module
 
-class Sequential(Module):
+
+class Sequential(ModuleList):
     """Modules run one after the other.
 
     Every place needs a module of its own, activations too: a module remembers only its latest forward pass,
@@ -27,15 +27,8 @@ class Sequential(Module):
         """
         if not modules:
             raise ValueError("Sequential must hold at least one module, got none")
-        for place, module in enumerate(modules):
-            if not isinstance(module, Module):
-                raise ValueError(f"Sequential must hold modules, got {module!r} at place {place}")
-        self.chain = modules
+        super().__init__(modules)
         self.refuse_repeats()
-
-    def named_children(self) -> Iterator[tuple[str, Module]]:
-        """Modules of the chain, named 0, 1, 2 and so on."""
-        return ((str(place), module) for place, module in enumerate(self.chain))
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute y = f_n(... f_2(f_1(x)))."""
@@ -55,12 +48,3 @@ class Sequential(Module):
         for module in reversed(self.chain):
             grad_output = module.backward(grad_output)
         return grad_output
-
-    def __len__(self) -> int:
-        return len(self.chain)
-
-    def __getitem__(self, place: int) -> Module:
-        return self.chain[place]
-
-    def __iter__(self) -> Iterator[Module]:
-        return iter(self.chain)

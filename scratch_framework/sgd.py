@@ -19,7 +19,9 @@ class SGD(Optimizer):
     """w <- w - lr g, with momentum w <- w - lr v where v gathers past gradients.
 
     Momentum rolls through noise and along valleys where g alone zigzags; Nesterov's form looks a step
-    ahead. Paper: https://proceedings.mlr.press/v28/sutskever13.html
+    ahead. This is torch's variant. In the paper's, v <- momentum v - lr g and w <- w + v; the two differ when
+    lr changes, as here the new lr acts on past gradients too.
+    Paper: https://proceedings.mlr.press/v28/sutskever13.html
     """
 
     def __init__(

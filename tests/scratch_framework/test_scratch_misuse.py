@@ -80,7 +80,10 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     ),
     (lambda: sf.Flatten(replicas=2)(X), "Flatten: the input must have shape (2, N, ...), got (5, 3)"),
     (lambda: sf.Dropout(0.5, [None, None])(X), "Dropout: the input must have a first dimension of 2"),
-    (lambda: init.xavier_normal_(torch.ones(3)), "a weight must have shape (..., out, in), got (3,)"),
+    (
+        lambda: init.xavier_normal_(torch.ones(3)),
+        "a weight must have shape (out, in, *kernel) with replicas=",
+    ),
     # Types
     (lambda: sf.Linear(3, 4)(X.double()), "dtype torch.float32, got torch.float64"),
     (lambda: sf.Conv2d(3, 4, 3)(IMAGES.double()), "dtype torch.float32, got torch.float64"),

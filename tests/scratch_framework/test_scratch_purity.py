@@ -87,6 +87,7 @@ MODES = [torch.inference_mode, torch.no_grad, torch.enable_grad, nullcontext]
 def test_a_net_learns_without_autograd_and_no_tensor_ever_requires_grad(
     mode: type[AbstractContextManager[None]], kind: type[sf.SGD | sf.Adam]
 ) -> None:
+    torch.manual_seed(0)
     with mode():
         net = sf.Sequential(
             sf.Linear(2, 16), sf.Tanh(), sf.Dropout(0.1), sf.Linear(16, 16), sf.ReLU(), sf.Linear(16, 2)
@@ -100,7 +101,7 @@ def test_a_net_learns_without_autograd_and_no_tensor_ever_requires_grad(
             losses.append(criterion(net(x), target))
             net.backward(criterion.backward())
             optimizer.step()
-        assert losses[-1] < losses[0]
+        assert losses[-1] < 0.75 * losses[0]
         kept = [*tensors(net), *tensors(criterion), *tensors(optimizer), *losses]
     assert len(kept) > 100
     assert not any(tensor.requires_grad or tensor.grad_fn for tensor in kept)
@@ -108,6 +109,7 @@ def test_a_net_learns_without_autograd_and_no_tensor_ever_requires_grad(
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_net_for_images_learns_without_autograd_too(mode: type[AbstractContextManager[None]]) -> None:
+    torch.manual_seed(0)
     with mode():
         trunk = sf.Sequential(
             *(sf.Conv2d(1, 4, 3), sf.MaxPool2d(2), sf.ReLU(), sf.BatchNorm2d(4), sf.Dropout(0.1)),

@@ -16,15 +16,15 @@ def disc() -> tuple[Tensor, Tensor]:
     return x, inside.double()
 
 
-def test_the_papers_training_of_5000_steps_is_torchs() -> None:
+def test_the_first_1000_steps_of_the_papers_training_are_torchs() -> None:
     ours, theirs = paper_net(), torch_paper_net()
     theirs.load_state_dict(ours.state_dict())
     optimizer = sf.SGD(ours.parameters(), lr=0.005, weight_decay=1e-6)
     torch_optimizer = optim.SGD(theirs.parameters(), lr=0.005, weight_decay=1e-6)
-    criterion, torch_criterion = sf.MSELoss(), nn.MSELoss()
+    criterion, torch_criterion = sf.MSELoss("sum"), nn.MSELoss(reduction="sum")
     order, (x, target) = Generator().manual_seed(1), disc()
     losses: list[Tensor] = []
-    for _ in range(250):
+    for _ in range(50):
         for batch in torch.randperm(1000, generator=order).split(50):
             optimizer.zero_grad()
             losses.append(criterion(ours(x[batch]), target[batch]))
@@ -35,8 +35,8 @@ def test_the_papers_training_of_5000_steps_is_torchs() -> None:
             loss.backward()
             torch_optimizer.step()
             assert_same(losses[-1], loss, 1e-9)
-    assert len(losses) == 5000
-    assert losses[-1] < losses[0] / 2  # it did learn
+    assert len(losses) == 1000
+    assert sum(losses[-20:]) < sum(losses[:20]) / 2  # it did learn
     for name, value in theirs.state_dict().items():
         assert_same(ours.state_dict()[name], value, 1e-9)
 
