@@ -78,7 +78,8 @@ def train(
         val_pairs: Validation pairs of a run, of train digits that its training pairs do not use; may be 0.
         test_pairs: Test pairs of a run.
         data_dir: Folder of IDX files of MNIST or a relative; the embedded MNIST by default.
-        all_pairs: Whether to test each run on all pairs of test digits too, without their sampling noise.
+        all_pairs: Whether to test each run on all pairs of test digits too, without their sampling noise; a
+            net that must see both digits at once, on a fixed pairing of all test digits.
         accelerator: Lightning's: auto, cpu, gpu, ...
         devices: Lightning's: a number, a list such as 0,1, or auto.
         strategy: Lightning's: auto, ddp, ...

@@ -62,7 +62,7 @@ def export_onnx(model: Comparison, path: Path) -> None:
         import onnxscript  # noqa: F401  # torch asks for it late, and in many lines
     except ImportError as error:
         raise CommandError("ONNX needs packages of its own: pip install '.[onnx]'") from error
-    network = Averaged(model) if len(model.seeds) > 1 else model.network
+    network = Averaged(model).eval() if len(model.seeds) > 1 else model.network
     digits = network(torch.zeros(1, 2, 14, 14)).digits
     outputs = ONNX_OUTPUTS if digits is not None else ONNX_OUTPUTS[:1]
     program = torch.onnx.export(

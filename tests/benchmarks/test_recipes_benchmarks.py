@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.ablation import TABLES, ablation
+from benchmarks.ablation import TABLES, ablation, ablation_figure, ablation_table
 from benchmarks.compare import compare
 from benchmarks.latent_digits import latent_digits
-from benchmarks.pairs_growth import FLOOR, growth_figure, growth_rows, growth_table, pairs_growth
+from benchmarks.pairs_growth import FLOOR, collect, growth_figure, growth_rows, growth_table, pairs_growth
 from benchmarks.rows import Record, Row
 from lightning_modules.cli import CommandError
 from lightning_modules.execution import Choice
@@ -47,6 +47,45 @@ def test_nets_of_several_studies_are_compared_where_their_seeds_are_the_same(
     assert "-10.00 ± 0.00" in printed  # one, cnn less three, cnn
     assert "+1.00 ± 2.48" in printed  # one, cnn less one, auxiliary
     assert "two" not in printed
+
+
+def test_seeds_at_which_a_net_diverged_are_not_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = study(tmp_path / "one", {"cnn": [0.2, 0.9, 0.4], "auxiliary": [0.1, 0.2, 0.3]})
+    results = json.loads((tmp_path / "one" / "results.json").read_text())
+    results["rows"][1]["diverged"] = True
+    (tmp_path / "one" / "results.json").write_text(json.dumps(results))
+    compare([folder])
+    printed = capsys.readouterr().out
+    assert "2 of 3" in printed
+    assert "+10.00 ± 0.00" in printed
+
+
+DASH = "\N{EN DASH}"
+
+
+def runs_of(errors: list[float], **figures: float) -> list[Run]:
+    return [Run(seed, 0.0, error, **figures) for seed, error in enumerate(errors)]  # type: ignore[arg-type]
+
+
+def test_tables_and_plots_leave_out_what_diverged_and_compare_the_same_figure() -> None:
+    sound = runs_of([0.02, 0.04, 0.06], all_test_error=0.03)
+    lost = [*sound[:2], replace(sound[2], diverged=True, all_test_error=0.99)]
+    fixed = runs_of([0.05, 0.07, 0.09], fixed_pairs_error=0.5)
+    every = [replace(run, diverged=True) for run in sound]
+    rows = [Row(name, "cnn") for name in ("first", "lost", "fixed", "none")]
+    trained = list(zip(rows, (sound, lost, fixed, every), strict=True))
+    cells = [list(column.cells) for column in ablation_table("mine", trained).columns]
+    assert cells[1] == ["3", "2 of 3", "3", "0 of 3"]
+    assert cells[3] == ["3.00 ± 0.00", "3.00 ± 0.00", DASH, DASH]
+    assert cells[4][1:] == ["+0.00 ± 0.00", "+3.00 ± 0.00 (own pairs)", ""]
+    ablation_figure("mine", trained)
+    errors = collect([(replace(row, recipe="paper"), runs) for row, runs in trained[1:2]])
+    assert errors == {("paper", "cnn"): {1000: [0.03, 0.03]}}
+    assert collect(trained[2:3]) == {("modern", "cnn"): {1000: [0.5, 0.5, 0.5]}}
+    growth_figure(collect(trained[3:]))
+    assert list(growth_table(collect(trained[3:])).columns[1].cells) == [DASH]
 
 
 def test_studies_that_cannot_be_compared_are_named(tmp_path: Path) -> None:

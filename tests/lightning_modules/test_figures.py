@@ -44,3 +44,14 @@ def test_the_results_show_every_run_and_both_means() -> None:
     assert texts == {"15.0", "17.0", "4.0", "15.2"}
     dots = [line.get_ydata() for line in axis.lines if len(np.atleast_1d(line.get_ydata())) == 2]
     assert any(np.allclose(dot, [10, 20]) for dot in dots)
+
+
+def test_a_model_whose_runs_all_diverged_has_a_place_and_no_mean() -> None:
+    counts = {"cnn": "0 of 2", "auxiliary": "2 of 3"}
+    (axis,) = results_figure({"cnn": [], "auxiliary": [0.03, 0.05]}, {}, "title", counts).axes
+    assert {text.get_text() for text in axis.texts} == {"4.0"}
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["cnn\n(all diverged)", "auxiliary"]
+    legend = axis.get_legend()
+    assert legend is not None
+    assert "ours: mean ± std, n = 2 of 3" in [text.get_text() for text in legend.get_texts()]
+    assert results_figure({"cnn": []}, {}, "title").axes[0].get_legend() is None

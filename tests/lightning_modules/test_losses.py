@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from lightning_modules import PlainCNN
 from lightning_modules.losses import cross_entropy, disagreement, unevenness
+from lightning_modules.networks import Outputs
 
 small = st.integers(1, 4)
 
@@ -35,6 +37,23 @@ def test_unevenness_is_nothing_for_all_digits_and_log_ten_for_one() -> None:
     every, one = torch.eye(10).view(5, 2, 10) * 100, torch.eye(10)[:1].expand(5, 2, 10) * 100
     digits = torch.stack([every, one], 1)  # (5, 2, 2, 10)
     torch.testing.assert_close(unevenness(digits), torch.tensor([0.0, math.log(10)]), atol=1e-5, rtol=0)
+
+
+def test_two_uneven_sides_look_even_together_only_where_they_speak_one_language() -> None:
+    low, high = torch.eye(10)[:5] * 100, torch.eye(10)[5:] * 100
+    digits = torch.stack([low, high], 1).unsqueeze(1)  # (5, 1, 2, 10): five latent digits a side
+    torch.testing.assert_close(unevenness(digits), torch.tensor([0.0]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(unevenness(digits, False), torch.tensor([math.log(2)]), atol=1e-5, rtol=0)
+    even = (torch.eye(10) * 100).unsqueeze(1).unsqueeze(1).expand(10, 1, 2, 10)
+    torch.testing.assert_close(unevenness(even, False), torch.tensor([0.0]), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("turns", "expected"), [(True, True), (False, False)])
+def test_trunks_that_do_not_take_turns_are_balanced_each_by_itself(turns: bool, expected: bool) -> None:
+    module = PlainCNN(trunk="modern", width=4, head="exact", branches="separate", turns=turns, prior=2.0)
+    digits = torch.randn(20, 1, 2, 10, generator=torch.Generator().manual_seed(0))
+    outputs = Outputs(digits.new_zeros(20, 1, 2), digits)
+    torch.testing.assert_close(module.regulariser(outputs, 1), 2 * unevenness(digits, expected))
 
 
 def test_disagreement_is_least_where_two_sure_views_agree() -> None:

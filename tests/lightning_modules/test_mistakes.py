@@ -78,6 +78,22 @@ def test_a_net_that_diverged_is_counted_and_sure_of_nothing() -> None:
     assert not found.log_odds.any()
 
 
+@pytest.mark.parametrize("value", [float("inf"), -float("inf"), 1e30])
+def test_a_net_that_diverged_does_not_crowd_out_the_others_worst_mistakes(value: float) -> None:
+    logits, images, target, classes = asked(runs=3)
+    rest = (images, target, classes)
+    spoilt = logits.clone()
+    spoilt[:, 1, 0] = value
+    sound = torch.tensor([True, False, True])
+    found, whole = find_mistakes(spoilt, *rest, sound), find_mistakes(logits, *rest, sound)
+    assert 1 not in found.run
+    assert np.array_equal(found.images, whole.images)
+    assert np.array_equal(found.wrong[[0, 2]], whole.wrong[[0, 2]])
+    if abs(value) == float("inf"):
+        assert np.isfinite(find_mistakes(spoilt, *rest).log_odds).all()
+        assert find_mistakes(spoilt, *rest).log_odds.__abs__().max() < 1e6
+
+
 @pytest.mark.parametrize(
     "flags",
     [

@@ -17,11 +17,13 @@ from skimage.transform import resize
 from datamodules import load_digits
 from lightning_modules import AuxiliaryLoss
 from lightning_modules.cli import CommandError
+from lightning_modules.demo.nets import load_nets
 from lightning_modules.handwriting import as_mnist, read_digit
 from lightning_modules.loading import load_model
 from lightning_modules.predict import main
 from lightning_modules.recipes import MODULES
 from lightning_modules.replicas import export_replica
+from lightning_modules.teams import average
 
 Pixels = NDArray[np.float64]
 
@@ -184,6 +186,54 @@ def test_an_exported_net_answers_as_before(model: str, recipe: str, tmp_path: Pa
     session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
     (answer, *_) = session.run(None, {"pairs": pairs.numpy()})
     torch.testing.assert_close(torch.from_numpy(answer), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["auxiliary", "weight_sharing", "cnn"])
+def test_an_exported_ensemble_answers_as_its_run_was_tested(model: str, tmp_path: Path) -> None:
+    """Run 1 of two; digit posteriors are averaged where digits are told."""
+    settings = {"trunk": "modern", "width": 4} | ({} if model == "cnn" else {"head": "exact"})
+    nets = MODULES[model](seed=[0, 1, 2, 3], **settings)
+    content = {"model": type(nets).__name__, "hyper_parameters": dict(nets.hparams), "ensemble": 2}
+    torch.save(content | {"state_dict": nets.state_dict()}, tmp_path / "nets.ckpt")
+    main([str(tmp_path / "nets.ckpt"), "--replica", "1", "--onnx", str(tmp_path / "net.onnx"),
+          "--state_dict", str(tmp_path / "net.pt")])  # fmt: skip
+    pairs = load_digits(None)[1].images[:20].float().view(10, 2, 14, 14)
+    with torch.no_grad():
+        outputs = nets.eval()(pairs.repeat(1, 4, 1, 1))
+    expected = average(outputs, torch.tensor([[0, 1], [2, 3]]), nets).pair[:, 1:]
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    (answer, *_) = session.run(None, {"pairs": pairs.numpy()})
+    torch.testing.assert_close(torch.from_numpy(answer), expected, rtol=1e-4, atol=1e-5)
+    for name, value in torch.load(tmp_path / "net.pt", weights_only=True).items():
+        whole = nets.network.state_dict()[name]
+        assert torch.equal(value, whole[len(whole) // 2 :] if whole.dim() else whole), name
+
+
+def test_nets_that_diverged_are_left_out_and_named(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    for value in content["state_dict"].values():
+        if value.dim():
+            value.unflatten(0, (3, -1))[1] = float("nan")
+    torch.save(content, tmp_path / "one_lost.ckpt")
+    image = save(tmp_path / "one.png", drawn(load_digits(None)[1].images[0].double().numpy(), 60))
+    main([str(tmp_path / "one_lost.ckpt"), str(image), str(image), "--out", str(tmp_path / "out")])
+    assert "left out, because its training diverged: net 1" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "one_lost.ckpt"), "--replica", "1", "--state_dict", str(tmp_path / "net.pt")])
+    assert "not finite in net 1: its training diverged" in capsys.readouterr().err
+    (nets,) = load_nets([tmp_path / "one_lost.ckpt"])
+    assert nets.count == "2 nets"
+
+
+@pytest.mark.parametrize("ensemble", [0, 2, -3, "three", 1.5])
+def test_a_checkpoint_whose_nets_are_no_ensembles_is_refused(
+    ensemble: Any, checkpoint: Path, tmp_path: Path
+) -> None:
+    torch.save(torch.load(checkpoint, weights_only=True) | {"ensemble": ensemble}, tmp_path / "odd.ckpt")
+    with pytest.raises(CommandError, match="3 nets are no ensembles of"):
+        load_model(tmp_path / "odd.ckpt")
 
 
 class Malicious:

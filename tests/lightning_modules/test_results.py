@@ -1,6 +1,8 @@
 """Rows, summaries and the table."""
 
 import json
+import math
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from statistics import stdev
@@ -58,3 +60,44 @@ def test_the_table_fits_80_columns_with_nothing_cut() -> None:
     assert "…" not in text
     for cell in ("33.00 ± 16.97", "34.00 ± 16.97", "17.00 ± 1.63", "weight_sharing", "1.84 ± 1.13"):
         assert cell in text
+
+
+def shown(models: list[ModelRuns]) -> str:
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(results_table(models, PAPER_FIGURES))
+    return console.export_text()
+
+
+LOST = Run(5, 0.9, 0.9, 0.9, all_test_error=0.9, diverged=True)
+
+
+def test_runs_that_diverged_are_counted_and_left_out_of_every_mean() -> None:
+    whole = [replace(run, all_test_error=run.test_error / 2) for run in RUNS]
+    results, sound = ModelRuns("cnn", "paper", [LOST, *whole]), ModelRuns("cnn", "paper", whole)
+    assert results.summary() == sound.summary() | {"diverged": 1}
+    assert results.metrics() == sound.metrics() | {"hp/diverged": 1}
+    assert results.summary()["all_test_error_mean"] == pytest.approx(0.07)
+    assert len(results.rows()) == 3
+    text = shown([results])
+    assert "2 of 3" in text
+    assert "diverged, and left out: 1 of cnn" in text
+    assert "14.00 ± 2.83" in text
+    assert "7.00 ± 1.41" in text
+    assert "…" not in text
+
+
+def test_where_all_runs_diverged_there_is_no_mean(tmp_path: Path) -> None:
+    results = ModelRuns("cnn", "paper", [LOST, replace(LOST, seed=6)])
+    assert results.summary()["test_error_mean"] is None
+    assert results.summary()["n"] == 0
+    assert all(math.isnan(results.metrics()[f"hp/{name}"]) for name in ("test_error", "val_error"))
+    assert "0 of 2" in shown([results])
+    write_results(tmp_path / "results.json", [results], "train.py", {})
+    assert "NaN" not in (tmp_path / "results.json").read_text()
+
+
+def test_fixed_pairs_are_not_called_all_pairs() -> None:
+    text = shown([ModelRuns("cnn", "paper", [replace(run, fixed_pairs_error=0.25) for run in RUNS])])
+    assert "fixed pairs: each test digit once" in text
+    assert "25.00 ± 0.00" in text
+    assert "all pairs" not in text

@@ -1,12 +1,14 @@
 """Intervals of paired differences, p-values and their correction, against tables and scipy."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
-from lightning_modules.significance import half_width, holm, p_value, paired
+from lightning_modules.results import Run
+from lightning_modules.significance import half_width, holm, p_value, paired, sound_pairs
 
 
 @pytest.mark.parametrize(("n", "quantile"), [(2, 12.706), (3, 4.303), (10, 2.262), (15, 2.145)])
@@ -53,3 +55,14 @@ def test_holm_multiplies_the_smallest_by_their_number_and_keeps_the_order() -> N
     assert holm([0.6, 0.9]) == [1.0, 1.0]
     assert holm([0.02]) == [0.02]
     assert holm([]) == []
+
+
+def test_pairs_are_of_seeds_at_which_neither_diverged_and_fixed_pairs_count_for_nothing() -> None:
+    ours = [Run(seed, 0.0, seed / 10, all_test_error=seed / 20) for seed in range(4)]
+    theirs = [Run(seed, 0.0, seed / 5, all_test_error=seed / 40) for seed in (3, 2, 1, 0)]
+    ours[1] = replace(ours[1], diverged=True)
+    theirs[0] = replace(theirs[0], diverged=True)
+    assert sound_pairs(ours, theirs) == ("all_test_error", [0.0, 0.1], [0.0, 0.05])
+    fixed = [replace(run, all_test_error=None, fixed_pairs_error=0.5) for run in theirs]
+    assert sound_pairs(ours, fixed) == ("test_error", [0.0, 0.2], [0.0, 0.4])
+    assert sound_pairs(fixed, fixed)[0] == "test_error"

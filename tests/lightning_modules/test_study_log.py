@@ -1,8 +1,10 @@
 """What TensorBoard is told: read back from the event file."""
 
+import math
 import signal
 import time
 from pathlib import Path
+from statistics import mean, stdev
 
 import pytest
 from events import events
@@ -25,6 +27,35 @@ def test_an_epoch_is_logged_once_all_replicas_have_reported(tmp_path: Path) -> N
     assert accumulator.Scalars("val/error_low")[0].value == pytest.approx(0.3 - deviation)
     assert accumulator.Scalars("val/error_high")[0].value == pytest.approx(0.3 + deviation)
     assert accumulator.Tags()["images"] == ["test/mistakes"]
+
+
+def test_a_replica_that_diverged_neither_hides_nor_bends_the_others_curve(tmp_path: Path) -> None:
+    log = StudyLog(tmp_path, replicas=3)
+    log.add(0, EpochFigures(0, 20, {"train/loss": [1.0, math.nan, 3.0], "val/error": [0.1, 0.9, 0.3]}))
+    log.add(0, EpochFigures(1, 40, {"train/loss": [math.inf] * 3, "val/error": [0.1, 0.9, 0.3]}))
+    log.close()
+    curves = events(tmp_path)
+    for tag, average, deviation in (("train/loss", 2, 2**0.5), ("val/error", 0.2, 0.02**0.5)):
+        assert curves.Scalars(tag)[0].value == pytest.approx(average)
+        assert curves.Scalars(f"{tag}_high")[0].value == pytest.approx(average + deviation)
+        assert math.isnan(curves.Scalars(tag)[1].value)
+
+
+@pytest.mark.parametrize("errors", [[0.1, 0.3], [0.2], []])
+def test_figures_of_runs_have_the_band_of_the_runs_not_of_their_trainings(
+    errors: list[float], tmp_path: Path
+) -> None:
+    log = StudyLog(tmp_path, replicas=6)
+    log.add(0, EpochFigures(0, 20, {"val/error": [0.1] * 6}))
+    log.add_runs({"test/error": errors})
+    log.close()
+    curves = events(tmp_path)
+    (high,) = [event.value for event in curves.Scalars("test/error_high")]
+    if errors:
+        assert high == pytest.approx(mean(errors) + (stdev(errors) if len(errors) > 1 else 0))
+    else:
+        assert math.isnan(high)
+    assert curves.Scalars("test/error")[0].step == 20
 
 
 def test_hyperparameters_and_final_metrics_lie_in_the_same_single_event_file(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 import train
 from datamodules import DigitPairs
 from lightning_modules import AuxiliaryLoss, WeightSharing
+from lightning_modules.answers import answer
 from lightning_modules.execution import Choice
+from lightning_modules.loading import keep_runs, load_model
 from lightning_modules.recipes import MODERN, resolve
 from lightning_modules.studies import make_study
 from lightning_modules.teams import Team, average
@@ -129,3 +131,36 @@ def test_no_program_has_more_trainings_than_16_or_one_runs(more: dict[str, int],
     trainer = {"max_epochs": 1, "accelerator": "cpu"}
     study = make_study("weight_sharing", resolved, range(3), DigitPairs, trainer, Choice(workers=1))
     assert study.division() == divided
+
+
+def test_restarts_that_are_not_finite_or_not_sound_are_never_chosen() -> None:
+    nan, inf = float("nan"), float("inf")
+    assert Team(1, 3).choose(torch.tensor([0.5, nan, 0.4])).tolist() == [[2]]
+    assert Team(1, 3).choose(torch.tensor([nan, -inf, 7.0])).tolist() == [[2]]
+    assert Team(2, 2).choose(torch.tensor([nan, 0.1, 0.2, nan])).tolist() == [[1, 2]]
+    assert Team(1, 2).choose(torch.tensor([0.1, 0.2, nan, nan]), [False, True, True, True]).tolist() == [
+        [1],
+        [2],
+    ]
+
+
+@pytest.mark.parametrize("flag", ["--restarts", "--ensemble"])
+def test_a_checkpoint_answers_as_the_nets_that_were_tested(flag: str, tmp_path: Path) -> None:
+    """Losers of restarts are not in it; what an ensemble's run is, its checkpoint says."""
+    rows = run(tmp_path, "team", "--model", "weight_sharing", "--runs", "2", flag, "3")
+    path = tmp_path / "team" / "weight_sharing" / "checkpoint.ckpt"
+    data = DigitPairs(seed=[0, 1], train_pairs=100, val_pairs=30, test_pairs=40, batch_size=40)
+    data.setup()
+    images, target, _ = next(iter(data.test_dataloader()))
+    for number, row in enumerate(rows):
+        model = load_model(path)
+        assert len(model.seeds) == (2 if flag == "--restarts" else 6)
+        keep_runs(model, path, number)
+        answers = answer(model, images[:, 2 * number : 2 * number + 2])
+        said = [reply.greater <= 0.5 for reply in answers]
+        error = (
+            sum(at_most != bool(right) for at_most, right in zip(said, target[:, number], strict=True)) / 40
+        )
+        assert error == pytest.approx(row["test_error"])
+    hyperparameters = torch.load(path, weights_only=True)["datamodule_hyper_parameters"]
+    assert len(hyperparameters["seed"]) == len(load_model(path).seeds)

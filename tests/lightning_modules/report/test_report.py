@@ -258,6 +258,40 @@ def test_a_single_run_has_no_interval_and_an_unfinished_net_is_named(study: Path
     assert "nothing to compare" in shown.text["significance"]
 
 
+def test_runs_that_diverged_are_told_and_in_no_figure(study: Path) -> None:
+    data = results(study)
+    for row in data["rows"]:
+        row["fixed_pairs_error"] = 0.25
+        if row["seed"] == 1 and row["model"] != "auxiliary":
+            row |= {"diverged": True, "val_error": 0.99}
+    (study / "results.json").write_text(json.dumps(data))
+    shown = page(study)
+    row = shown.table("results: ")["cnnpaper, 2 of 3 runs; 1 diverged"]
+    errors = [r["test_error"] for r in data["rows"] if r["model"] == "cnn" and r["seed"] != 1]
+    assert row[0].startswith(f"{100 * np.mean(errors):.2f} ± {100 * np.std(errors, ddof=1):.2f}")
+    assert row[1].startswith("25.00 ± 0.00")
+    assert "fixed pairs of all test digits" in shown.text["results"]
+    assert "cnn: n = 2 of 3; 1 diverged" in " ".join(shown.text[""].split())
+    assert "cnn 1 diverged diverged" in " ".join(shown.text["runs"].split())
+    assert {
+        "cnn less weight_sharing2 of 3 runs",
+        "cnn less auxiliary2 of 3 runs",
+    } <= shown.table("significance: ").keys()
+    assert "of 400 answers wrong" in shown.text["failing"]
+    assert "99.00" not in shown.text["results"]
+
+
+def test_a_page_of_runs_that_all_diverged_tells_no_mean(study: Path) -> None:
+    data = results(study)
+    for row in data["rows"]:
+        row["diverged"] = True
+    (study / "results.json").write_text(json.dumps(data))
+    shown = page(study)
+    assert "All runs diverged" in shown.text[""]
+    assert "have no two seeds at which neither diverged" in shown.text["significance"]
+    assert "all its runs diverged" in shown.text["failing"]
+
+
 def test_the_framework_from_scratch_has_pages_too(tmp_path: Path) -> None:
     flags = ["--runs", "2", "--max_epochs", "2", "--log_dir", str(tmp_path)]
     scratch_framework([*flags, "--name", "disc"])
@@ -282,6 +316,8 @@ def test_the_framework_from_scratch_has_pages_too(tmp_path: Path) -> None:
         ({"test_error": "0.1"}, "rows[0].test_error must be a share in [0, 1], got '0.1'"),
         ({"train_error": None}, "rows[0].train_error must be a share in [0, 1], got None"),
         ({"val_error": 12}, "rows[0].val_error must be a share in [0, 1], got 12"),
+        ({"diverged": "no"}, "rows[0].diverged must be true or false, got 'no'"),
+        ({"fixed_pairs_error": 1.1}, "rows[0].fixed_pairs_error must be a share in [0, 1], got 1.1"),
         ({"seed": True}, "rows[0].seed must be a whole number, got True"),
         ({"seed": 2}, "rows[2] must have a seed of its own, got 2 again"),
         ({"model": "../cnn"}, "rows[0] must have a model, got {"),
