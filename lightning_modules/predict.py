@@ -17,15 +17,16 @@ from lightning_modules import cli
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import torch
     from rich.console import Console
 
-    from lightning_modules.answers import Pair
     from lightning_modules.comparison import Comparison
+    from lightning_modules.pairing import Pair
 
 SHOWN = 60  # pairs in the picture, at most
 POSITIONAL = {
     "checkpoint": "checkpoint.ckpt of a run folder; the probabilities of all its nets are averaged.",
-    "images": "Two images, two folders of images, or a CSV file of pairs; none, only to export.",
+    "images": "Two images, two folders (paired by name), or a CSV file of pairs; none, only to export.",
 }
 
 
@@ -49,6 +50,10 @@ def predict(
         state_dict: File to write the net's plain state_dict to.
         verbose: Whether to show tracebacks.
     """
+    given = {"checkpoint": checkpoint, "--out": out, "--onnx": onnx, "--state_dict": state_dict}
+    for name, value in given.items():
+        if value is not None and not value.strip():
+            raise cli.CommandError(f"{name} is empty; give a name")
     if not (images or onnx or state_dict):
         raise cli.CommandError("give images, or a file to export to (--onnx, --state_dict)")
     for file in (onnx, state_dict):
@@ -59,17 +64,25 @@ def predict(
     with cli.imports():
         from rich.console import Console
 
-        from lightning_modules.answers import find_pairs
         from lightning_modules.export import export_onnx, export_state_dict
+        from lightning_modules.pairing import find_pairs
 
-    console, pairs = Console(), find_pairs(images) if images else []
+    console = Console()
+    pairs, notes = find_pairs(images) if images else ([], [])
     model = choose_nets(Path(checkpoint), replica, exporting=bool(onnx or state_dict))
-    if pairs:
-        ask(model, pairs, Path(out), console)
+    for note in notes:
+        _say(console, note)
+    reasons = ask(model, pairs, Path(out), console) if pairs else []
     for file, export in ((onnx, export_onnx), (state_dict, export_state_dict)):
         if file:
             export(model, Path(file))
             console.print(f"{file} written")
+    if len(pairs) == 1 and reasons:
+        raise cli.CommandError(reasons[0])
+    if reasons:
+        raise cli.CommandError(
+            f"{len(reasons)} of {len(pairs)} pairs have no answer; {out}/answers.csv says why"
+        )
 
 
 def choose_nets(checkpoint: Path, replica: int | None, exporting: bool) -> Comparison:
@@ -99,7 +112,7 @@ def choose_nets(checkpoint: Path, replica: int | None, exporting: bool) -> Compa
     return model
 
 
-def ask(model: Comparison, pairs: Sequence[Pair], folder: Path, console: Console) -> None:
+def ask(model: Comparison, pairs: Sequence[Pair], folder: Path, console: Console) -> list[str]:
     """Answer, and show what was seen.
 
     Args:
@@ -107,23 +120,53 @@ def ask(model: Comparison, pairs: Sequence[Pair], folder: Path, console: Console
         pairs: Pairs of image files.
         folder: Where to put answers.csv and seen.png.
         console: Where to print the table.
+
+    Returns:
+        Why some pairs have no answer, a line each.
     """
     import torch
 
     from lightning_modules.answers import answer, answers_table, write_answers
     from lightning_modules.figures import pairs_figure, write_figure
-    from lightning_modules.handwriting import read_digit
 
-    images = torch.stack(
-        [torch.stack([torch.from_numpy(read_digit(path)) for path in pair]) for pair in pairs]
-    )
-    answers = answer(model, images)
+    read = [_read(pair) for pair in pairs]
+    images = [pair for pair in read if not isinstance(pair, str)]
+    reasons = [pair if isinstance(pair, str) else "" for pair in read]
+    said = answer(model, torch.stack(images)) if images else []
+    rest = iter(said)
+    answers = [None if reason else next(rest) for reason in reasons]
     folder.mkdir(parents=True, exist_ok=True)
-    write_answers(folder / "answers.csv", pairs, answers)
-    captions = [f"{a.larger} ({100 * a.probability:.1f} %)" for a in answers[:SHOWN]]
+    write_answers(folder / "answers.csv", pairs, answers, reasons)
+    captions = [f"{a.larger} ({100 * a.probability:.1f} %)" for a in said[:SHOWN]]
     write_figure(folder / "seen.png", pairs_figure([image.numpy() for image in images[:SHOWN]], captions))
     console.print(answers_table(pairs, answers))
+    failures = [reason for reason in reasons if reason]
+    for reason in failures if len(pairs) > 1 else []:
+        _say(console, f"no answer: {reason}")
     console.print(f"{folder}: answers.csv, seen.png (what the nets saw)")
+    return failures
+
+
+def _read(pair: Pair) -> torch.Tensor | str:
+    """Both digits of a pair, (2, 14, 14), or why they cannot be had."""
+    import torch
+
+    from lightning_modules.handwriting import read_digit
+
+    digits, reasons = [], []
+    for path in pair:
+        try:
+            digits.append(torch.from_numpy(read_digit(path)))
+        except cli.CommandError as error:
+            reasons.append(" ".join(str(error).split()))
+    return "; ".join(dict.fromkeys(reasons)) if reasons else torch.stack(digits)
+
+
+def _say(console: Console, line: str) -> None:
+    """Print a line that has names of files in it, which may look like markup."""
+    from lightning_modules.answers import printable
+
+    console.print(printable(line), markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def main(args: Sequence[str] | None = None) -> None:
