@@ -128,7 +128,7 @@ def save(path: Path, grey: Pixels) -> Path:
 @pytest.mark.parametrize("sight", SIGHTS)
 def test_a_digit_is_read_as_itself_however_it_is_shown(sight: str, checkpoint: Path) -> None:
     model = load_model(checkpoint).replica(0).eval()
-    test = load_digits(None)[1].images[:14]
+    test = load_digits(None)[1].images[:8]
     seen = torch.from_numpy(np.stack([as_mnist(SIGHTS[sight](digit)) for digit in test.double().numpy()]))
     assert seen.min() == 0
     assert seen.max() <= 255
@@ -136,7 +136,7 @@ def test_a_digit_is_read_as_itself_however_it_is_shown(sight: str, checkpoint: P
         model.network(digits.unsqueeze(1).expand(-1, 2, -1, -1)).digits[:, 0, 0].argmax(-1)
         for digits in (test.float(), seen)
     )
-    assert (shown != plain).sum() <= 2
+    assert (shown != plain).sum() <= 1
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.02, 0.1])
