@@ -6,13 +6,13 @@ Command lines:
 """
 
 import argparse
-import gzip
 import hashlib
 import sys
 from pathlib import Path
 
 import numpy as np
 
+from datamodules.idx import unpacked
 from datamodules.mnist import EMBEDDED, LAYOUTS, find_files, read_sums
 
 # MD5 of the uncompressed files.
@@ -31,15 +31,18 @@ def check_canonical(folder: Path) -> None:
         folder: Where the four files lie.
 
     Raises:
-        ValueError: A file's MD5 is not the canonical one, or the files are of a relative.
+        ValueError: A file is damaged or its MD5 is not the canonical one, or the files are of a relative.
         OSError: A file is missing or unreadable.
     """
     layout, paths = find_files(folder)
     if layout != LAYOUTS[0]:
         raise ValueError(f"{folder}: holds {layout.names[0]}; the embedded data is made of MNIST only")
     for name, path in zip(layout.names, paths, strict=True):
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        try:
+            with unpacked(path) as file:
+                digest = hashlib.md5(file.read(), usedforsecurity=False).hexdigest()
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
         if digest != MD5[name]:
             raise ValueError(f"{path}: MD5 must be {MD5[name]} (canonical MNIST), found {digest}")
 
@@ -56,7 +59,7 @@ def main(args: list[str] | None = None) -> None:
         check_canonical(options.folder)
         arrays = read_sums(options.folder)
         np.savez_compressed(options.out, allow_pickle=False, **arrays)
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, ValueError) as error:
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         sys.exit(2)
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.2f} MB")

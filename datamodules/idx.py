@@ -7,6 +7,8 @@ then the values, big-endian, last dimension fastest (http://yann.lecun.com/exdb/
 import gzip
 import math
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -16,10 +18,11 @@ import numpy as np
 TYPES: dict[int, np.dtype[Any]] = {0x08: np.dtype("u1"), 0x0C: np.dtype(">i4")}
 MAX_BYTES = 2**30  # the largest known relative (EMNIST, 280,000 images) has 0.2 of this
 PIECE = 2**20  # bytes read at once
+GZIP = b"\x1f\x8b"  # a gzip file's first bytes
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """Read one IDX file, raw or (by its name, ``.gz``) compressed.
+    """Read one IDX file, raw or compressed.
 
     Args:
         path: The file.
@@ -32,12 +35,37 @@ def read_idx(path: Path) -> np.ndarray:
         OSError: The file cannot be read.
     """
     try:
-        with cast("BinaryIO", gzip.open(path)) if path.suffix == ".gz" else path.open("rb") as file:
+        with unpacked(path) as file:
             return _parse(file)
-    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise ValueError(f"{path}: not a whole gzip file ({error})") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that may be compressed by gzip, which its content tells: browsers unpack and keep the name.
+
+    Args:
+        path: The file.
+
+    Yields:
+        Its content, unpacked.
+
+    Raises:
+        ValueError: It turns out, while it is read, that the compressed file is damaged.
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        packed = file.read(len(GZIP)) == GZIP
+        file.seek(0)
+        if not packed:
+            yield file
+            return
+        try:
+            with gzip.open(file) as content:
+                yield cast("BinaryIO", content)
+        except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+            raise ValueError(f"not a whole gzip file ({error})") from error
 
 
 def _parse(file: BinaryIO) -> np.ndarray:

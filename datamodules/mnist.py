@@ -1,5 +1,7 @@
 """Digits at 14x14: the embedded MNIST by default, the four IDX files of any relative by folder."""
 
+import re
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,8 +74,9 @@ def load_digits(data_dir: str | Path | None = None) -> tuple[Digits, Digits]:
 
     Args:
         data_dir: Folder with the four IDX files (raw or .gz) of MNIST, Fashion-MNIST, KMNIST, QMNIST or
-            EMNIST-digits, directly or as torchvision lays them (``DIR/MNIST/raw``). None takes the
-            embedded MNIST.
+            EMNIST-digits, directly, as torchvision lays them (``DIR/MNIST/raw``) or as Kaggle does
+            (``train-images.idx3-ubyte``, or a folder of a file's name around it); ``~`` is the home folder.
+            None takes the embedded MNIST.
 
     Returns:
         Train digits, test digits.
@@ -82,6 +85,8 @@ def load_digits(data_dir: str | Path | None = None) -> tuple[Digits, Digits]:
         OSError: A file is missing or unreadable; the message names it.
         ValueError: A file breaks a rule; the message names the file and the rule.
     """
+    if data_dir is not None and not str(data_dir).strip():
+        raise ValueError("data_dir is empty; give the folder of the four IDX files")
     if data_dir is None:
         with np.load(EMBEDDED) as arrays:
             sums = {name: arrays[name] for name in arrays.files}
@@ -145,17 +150,22 @@ def find_files(folder: Path) -> tuple[Layout, list[Path]]:
         (layout, place, paths)
         for place in (folder / sub for sub in SUBFOLDERS)
         for layout in LAYOUTS
-        if any(paths := [_raw_or_gz(place / name) for name in layout.names])
+        if any(paths := [_find(place, name) for name in layout.names])
     ]
     if not found:
         names = ", ".join(LAYOUTS[0].names)
-        raise FileNotFoundError(f"{folder}: none of the four IDX files ({names}; raw or .gz) lies there")
+        raise FileNotFoundError(
+            f"{folder}: none of the four IDX files ({names}; raw or .gz) lies there{_near_misses(folder)}"
+        )
     if len(found) > 1:
         places = " and ".join(str(place) for _, place, _ in found)
         raise ValueError(f"{folder}: holds more than one data set ({places}); data_dir must name one")
     layout, place, paths = found[0]
     if missing := [name for name, path in zip(layout.names, paths, strict=True) if path is None]:
-        raise FileNotFoundError(f"{place / missing[0]}: missing (neither raw nor .gz)")
+        raise FileNotFoundError(
+            f"{place / missing[0]}: missing (neither raw nor .gz)"
+            + _near_misses(place, known={path.name for path in paths if path})
+        )
     return layout, [path for path in paths if path is not None]
 
 
@@ -171,8 +181,20 @@ def sum_2x2(images: np.ndarray) -> np.ndarray:
     return images.reshape(-1, 14, 2, 14, 2).sum((2, 4), dtype=np.uint16)
 
 
-def _raw_or_gz(path: Path) -> Path | None:
-    return next((p for p in (path, path.with_name(path.name + ".gz")) if p.is_file()), None)
+def _find(place: Path, name: str) -> Path | None:
+    """The file of a name, which may have a dot before ``idx``, ``.gz`` at its end, or a folder around it."""
+    names = (name, name.replace("-idx", ".idx"))
+    files = [
+        place / folder / (file + end) for folder in ("", *names) for file in names for end in ("", ".gz")
+    ]
+    return next((file for file in files if file.is_file()), None)
+
+
+def _near_misses(place: Path, known: Container[str] = ()) -> str:
+    """What else lies there that its user may have meant."""
+    names = sorted(path.name for path in place.iterdir())
+    meant = [name for name in names if name not in known and re.search("idx|images|labels", name.lower())]
+    return f"; found {', '.join(meant[:8])}: rename or unpack it" if meant else ""
 
 
 def _read_images(path: Path) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +12,10 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from lightning_modules.cli import CommandError
 from lightning_modules.comparison import Comparison
 from lightning_modules.folder import write_whole
+from lightning_modules.pairing import Pair
 from lightning_modules.teams import average
-
-PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
-
-Pair = tuple[Path, Path]
 
 
 @dataclass(frozen=True)
@@ -37,58 +34,6 @@ class Answer:
     def probability(self) -> float:
         """Of what is said."""
         return max(self.greater, 1 - self.greater)
-
-
-def find_pairs(images: Sequence[str]) -> list[Pair]:
-    """The pairs that arguments name.
-
-    Args:
-        images: Two image files, two folders of as many (paired in the order of their names), or a CSV file of
-            two columns, whose paths are relative to it.
-
-    Returns:
-        Pairs of files.
-
-    Raises:
-        CommandError: They name no pairs.
-        OSError: A folder or file cannot be read.
-    """
-    paths = [Path(image) for image in images]
-    if len(paths) == 1 and paths[0].suffix.lower() == ".csv":
-        return _from_csv(paths[0])
-    if len(paths) != 2:
-        raise CommandError(f"give two images, two folders, or one CSV file of pairs; got {len(paths)} paths")
-    left, right = paths
-    if left.is_dir() != right.is_dir():
-        raise CommandError(f"give two images or two folders, not one of each: {left}, {right}")
-    if not left.is_dir():
-        return [(left, right)]
-    lefts, rights = (_pictures(folder) for folder in paths)
-    if len(lefts) != len(rights) or not lefts:
-        raise CommandError(
-            f"folders must hold as many images each, and some: {left} has {len(lefts)}, {right} {len(rights)}"
-        )
-    return list(zip(lefts, rights, strict=True))
-
-
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
-
-
-def _from_csv(path: Path) -> list[Pair]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise CommandError(f"{path} is no CSV file: {error}") from error
-    if rows and [cell.strip().lower() for cell in rows[0]] == ["left", "right"]:
-        rows = rows[1:]
-    for number, row in enumerate(rows, 1):
-        if len(row) != 2:
-            raise CommandError(f"{path}: a pair is two columns, left and right; pair {number} has {len(row)}")
-    if not rows:
-        raise CommandError(f"{path} holds no pairs")
-    return [(path.parent / left.strip(), path.parent / right.strip()) for left, right in rows]
 
 
 @torch.no_grad()
@@ -111,35 +56,61 @@ def answer(model: Comparison, images: Tensor) -> list[Answer]:
     return [Answer(share, digits) for share, digits in zip(greater, read, strict=True)]
 
 
-def answers_table(pairs: Sequence[Pair], answers: Sequence[Answer]) -> Table:
-    """A line for each pair.
+def answers_table(pairs: Sequence[Pair], answers: Sequence[Answer | None]) -> Table:
+    """A line for each pair; names without the folder that all have in common.
 
     Args:
         pairs: Their files.
-        answers: The answers.
+        answers: The answers; None where there is none.
     """
     table = Table()
     for column in ("left", "right"):
-        table.add_column(column, overflow="fold")  # a name is not cut
+        table.add_column(column, overflow="fold")  # two names that end alike, or begin so, stay two
     for column in ("larger is", "probability", "read as"):
-        table.add_column(column)
-    for (left, right), a in zip(pairs, answers, strict=True):
-        read = "(not told digits)" if a.digits is None else f"{a.digits[0]}, {a.digits[1]}"
-        table.add_row(Text(str(left)), Text(str(right)), a.larger, f"{a.probability:.4f}", read)
+        table.add_column(column, no_wrap=True)
+    for names, a in zip(_short_names(pairs), answers, strict=True):
+        said = ("no answer", "", "") if a is None else (a.larger, f"{a.probability:.4f}", _read_as(a))
+        table.add_row(*(Text(cell) for cell in (*names, *said)))
     return table
 
 
-def write_answers(path: Path, pairs: Sequence[Pair], answers: Sequence[Answer]) -> None:
+def _read_as(a: Answer) -> str:
+    return "(not told digits)" if a.digits is None else f"{a.digits[0]}, {a.digits[1]}"
+
+
+def _short_names(pairs: Sequence[Pair]) -> list[tuple[str, str]]:
+    folders = [path.absolute().parent for pair in pairs for path in pair]
+    common = os.path.commonpath(folders)
+    return [
+        (printable(left.absolute().relative_to(common)), printable(right.absolute().relative_to(common)))
+        for left, right in pairs
+    ]
+
+
+def printable(name: Path | str) -> str:
+    """A name as UTF-8 can write it: bytes of another encoding in hexadecimal digits.
+
+    Args:
+        name: A file's, or a line that has one in it.
+    """
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def write_answers(
+    path: Path, pairs: Sequence[Pair], answers: Sequence[Answer | None], reasons: Sequence[str]
+) -> None:
     """Write a line for each pair.
 
     Args:
         path: The CSV file.
         pairs: Their files.
-        answers: The answers.
+        answers: The answers; None where there is none.
+        reasons: Why not; empty where there is one.
     """
     text = io.StringIO()
     table = csv.writer(text)
-    table.writerow(["left", "right", "larger", "probability", "left_digit", "right_digit"])
-    for (left, right), a in zip(pairs, answers, strict=True):
-        table.writerow([left, right, a.larger, f"{a.probability:.6f}", *(a.digits or ("", ""))])
+    table.writerow(["left", "right", "larger", "probability", "left_digit", "right_digit", "reason"])
+    for pair, a, reason in zip(pairs, answers, reasons, strict=True):
+        said = ("", "", "", "") if a is None else (a.larger, f"{a.probability:.6f}", *(a.digits or ("", "")))
+        table.writerow([*map(printable, pair), *said, printable(reason)])
     write_whole(path, text.getvalue())

@@ -6,23 +6,23 @@ al. 1998, "Gradient-based learning applied to document recognition", section III
 means of 2x2 pixels of that.
 """
 
-import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy import ndimage
-from skimage import filters, measure, morphology, transform
+from skimage import measure, morphology, transform
 
 from lightning_modules.cli import CommandError
+from lightning_modules.ink import Mask, Pixels, find_ink, find_strokes
+from lightning_modules.pictures import read_picture
 
-Pixels = NDArray[np.float64]
-
-WORKING = 112  # pixels of the longer side at which ink is looked for
+WORKING = 160  # pixels of the longer side at which ink is looked for
+LOOKS = 4  # at most, each at the part of the picture where the one before found ink
+NEAR = 80  # pixels of a digit's longer side: so large it is seen well enough
+MARGIN = 0.4  # of a digit's longer side: paper around it, at the next look
 BOX, SIDE = 20, 28  # pixels
-GROUND = 45  # pixels: wider than a stroke, narrower than a shadow
-FAINT = 0.15  # of black to white: less contrast than this is no ink
+GAP = 0.1  # of a digit's longer side: parts that are nearer to each other are one
 SPECK = 0.05  # parts of less than this share of the largest are dirt
 STROKE = 0.1  # width of MNIST's strokes, as a share of the box
 
@@ -37,104 +37,108 @@ def read_digit(path: Path) -> NDArray[np.float32]:
         (14, 14) in 0..255, light ink on black.
 
     Raises:
-        CommandError: It is no image, or shows nothing.
+        CommandError: It is no image, or shows nothing, or several digits.
     """
+    picture = read_picture(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                grey = brightness(image)
-    except UnidentifiedImageError as error:
-        raise CommandError(f"{path} is no image that can be read; give a PNG, JPEG, ...") from error
-    except OSError as error:
-        raise CommandError(f"{path} cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # of many kinds: every format's reader has its own
-        raise CommandError(f"{path} is no image that can be read: {error}") from error
-    try:
-        return as_mnist(grey)
+        return as_mnist(picture)
     except ValueError as error:
         raise CommandError(f"{path}: {error}") from error
 
 
-def brightness(image: Image.Image) -> Pixels:
-    """How light a picture is, upright; what is transparent is white.
-
-    Args:
-        image: An opened image; reading its pixels may raise what Pillow raises of damaged files.
-
-    Returns:
-        (H, W) in 0..1.
-
-    Raises:
-        ValueError: Pixels are no numbers.
-    """
-    image.load()
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
-        values = np.asarray(upright, np.float64)
-        if not np.isfinite(values).all():
-            raise ValueError("it has pixels that are no numbers")
-        span = np.ptp(values)
-        values = (values - values.min()) / span if span else np.zeros_like(values)
-        upright = Image.fromarray((255 * values).astype(np.uint8))
-    if upright.has_transparency_data:
-        upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright.convert("RGBA"))
-    return np.asarray(upright.convert("L"), np.float64) / 255
-
-
-def as_mnist(grey: Pixels) -> NDArray[np.float32]:
+def as_mnist(picture: Pixels) -> NDArray[np.float32]:
     """Bring a picture of one digit to the form of the embedded MNIST.
 
     Args:
-        grey: (H, W) in 0..1.
+        picture: (H, W) or (H, W, C) in 0..1.
 
     Returns:
         (14, 14) in 0..255, light ink on black.
 
     Raises:
-        ValueError: It shows nothing.
+        NothingShownError: It shows nothing.
+        ValueError: It shows several digits.
     """
-    digit = _crop(_ink(_fit(grey, WORKING)))
-    small = _fit(digit, BOX)
+    picture = picture.reshape(*picture.shape[:2], -1)
+    for _ in range(LOOKS):
+        page = _fit(picture, WORKING)
+        ink = find_ink(page)
+        strokes = one_digit(ink, find_strokes(ink))
+        shrunk = max(picture.shape[:2]) / WORKING
+        if shrunk <= 1 or _longer_side(strokes) >= NEAR:
+            break
+        picture = picture[_surroundings(strokes, shrunk)]
+    small = _fit(_crop(ink, strokes), BOX)
     centred = _centre(small / small.max())
     return (255 * centred.reshape(SIDE // 2, 2, SIDE // 2, 2).mean((1, 3))).astype(np.float32)
 
 
 def _fit(image: Pixels, side: int) -> Pixels:
-    """Scale (H, W) so that the longer side has so many pixels."""
-    scale = side / max(image.shape)
-    height, width = (max(1, round(scale * size)) for size in image.shape)
-    return transform.resize(image, (height, width), order=1, anti_aliasing=scale < 1)
+    """Scale (H, W, ...) so that the longer side has so many pixels."""
+    scale = side / max(image.shape[:2])
+    height, width = (max(1, round(scale * size)) for size in image.shape[:2])
+    return transform.resize(image, (height, width, *image.shape[2:]), order=1, anti_aliasing=scale < 1)
 
 
-def _ink(grey: Pixels) -> Pixels:
-    """How much ink there is, (H, W) from 0, whichever of ink and ground is darker, shadows taken away."""
-    edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    light = 1 - grey if np.median(edge) > grey.mean() else grey
-    ink = ndimage.white_tophat(light, (GROUND, GROUND))
-    if np.ptp(ink) < FAINT:
-        raise ValueError("it shows no digit: its pixels are all alike")
-    return ink
+def one_digit(ink: Pixels, strokes: Mask) -> Mask:
+    """The digit without the dirt around it.
+
+    Args:
+        ink: (H, W) from 0.
+        strokes: (H, W), where there is enough of it, somewhere at least.
+
+    Returns:
+        (H, W).
+
+    Raises:
+        ValueError: There are several digits: parts of about the same height that are far from each other.
+    """
+    pieces = measure.label(strokes, connectivity=2)
+    largest = pieces == np.bincount(pieces[strokes]).argmax()
+    reach = max(1.5, GAP * _longer_side(largest) / 2)
+    near = ndimage.distance_transform_edt(~strokes) <= reach
+    near |= ink > ink[strokes].min() / 2  # a faint line joins them, too
+    parts = measure.regionprops(measure.label(near, connectivity=2) * strokes)
+    main = max(parts, key=lambda part: part.area)
+    heights = [part.bbox[2] - part.bbox[0] for part in parts if part.area >= 2 * SPECK * main.area]
+    if (count := sum(2 * height >= main.bbox[2] - main.bbox[0] for height in heights)) > 1:
+        raise ValueError(f"it shows {count} digits, or a digit in {count} parts; cut one digit out")
+    digit = np.zeros_like(strokes)
+    for part in parts:
+        if part.area >= SPECK * main.area:
+            digit[tuple(part.coords.T)] = True
+    return digit
 
 
-def _crop(ink: Pixels) -> Pixels:
+def _extent(strokes: Mask) -> tuple[slice, slice]:
+    rows, columns = np.flatnonzero(strokes.any(1)), np.flatnonzero(strokes.any(0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def _longer_side(strokes: Mask) -> int:
+    return max(part.stop - part.start for part in _extent(strokes))
+
+
+def _surroundings(strokes: Mask, scale: float) -> tuple[slice, slice]:
+    """The part of a picture, so many times as large, where the strokes are, with a margin of paper."""
+    margin = MARGIN * _longer_side(strokes) + 2
+    rows, columns = (
+        slice(max(0, int(scale * (part.start - margin))), int(scale * (part.stop + margin)) + 1)
+        for part in _extent(strokes)
+    )
+    return rows, columns
+
+
+def _crop(ink: Pixels, strokes: Mask) -> Pixels:
     """The digit alone, its strokes as wide as MNIST's at least."""
-    mask = ink > filters.threshold_otsu(ink)
-    labels = measure.label(mask, connectivity=2)
-    sizes = np.bincount(labels.ravel())[1:]
-    mask &= np.isin(labels, 1 + np.flatnonzero(sizes >= SPECK * sizes.max()))
-    near = morphology.dilation(mask, morphology.disk(2))  # the soft edges of strokes are ink, too
-    full = np.percentile(ink[mask], 50)
-    digit = np.where(near, (ink / full).clip(0, 1), 0)
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    box = max(np.ptp(rows), np.ptp(columns)) + 1
-    width = 2 * mask.sum() / max(1.0, measure.perimeter(mask, neighborhood=8))
-    grow = round((STROKE * box - width) / 2)
+    near = morphology.dilation(strokes, morphology.disk(2))  # the soft edges of strokes are ink, too
+    digit = np.where(near, (ink / np.median(ink[strokes])).clip(0, 1), 0)
+    width = strokes.sum() / morphology.skeletonize(strokes).sum()
+    grow = round((STROKE * _longer_side(strokes) - width) / 2)
     if grow > 0:
         digit = morphology.dilation(np.pad(digit, grow), morphology.disk(grow))
-        mask = digit > 0.5
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        strokes = digit > 0.5
+    return digit[_extent(strokes)]
 
 
 def _centre(digit: Pixels) -> Pixels:

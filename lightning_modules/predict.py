@@ -17,16 +17,17 @@ from lightning_modules import cli
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import torch
     from rich.console import Console
     from rich.table import Table
 
-    from lightning_modules.answers import Pair
     from lightning_modules.comparison import Comparison
+    from lightning_modules.pairing import Pair
 
 SHOWN = 60  # pairs in the picture, at most
 POSITIONAL = {
     "checkpoint": "checkpoint.ckpt of a run folder; the probabilities of all its nets are averaged.",
-    "images": "Two images, two folders of images, or a CSV file of pairs; none, only to export.",
+    "images": "Two images, two folders (paired by name), or a CSV file of pairs; none, only to export.",
 }
 
 
@@ -51,6 +52,10 @@ def predict(
         state_dict: File to write the net's plain state_dict to.
         verbose: Whether to show tracebacks.
     """
+    given = {"checkpoint": checkpoint, "--out": out, "--onnx": onnx, "--state_dict": state_dict}
+    for name, value in given.items():
+        if value is not None and not value.strip():
+            raise cli.CommandError(f"{name} is empty; give a name")
     if not (images or onnx or state_dict):
         raise cli.CommandError("give images, or a file to export to (--onnx, --state_dict)")
     for file in (onnx, state_dict):
@@ -59,23 +64,35 @@ def predict(
                 f"{file} cannot be written: there is no folder {Path(file).parent}; make it"
             )
     with cli.imports():
-        from lightning_modules.answers import find_pairs
+        from lightning_modules.answers import printable
         from lightning_modules.console import make_console
         from lightning_modules.export import export_onnx, export_state_dict
+        from lightning_modules.pairing import find_pairs
 
-    console, pairs = make_console(), find_pairs(images) if images else []
+    console = make_console()
+    pairs, notes = find_pairs(images) if images else ([], [])
     model = choose_nets(Path(checkpoint), replica, bool(onnx or state_dict), console)
-    table = ask(model, pairs, Path(out)) if pairs else None
+    table, reasons = ask(model, pairs, Path(out)) if pairs else (None, [])
     exports = [(onnx, export_onnx), (state_dict, export_state_dict)]
     for file, export in exports:
         if file:
             export(model, Path(file))
-    if table:  # a console that fails costs no file: it comes last
+    for note in notes:  # a console that fails costs no file: it comes last
+        console.print(printable(note))
+    if table:
         console.print(table)
+        for reason in reasons if len(pairs) > 1 else []:
+            console.print(printable(f"no answer: {reason}"))
         console.print(f"{out}: answers.csv, seen.png (what the nets saw)")
     for file, _ in exports:
         if file:
             console.print(f"{file} written")
+    if len(pairs) == 1 and reasons:
+        raise cli.CommandError(reasons[0])
+    if reasons:
+        raise cli.CommandError(
+            f"{len(reasons)} of {len(pairs)} pairs have no answer; {out}/answers.csv says why"
+        )
 
 
 def choose_nets(checkpoint: Path, replica: int | None, exporting: bool, console: Console) -> Comparison:
@@ -105,7 +122,7 @@ def choose_nets(checkpoint: Path, replica: int | None, exporting: bool, console:
     return model
 
 
-def ask(model: Comparison, pairs: Sequence[Pair], folder: Path) -> Table:
+def ask(model: Comparison, pairs: Sequence[Pair], folder: Path) -> tuple[Table, list[str]]:
     """Answer, and write the answers and what was seen.
 
     Args:
@@ -114,24 +131,40 @@ def ask(model: Comparison, pairs: Sequence[Pair], folder: Path) -> Table:
         folder: Where to put answers.csv and seen.png.
 
     Returns:
-        A table of the answers for the console.
+        A table of the answers for the console, and why some pairs have no answer, a line each.
     """
     import torch
 
     from lightning_modules.answers import answer, answers_table, write_answers
     from lightning_modules.figures import pairs_figure, write_figure
     from lightning_modules.folder import make_folder
+
+    read = [_read(pair) for pair in pairs]
+    images = [pair for pair in read if not isinstance(pair, str)]
+    reasons = [pair if isinstance(pair, str) else "" for pair in read]
+    said = answer(model, torch.stack(images)) if images else []
+    rest = iter(said)
+    answers = [None if reason else next(rest) for reason in reasons]
+    make_folder(folder, anew=False, flag="out")
+    write_answers(folder / "answers.csv", pairs, answers, reasons)
+    captions = [f"{a.larger} ({100 * a.probability:.1f} %)" for a in said[:SHOWN]]
+    write_figure(folder / "seen.png", pairs_figure([image.numpy() for image in images[:SHOWN]], captions))
+    return answers_table(pairs, answers), [reason for reason in reasons if reason]
+
+
+def _read(pair: Pair) -> torch.Tensor | str:
+    """Both digits of a pair, (2, 14, 14), or why they cannot be had."""
+    import torch
+
     from lightning_modules.handwriting import read_digit
 
-    images = torch.stack(
-        [torch.stack([torch.from_numpy(read_digit(path)) for path in pair]) for pair in pairs]
-    )
-    answers = answer(model, images)
-    make_folder(folder, anew=False, flag="out")
-    write_answers(folder / "answers.csv", pairs, answers)
-    captions = [f"{a.larger} ({100 * a.probability:.1f} %)" for a in answers[:SHOWN]]
-    write_figure(folder / "seen.png", pairs_figure([image.numpy() for image in images[:SHOWN]], captions))
-    return answers_table(pairs, answers)
+    digits, reasons = [], []
+    for path in pair:
+        try:
+            digits.append(torch.from_numpy(read_digit(path)))
+        except cli.CommandError as error:
+            reasons.append(" ".join(str(error).split()))
+    return "; ".join(dict.fromkeys(reasons)) if reasons else torch.stack(digits)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lightning_modules.handwriting import as_mnist, brightness
+from lightning_modules.handwriting import as_mnist
+from lightning_modules.ink import NothingShownError
+from lightning_modules.pictures import colours
 
 Seen = NDArray[np.float32]  # (14, 14) in 0..255
 
@@ -54,10 +56,10 @@ def _see(drawing: str) -> Seen | None:
         with Image.open(BytesIO(b64decode(drawing, validate=True)), formats=["PNG"]) as image:
             if max(image.size) > LARGEST:
                 raise ValueError(f"a side must have {LARGEST} pixels at most, got {max(image.size)}")
-            grey = brightness(image)
+            drawn = colours(image)
     except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise ValueError(f"it is no PNG that can be read: {error}") from error
     try:
-        return as_mnist(grey)
-    except ValueError:  # it shows nothing
+        return as_mnist(drawn)
+    except NothingShownError:
         return None

@@ -65,7 +65,7 @@ DATASETS: dict[str, tuple[Spoil, str]] = {
     "no digits": (written(LABELS, b"\0\0\x08\x01\0\0\0\2\1\x63"), "labels must lie in 0..9, found 99"),
     "one image": (written(IMAGES, b"\0\0\x08\x03\0\0\0\1\0\0\0\x1c\0\0\0\x1c" + bytes(784)), "at least 2"),
     "missing": (without(LABELS), f"{LABELS}: missing (neither raw nor .gz)"),
-    "no gzip": (lambda folder: (folder / IMAGES).rename(folder / f"{IMAGES}.gz"), "not a whole gzip file"),
+    "gzip that ends": (written(IMAGES, b"\x1f\x8b\x08"), f"{IMAGES}: not a whole gzip file"),
 }
 
 

@@ -98,11 +98,8 @@ IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = LAYOUTS[0].names
             LABELS,
             "one dimension",
         ),
-        (
-            lambda folder: (folder / IMAGES).rename(folder / f"{IMAGES}.gz"),
-            f"{IMAGES}.gz",
-            "not a whole gzip file",
-        ),
+        (rewrite(IMAGES, lambda b: gzip.compress(b)[:-20]), IMAGES, "not a whole gzip file"),
+        (lambda folder: (folder / IMAGES).rename(folder / f"{IMAGES} (1).gz"), IMAGES, r"found .* \(1\).gz"),
     ],
 )
 def test_a_damaged_file_is_named_with_the_rule_it_breaks(
@@ -114,6 +111,61 @@ def test_a_damaged_file_is_named_with_the_rule_it_breaks(
         load_digits(folder)
     assert str(folder / file) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+Change = Callable[[Path], object]
+
+
+def dotted(path: Path) -> None:
+    path.rename(path.with_name(path.name.replace("-idx", ".idx")))
+
+
+def in_a_folder(path: Path) -> None:
+    content, name = path.read_bytes(), path.name
+    path.unlink()
+    folder = path.with_name(name.removesuffix(".gz"))
+    folder.mkdir()
+    (folder / name).write_bytes(content)
+
+
+def in_a_dotted_folder(path: Path) -> None:
+    dotted(path)
+    in_a_folder(path.with_name(path.name.replace("-idx", ".idx")))
+
+
+def renamed_by_the_browser(path: Path) -> None:
+    path.rename(path.with_name(path.name.removesuffix(".gz") if path.suffix == ".gz" else path.name + ".gz"))
+
+
+@pytest.mark.parametrize("change", [dotted, in_a_folder, in_a_dotted_folder, renamed_by_the_browser])
+@pytest.mark.parametrize("compress", [False, True])
+def test_files_are_found_as_archivers_browsers_and_kaggle_leave_them(
+    change: Change,
+    compress: bool,
+    write_dataset: Callable[..., Path],
+    real_digits: dict[str, np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = write_dataset(compress=compress)
+    for path in list(folder.iterdir()):
+        change(path)
+    monkeypatch.setenv("HOME", str(folder.parent))
+    for data_dir in (folder, f"~/{folder.name}"):
+        train, test = load_digits(data_dir)
+        assert train.labels.tolist() == real_digits["train_labels"].tolist()
+        assert len(test) == len(real_digits["test_images"])
+
+
+@pytest.mark.parametrize("name", ["train-images.idx3-ubyte.zip", "Train-Images-idx3-ubyte", "images.npy"])
+def test_what_may_have_been_meant_is_named(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(FileNotFoundError, match=f"none of the four IDX files .*found {name}: rename"):
+        load_digits(tmp_path)
+
+
+def test_an_empty_data_dir_is_not_the_current_folder() -> None:
+    with pytest.raises(ValueError, match="data_dir is empty"):
+        load_digits("")
 
 
 def test_a_cut_gzip_file_is_named(write_dataset: Callable[..., Path]) -> None:
@@ -165,3 +217,17 @@ def test_building_refuses_what_is_not_canonical_mnist(
     assert error.count("\n") == 1
     assert "MNIST" in error
     assert not (folder / "built.npz").exists()
+
+
+@pytest.mark.parametrize("cut", [slice(0, -20), slice(0, 12)])
+def test_building_refuses_a_damaged_archive_in_one_line(
+    cut: slice, write_dataset: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_dataset(compress=True)
+    path = folder / f"{IMAGES}.gz"
+    path.write_bytes(path.read_bytes()[cut] + b"\xff" * 20)
+    with pytest.raises(SystemExit):
+        build.main([str(folder), "--out", str(folder / "built.npz")])
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"{path}: not a whole gzip file" in error

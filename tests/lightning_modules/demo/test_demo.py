@@ -114,6 +114,14 @@ def test_fields_that_show_nothing_have_no_answer_and_no_error(
         assert [(nets["greater"], nets["digits"]) for nets in said["answers"]] == [(None, None)] * 2
 
 
+def test_two_digits_in_a_field_are_said(server: DemoServer) -> None:
+    digits = load_digits(None)[1].images[:2].double().numpy().reshape(2, 14, 14)
+    both = np.pad(resize(np.hstack(list(digits)) / 255, (120, 240), order=1), ((80, 80), (20, 20)))
+    status, said, _ = ask(server, body={"left": field(both), "right": None})
+    assert status == 400
+    assert "left: it shows 2 digits" in said["error"]
+
+
 def test_the_page_is_one_file_that_may_do_nothing_but_ask(server: DemoServer) -> None:
     status, page, headers = ask(server, "GET", "/")
     assert status == 200
