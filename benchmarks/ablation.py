@@ -27,7 +27,7 @@ from lightning_modules.execution import Choice
 from lightning_modules.progress import progress_bar
 from lightning_modules.protocol import quiet
 from lightning_modules.results import ModelRuns, Run, percent, spread
-from lightning_modules.significance import half_width, paired, sound_pairs
+from lightning_modules.significance import PairedTest, half_width, paired_test, sound_pairs, verdicts
 
 Trained = Sequence[tuple[Row, Sequence[Run]]]
 
@@ -148,27 +148,36 @@ def ablation_table(name: str, trained: Trained) -> Table:
         name: The table's name.
         trained: Rows with their runs.
     """
-    first, reference = trained[0]
+    first = trained[0][0]
     table = Table(title=f"{name}: error in %")
     for column in ("", "n", "own test pairs", "all pairs", f"less {first.name} (95 %)", ""):
         table.add_column(column)
+    differences = _differences(trained)
     for row, runs in trained:
         results = ModelRuns(row.model, row.recipe, runs)
         figures = [results.errors(figure) for figure in ("test_error", "all_test_error")]
         cells = [percent(*spread(errors)) if errors else percent(None, None) for errors in figures]
-        compared = ("", "") if row is first else _difference(runs, reference)
-        table.add_row(row.name, results.count, *cells, *compared)
+        table.add_row(row.name, results.count, *cells, *differences[row.name])
+    table.caption = f"differs: p < 0.05 after Holm's correction for {len(trained) - 1} comparisons"
     return table
 
 
-def _difference(runs: Sequence[Run], reference: Sequence[Run]) -> tuple[str, str]:
-    """The difference with its interval, and whether it is more than noise."""
-    figure, ours, theirs = sound_pairs(runs, reference)
-    if len(ours) < 2:
-        return "", "too few runs"
-    difference, width = (100 * share for share in paired(ours, theirs))
-    own = "" if figure == "all_test_error" else " (own pairs)"
-    return f"{difference:+.2f} ± {width:.2f}{own}", "noise" if abs(difference) <= width else "differs"
+def _differences(trained: Trained) -> dict[str, tuple[str, str]]:
+    """Row to its difference from the first one with its interval, and whether it is more than noise."""
+    (first, reference), *others = trained
+    cells = {first.name: ("", "")}
+    tested: dict[str, PairedTest] = {}
+    for row, runs in others:
+        figure, ours, theirs = sound_pairs(runs, reference)
+        if len(ours) < 2:
+            cells[row.name] = ("", "too few runs")
+            continue
+        test = tested[row.name] = paired_test(ours, theirs)
+        own = "" if figure == "all_test_error" else " (own pairs)"
+        cells[row.name] = (f"{100 * test.mean:+.2f} ± {100 * test.half_width:.2f}{own}", "")
+    for name, verdict in zip(tested, verdicts(list(tested.values())), strict=True):
+        cells[name] = (cells[name][0], verdict)
+    return cells
 
 
 def ablation_figure(name: str, trained: Trained) -> Figure:

@@ -6,15 +6,14 @@ Command lines:
 """
 
 import json
-from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from lightning_modules import cli
-from lightning_modules.significance import paired
+from lightning_modules.console import make_console
+from lightning_modules.significance import PairedTest, paired_test, verdicts
 
 FIGURES = {"all_test_error": "all", "test_error": "own"}  # test pairs, by figure; the first that both have
 
@@ -31,13 +30,21 @@ def compare(studies: list[str], verbose: bool = False) -> None:
     nets = [net for study in studies for net in read(Path(study))]
     if len(nets) < 2:
         raise cli.CommandError(f"studies must have two nets between them, got {len(nets)}")
+    compared = [
+        (first, second, *difference(ours, theirs))
+        for (first, ours), (second, theirs) in combinations(nets, 2)
+        if ours.keys() == theirs.keys()
+    ]
+    tests = [test for *_, test in compared if test]
+    judged = dict(zip(map(id, tests), verdicts(tests), strict=True))
     table = Table(title="difference of errors in percent points, paired by run, 95 % interval (t)")
-    for column in ("first", "less second", "n", "pairs", "difference", ""):
+    table.caption = f"differs: p < 0.05 after Holm's correction for {len(tests)} comparisons"
+    for column in ("first", "minus second", "n", "pairs", "difference", ""):
         table.add_column(column)
-    for (first, ours), (second, theirs) in combinations(nets, 2):
-        if ours.keys() == theirs.keys():
-            table.add_row(first, second, *difference(ours, theirs))
-    Console().print(table)
+    for first, second, n, figure, test in compared:
+        said = f"{test.mean:+.2f} ± {test.half_width:.2f}" if test else ""
+        table.add_row(first, second, n, figure, said, judged[id(test)] if test else "diverged")
+    make_console().print(table)
 
 
 def read(study: Path) -> list[tuple[str, Rows]]:
@@ -64,23 +71,26 @@ def read(study: Path) -> list[tuple[str, Rows]]:
     return list(nets.items())
 
 
-def difference(ours: Rows, theirs: Rows) -> Sequence[str]:
-    """Cells of a comparison, of the seeds at which neither net diverged.
+def difference(ours: Rows, theirs: Rows) -> tuple[str, str, PairedTest | None]:
+    """A comparison in percent points, of the seeds at which neither net diverged.
 
     Args:
         ours: Runs of a net.
         theirs: Runs of another with the same seeds.
+
+    Returns:
+        The number of runs, which test pairs, and the test; None where there are no such runs.
     """
     sound = [seed for seed in sorted(ours) if not any(rows[seed].get("diverged") for rows in (ours, theirs))]
     n = f"{len(sound)} of {len(ours)}" if len(sound) < len(ours) else str(len(ours))
     if not sound:
-        return n, "", "", "diverged"
-    every = [rows[seed] for seed in sound for rows in (ours, theirs)]
-    figure = next(name for name in FIGURES if all(row.get(name) is not None for row in every))
-    values = [[100 * (rows[seed][figure] or 0.0) for seed in sound] for rows in (ours, theirs)]
-    average, width = paired(*values)
-    verdict = "noise" if abs(average) <= width else "differs"
-    return n, FIGURES[figure], f"{average:+.2f} ± {width:.2f}", verdict
+        return n, "", None
+    for figure, pairs in FIGURES.items():
+        first, second = ([rows[seed].get(figure) for seed in sound] for rows in (ours, theirs))
+        mine, others = ([100 * error for error in errors if error is not None] for errors in (first, second))
+        if len(mine) == len(others) == len(sound):
+            return n, pairs, paired_test(mine, others)
+    raise cli.CommandError(f"results.json of both studies must have {' or '.join(FIGURES)} for each run")
 
 
 if __name__ == "__main__":

@@ -177,7 +177,8 @@ def growth_figure(errors: Errors, floor: float | None = None) -> Figure:
     axis.set_xlabel("training pairs")
     axis.set_ylabel(f"error over {PAIRED}, %, mean ± std", fontsize=8)
     axis.grid(which="both", alpha=0.2)
-    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
+    if axis.get_legend_handles_labels()[0]:  # none where all runs diverged
+        figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     return figure
 
 

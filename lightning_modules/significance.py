@@ -2,11 +2,15 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import mean, stdev
 
-from scipy.stats import t
+from scipy.stats import t, ttest_rel
 
 from lightning_modules.results import Run
+
+LEVEL = 0.05  # of all comparisons of one table together
+TINY = 1e-12  # a difference or deviation below it is rounding
 
 
 def sound_pairs(ours: Sequence[Run], reference: Sequence[Run]) -> tuple[str, list[float], list[float]]:
@@ -42,32 +46,47 @@ def half_width(values: Sequence[float]) -> float:
     return float(t.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
 
 
-def paired(ours: Sequence[float], reference: Sequence[float]) -> tuple[float, float]:
-    """Mean difference and half of its 95 % interval.
+@dataclass(frozen=True)
+class PairedTest:
+    """A mean difference over pairs of runs, and the two-sided paired t-test of it."""
+
+    mean: float
+    half_width: float  # of the 95 % interval; infinite for a single pair
+    p: float  # how likely so large a mean difference is, were there none; 1 for a single pair
+
+
+def paired_test(ours: Sequence[float], reference: Sequence[float]) -> PairedTest:
+    """Test whether two nets differ.
 
     Args:
         ours: A figure of every run.
         reference: The same of the reference's runs, with the same seeds and pairs, in the same order.
 
     Returns:
-        Mean of ours less reference, half width.
+        The test of ours minus reference.
     """
     differences = [one - other for one, other in zip(ours, reference, strict=True)]
-    return mean(differences), half_width(differences)
+    average = mean(differences)
+    if len(differences) < 2:
+        return PairedTest(average, math.inf, 1.0)
+    if stdev(differences) < TINY:  # scipy would divide by it
+        return PairedTest(average, 0.0, float(abs(average) < TINY))
+    test = ttest_rel(ours, reference)
+    interval = test.confidence_interval(0.95)
+    return PairedTest(average, float(interval.high - interval.low) / 2, float(test.pvalue))
 
 
-def p_value(ours: Sequence[float], reference: Sequence[float]) -> float:
-    """Of the two-sided paired t-test: how likely so large a mean difference is, were there none.
+def verdicts(tests: Sequence[PairedTest]) -> list[str]:
+    """Which of several differences are more than noise: 5 % err where none of them is, all counted.
 
     Args:
-        ours: A figure of every run, of two at least.
-        reference: See `paired`.
+        tests: All comparisons of one table.
+
+    Returns:
+        "differs" or "noise", in the same order.
     """
-    differences = [one - other for one, other in zip(ours, reference, strict=True)]
-    average, deviation = mean(differences), stdev(differences)
-    if deviation == 0:
-        return float(average == 0)
-    return 2 * float(t.sf(abs(average) / deviation * math.sqrt(len(differences)), len(differences) - 1))
+    corrected = holm([test.p for test in tests])
+    return ["differs" if p < LEVEL else "noise" for p in corrected]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from lightning_modules.report.study import Net
-from lightning_modules.significance import holm, p_value, paired, sound_pairs
-
-LEVEL = 0.05
+from lightning_modules.significance import LEVEL, PairedTest, holm, paired_test, sound_pairs
 
 
 @dataclass(frozen=True)
@@ -18,9 +16,7 @@ class Difference:
     second: Net
     figure: str
     n: int  # seeds at which neither diverged
-    mean: float
-    half_width: float  # of the 95 % interval
-    p: float  # of this comparison alone
+    test: PairedTest
     corrected: float  # p by Holm, of all on the page
 
     @property
@@ -31,7 +27,7 @@ class Difference:
     @property
     def better(self) -> str:
         """The net with the lower error."""
-        return (self.first if self.mean < 0 else self.second).name
+        return (self.first if self.test.mean < 0 else self.second).name
 
     @property
     def name(self) -> str:
@@ -57,12 +53,11 @@ def compare_all(nets: Sequence[Net]) -> tuple[list[Difference], list[str]]:
             unpaired[f"{studies}: {reason}"] = None
             continue
         found.append((first, second, *sound_pairs(first.runs, second.runs)))
-    single = [p_value(ours, theirs) for *_, ours, theirs in found]
+    tests = [paired_test(ours, theirs) for *_, ours, theirs in found]
+    corrected = holm([test.p for test in tests])
     differences = [
-        Difference(first, second, figure, len(ours), *paired(ours, theirs), p, corrected)
-        for (first, second, figure, ours, theirs), p, corrected in zip(
-            found, single, holm(single), strict=True
-        )
+        Difference(first, second, figure, len(ours), test, p)
+        for (first, second, figure, ours, _), test, p in zip(found, tests, corrected, strict=True)
     ]
     return differences, list(unpaired)
 

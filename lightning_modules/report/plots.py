@@ -85,8 +85,8 @@ def differences_plot(differences: Sequence[Difference]) -> str:
         axis.axvline(0, color=INK, linewidth=1)
         for y, d in enumerate(differences):
             colour = COLOURS[0] if d.differs else "#8a8f98"
-            width = 100 * d.half_width
-            axis.errorbar(100 * d.mean, y, xerr=width, fmt="o", color=colour, capsize=4, markersize=5)
+            width = 100 * d.test.half_width
+            axis.errorbar(100 * d.test.mean, y, xerr=width, fmt="o", color=colour, capsize=4, markersize=5)
             axis.text(0, y - 0.22, d.name, transform=axis.get_yaxis_transform(), fontsize=9)
         axis.set_yticks([])
         axis.spines["left"].set_visible(False)

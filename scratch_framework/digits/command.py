@@ -70,7 +70,7 @@ def digits(
         verbose: Whether to show tracebacks.
     """
     flags = {key: value for key, value in locals().items() if key not in ("name", "verbose")}
-    changed = {"lr": lr, "alpha": alpha, "gamma": gamma, "max_epochs": max_epochs, "batch_size": batch_size}
+    searched = {"lr": lr, "alpha": alpha, "gamma": gamma}  # the paper's choice of them is not printed
     if workers != 1:
         worker_context()  # the workers' server imports while we do
     with cli.imports():
@@ -82,11 +82,11 @@ def digits(
     check_range("max_epochs", flags["max_epochs"], 1, MOST_EPOCHS)
     check_range("workers", 1 if workers is None else workers, 1, MOST_PROCESSES)
     check_range("replicas", replicas, 1)
-    (settings,) = resolve(PAPER, [net], {flag: changed[flag] for flag in ("lr", "alpha", "gamma")}).values()
+    (settings,) = resolve(PAPER, [net], searched).values()
     for setting, number in settings.items():
         per_replica(setting, number, 1, positive=setting == "lr")
-    same = all(flags[flag] == value for flag, value in AS_IN_PAPER.items())
-    run(flags, settings, name, as_in_paper=same and set(changed.values()) == {None})
+    own = AS_IN_PAPER | {"max_epochs": PAPER.max_epochs, "batch_size": PAPER.batch_size}
+    run(flags, settings, name, as_in_paper=all(flags[flag] == value for flag, value in own.items()))
 
 
 def run(flags: dict[str, Any], settings: Mapping[str, float], name: str | None, as_in_paper: bool) -> None:
