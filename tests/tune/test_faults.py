@@ -11,8 +11,10 @@ from pathlib import Path
 
 import optuna
 import pytest
+from postgresql_server import serve
 from processes import workers_of
 
+from tune.definition import Definition
 from tune.points import POINT, REASON, is_finished
 from tune.storage import Place
 
@@ -82,3 +84,81 @@ def test_a_study_whose_processes_are_killed_is_the_undisturbed_study(tmp_path: P
 @pytest.mark.slow
 def test_so_is_one_of_four_workers_on_a_postgresql_server(tmp_path: Path, postgresql: str) -> None:
     check(tmp_path, postgresql, workers=4, seed=1)
+
+
+# A worker of another machine: its processes are not to be judged by their numbers, only by their heartbeat.
+ELSEWHERE = """
+import sys
+from pathlib import Path
+import tune.owner, tune.points, tune.storage, tune.worker
+from tune.storage import Place
+machine, folder, url, count = sys.argv[1:]
+tune.owner._place = lambda: machine
+tune.storage.GRACE = tune.points.GRACE = 3
+tune.worker.HEARTBEAT = 1
+place = Place(Path(folder), url)
+tune.worker.work(tune.worker.Job(place, "study", int(count), "cpu", None), lambda value: None)
+"""
+
+
+def study_of(place: Place, count: int, max_epochs: int) -> optuna.Study:
+    """A new study of slow fits, three points each."""
+    place.folder.mkdir(exist_ok=True)
+    definition = Definition("auxiliary", "paper", "grid", "none", 2, 0, max_epochs, 100, 60, None, together=3)
+    study = optuna.create_study(study_name="study", storage=place.open())
+    definition.enter(study, optuna.__version__)
+    return study
+
+
+@pytest.mark.slow
+def test_a_worker_that_slept_past_the_grace_time_is_not_listened_to(tmp_path: Path, postgresql: str) -> None:
+    place, count = Place(tmp_path / "calm", postgresql), 6
+    study = study_of(place, count, 30)
+
+    def start(machine: str) -> subprocess.Popen[bytes]:
+        arguments = [machine, str(place.folder), postgresql, str(count)]
+        return subprocess.Popen([sys.executable, "-c", ELSEWHERE, *arguments], cwd=ROOT)
+
+    sleeper = start("one")
+    while not any(trial.intermediate_values for trial in study.get_trials()):
+        assert sleeper.poll() is None
+        time.sleep(0.05)
+    sleeper.send_signal(signal.SIGSTOP)
+    slept = {trial.number for trial in study.get_trials() if not trial.state.is_finished()}
+    assert slept
+    try:
+        assert start("two").wait(timeout=300) == 0
+        assert sorted(values(place, "study")) == list(range(count))
+        first = values(place, "study")
+    finally:
+        sleeper.send_signal(signal.SIGCONT)
+    assert sleeper.wait(timeout=300) == 0
+    assert values(place, "study") == first
+    reasons = {
+        trial.number: trial.user_attrs[REASON] for trial in study.get_trials() if trial.number in slept
+    }
+    assert all(reason.startswith("lost: no heartbeat for ") for reason in reasons.values())
+
+
+@pytest.mark.slow
+def test_a_server_that_restarts_costs_a_line_or_nothing_and_the_study_goes_on(tmp_path: Path) -> None:
+    with serve() as server:
+        flags = command(tmp_path, "restarted", "--storage", server.url, "--workers", "2", "--n_trials", "6")
+        for restart in (True, True, False):
+            with (tmp_path / "said").open("w") as said:
+                process = subprocess.Popen(
+                    flags, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True
+                )
+            while restart and process.poll() is None and not workers_of(process.pid):
+                time.sleep(0.1)
+            if restart:
+                time.sleep(2)
+                server.stop()
+                time.sleep(0.5)
+                server.start()
+            code = process.wait(timeout=300)
+            lines = (tmp_path / "said").read_text().splitlines()
+            assert not [line for line in lines if "Traceback" in line]
+            assert sum("cannot be used" in line for line in lines) == (code != 0), lines
+        assert code == 0
+        assert sorted(values(Place(tmp_path / "restarted", server.url), "restarted")) == list(range(6))
