@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from datamodules.arguments import whole
 from datamodules.mnist import Digits, load_digits
 
 
@@ -133,9 +134,9 @@ def generate_pair_sets(
         same three for the test set.
 
     Raises:
-        ValueError: ``nb`` is out of range.
+        ValueError: ``nb`` is no whole number, or out of range.
     """
-    splits = load_digits(data_dir)
+    nb, splits = whole("nb", nb), load_digits(data_dir)
     most = min(len(digits) for digits in splits) // 2
     if not 1 <= nb <= most:
         raise ValueError(f"nb must lie in 1..{most} (every digit at most once), got {nb}")

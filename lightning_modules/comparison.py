@@ -300,21 +300,39 @@ class Comparison(pl.LightningModule, ABC):
             self.on_train_epoch_start()
 
     @_restricted_classmethod  # as Lightning's own: not of an instance, which would stay as it is
-    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **more: Any) -> Self:  # noqa: N805
+    def load_from_checkpoint(
+        cls,  # noqa: N805
+        checkpoint_path: Any,
+        map_location: Any = None,
+        hparams_file: Any = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        **settings: Any,
+    ) -> Self:
         """Lightning's; a file of another model is refused as such, before its settings are.
 
         Args:
             checkpoint_path: The file.
-            *args: Lightning's other arguments.
-            **more: Likewise, and settings that are to be otherwise.
+            map_location: Where to load it; see Lightning.
+            hparams_file: See there.
+            strict: See there.
+            weights_only: See there.
+            **settings: Settings that are to be otherwise.
 
         Raises:
             ValueError: It is of another class, and of none that this one inherits from.
         """
         if isinstance(checkpoint_path, str | Path) and is_zipfile(checkpoint_path):
-            safely = more.get("weights_only")
-            cls._refuse_other(torch.load(checkpoint_path, "meta", weights_only=safely, mmap=True))
-        return super().load_from_checkpoint(checkpoint_path, *args, **more)
+            found = torch.load(checkpoint_path, map_location="meta", weights_only=weights_only, mmap=True)
+            cls._refuse_other(found)
+        return super().load_from_checkpoint(
+            checkpoint_path,
+            map_location=map_location,
+            hparams_file=hparams_file,
+            strict=strict,
+            weights_only=weights_only,
+            **settings,
+        )
 
     @classmethod
     def _refuse_other(cls, checkpoint: Mapping[str, Any]) -> None:

@@ -11,11 +11,11 @@ from pytorch_lightning.accelerators import CPUAccelerator
 from lightning_modules.bounds import MOST_PROCESSES, check_range
 from lightning_modules.cli import CommandError
 from lightning_modules.cores import core_count
+from lightning_modules.fused import Engine, Layout
+from lightning_modules.plain import plain
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
-
-    from lightning_modules.fused import Engine, Layout
 
 # Replicas of one program on a CPU core: fewer pay more for Python and for the Trainer, which from 16 on costs
 # about 60 us each; the step itself costs about the same from 5 on (python -m benchmarks.step).
@@ -53,7 +53,7 @@ class Choice:
         """Check the numbers.
 
         Raises:
-            ValueError: One is out of range.
+            ValueError: One is out of range, or there is no such engine or layout.
         """
         for name, value, most in (
             ("workers", self.workers, MOST_PROCESSES),
@@ -62,6 +62,8 @@ class Choice:
         ):
             if value is not None:
                 check_range(name, value, 1, most)
+        plain("engine", self.engine, Engine)
+        plain("layout", self.layout, Layout)
 
     def on(self, trainer: pl.Trainer, replicas: int, team: int = 1) -> Execution:
         """Choose the rest.

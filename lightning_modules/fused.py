@@ -20,6 +20,7 @@ from torch.nn.modules.module import _has_any_global_hook
 
 from lightning_modules import kernels
 from lightning_modules.layers import Dropout, Linear, Standardise, channels_last
+from lightning_modules.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,7 +161,11 @@ def set_engine(network: nn.Module, engine: Engine, layout: Layout = "auto") -> N
         network: Every `Sequential` in it is set.
         engine: By which operations.
         layout: How images lie in memory.
+
+    Raises:
+        ValueError: There is no such engine or layout.
     """
+    engine, layout = plain("engine", engine, Engine), plain("layout", layout, Layout)
     for module in network.modules():
         if isinstance(module, Sequential):
             module.engine, module.layout = engine, layout

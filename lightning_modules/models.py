@@ -106,6 +106,14 @@ class AuxiliaryLoss(Comparison):
             self.register_buffer(name, weights, persistent=False)
         if reason and self.gamma.any():
             raise ValueError(no_effect("gamma", type(self).__name__, [reason]))
+        if (
+            any(name.startswith("head.") for name, _ in self.network.named_parameters())
+            and not self.gamma.all()
+        ):
+            raise ValueError(
+                f"gamma must be above 0 with head {self.options.get('head') or 'paper'}, which only the"
+                " comparison's loss trains, got 0"
+            )
         label_smoothing, options = plain("label_smoothing", label_smoothing, float), self.options
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must lie in [0, 1), got {label_smoothing}")

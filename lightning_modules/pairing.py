@@ -121,7 +121,10 @@ def _from_csv(path: Path) -> list[Pair]:
         rows = rows[1:]
     for number, row in enumerate(rows, 1):
         if len(row) != 2:
-            raise CommandError(f"{path}: a pair is two columns, left and right; pair {number} has {len(row)}")
+            raise CommandError(
+                f"{path} is no CSV file of pairs: a pair is two columns, left and right; pair {number} has"
+                f" {len(row)}"
+            )
         if not all(row):
             raise CommandError(f"{path}: a pair is two names; one of pair {number} is empty")
     if not rows:

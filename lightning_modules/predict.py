@@ -52,10 +52,6 @@ def predict(
         state_dict: File to write the net's plain state_dict to.
         verbose: Whether to show tracebacks.
     """
-    given = {"checkpoint": checkpoint, "--out": out, "--onnx": onnx, "--state_dict": state_dict}
-    for name, value in given.items():
-        if value is not None and not value.strip():
-            raise cli.CommandError(f"{name} is empty; give a name")
     if not (images or onnx or state_dict):
         raise cli.CommandError("give images, or a file to export to (--onnx, --state_dict)")
     for file in (onnx, state_dict):
@@ -81,14 +77,12 @@ def predict(
         console.print(printable(note))
     if table:
         console.print(table)
-        for reason in reasons if len(pairs) > 1 else []:
+        for reason in reasons:
             console.print(printable(f"no answer: {reason}"))
         console.print(f"{out}: answers.csv, seen.png (what the nets saw)")
     for file, _ in exports:
         if file:
             console.print(f"{file} written")
-    if len(pairs) == 1 and reasons:
-        raise cli.CommandError(reasons[0])
     if reasons:
         raise cli.CommandError(
             f"{len(reasons)} of {len(pairs)} pairs have no answer; {out}/answers.csv says why"
@@ -132,6 +126,9 @@ def ask(model: Comparison, pairs: Sequence[Pair], folder: Path) -> tuple[Table, 
 
     Returns:
         A table of the answers for the console, and why some pairs have no answer, a line each.
+
+    Raises:
+        CommandError: There is one pair, and it has no answer.
     """
     import torch
 
@@ -142,6 +139,8 @@ def ask(model: Comparison, pairs: Sequence[Pair], folder: Path) -> tuple[Table, 
     read = [_read(pair) for pair in pairs]
     images = [pair for pair in read if not isinstance(pair, str)]
     reasons = [pair if isinstance(pair, str) else "" for pair in read]
+    if len(pairs) == 1 and reasons[0]:
+        raise cli.CommandError(reasons[0])
     said = answer(model, torch.stack(images)) if images else []
     rest = iter(said)
     answers = [None if reason else next(rest) for reason in reasons]

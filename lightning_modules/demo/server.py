@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 from typing import Any
 
+from lightning_modules.blame import origin
 from lightning_modules.demo.drawings import read_drawings
 from lightning_modules.demo.nets import Nets
 from lightning_modules.demo.page import content_security_policy, read_page
@@ -135,9 +136,13 @@ class Handler(BaseHTTPRequestHandler):
         if int(length) > LIMIT:
             reason = f"a request must have {LIMIT} bytes at most, got {length}"
             raise _RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, reason)
+        request = self.rfile.read(int(length))
         try:
-            return json.dumps(self.server.answer(self.rfile.read(int(length)))).encode()
-        except ValueError as error:
+            return json.dumps(self.server.answer(request)).encode()
+        except Exception as error:
+            if where := origin(error):  # the program's mistake, not the page's
+                reason = f"unexpected {type(error).__name__}: {error} (at {where})"
+                raise _RefusedError(HTTPStatus.INTERNAL_SERVER_ERROR, reason) from error
             raise _RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from error
 
     def _send(self, status: HTTPStatus, kind: str, body: bytes) -> None:

@@ -138,7 +138,12 @@ ENDLESS: dict[str, Any] = {"max_epochs": -1, "max_time": "00:00:00:20"}
 NEEDS_AN_END: list[tuple[Any, Any, dict[str, Any], str]] = [
     ({"schedule": "warmup_linear"}, {}, ENDLESS, "schedule warmup_linear needs an end of training: give the"),
     ({}, {"two_views_from": 0.5}, ENDLESS, "two_views_from is a share of training, which must have an end"),
-    ({**LATENT, "consistency": 1.0}, {"two_views_from": 0.0}, ENDLESS, "needs an end of training"),
+    (
+        {**LATENT, "consistency": 1.0, "two_views_from": 0.0},
+        {"two_views_from": 0.0},
+        ENDLESS,
+        "needs an end of training",
+    ),
     ({**LATENT, "reorder": True, "part_merged": True}, {}, ENDLESS, "needs an end of training"),
     (
         {"schedule": "warmup_linear"},
@@ -205,7 +210,7 @@ def test_training_goes_on_exactly_from_the_middle_of_an_epoch(
     assert len(paths) >= 4
     for path in paths[1::3]:  # the first are of the second and the last batch of an epoch
         module, rest = train(str(path))
-        assert rest.keys() == set(list(seen)[-len(rest) :])
+        assert rest.keys() == set(list(seen)[len(seen) - len(rest) :])
         for place, images in rest.items():
             assert torch.equal(images, seen[place])
         for name, value in whole.network.state_dict().items():

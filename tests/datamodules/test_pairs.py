@@ -1,5 +1,6 @@
 """Pairs are the course's, seed for seed, and splits share no digit."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -30,6 +31,13 @@ def test_generate_pair_sets_is_the_courses(seed: int, nb: int) -> None:
     for mine, other in zip(ours, theirs, strict=True):
         assert torch.equal(mine, other)
         assert mine.dtype == other.dtype
+
+
+def test_generate_pair_sets_takes_whole_numbers_of_any_library_and_no_others() -> None:
+    assert len(generate_pair_sets(np.int64(3))[0]) == 3  # type: ignore[arg-type]
+    for nb in (1e2, "100", True):
+        with pytest.raises(ValueError, match="nb must be a whole number"):
+            generate_pair_sets(nb)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("nb", [0, -1, 5001])

@@ -140,7 +140,7 @@ def test_what_would_couple_replicas_is_refused(
 
 @pytest.mark.parametrize(
     ("runs", "replicas", "settings", "refused"),
-    [(2, None, {}, True), (2, 1, {}, False), (1, None, {}, False), (1, 1, {"restarts": 2}, True)],
+    [(2, None, {}, True), (2, 1, {}, False), (1, None, {}, False), (1, None, {"restarts": 2}, True)],
 )
 def test_a_study_whose_programs_would_couple_replicas_is_refused_before_it_begins(
     runs: int, replicas: int | None, settings: dict[str, Any], refused: bool, monkeypatch: pytest.MonkeyPatch

@@ -2,7 +2,7 @@
 
 import os
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytorch_lightning as pl
@@ -82,6 +82,16 @@ def test_all_can_be_set_and_is_said() -> None:
         (partial(Choice, workers=0), {}, "workers must be at least 1, got 0"),
         (partial(Choice, threads=-1), {}, "threads must be at least 1, got -1"),
         (partial(Choice, replicas=0), {}, "replicas must be at least 1, got 0"),
+        (
+            partial(Choice, engine=cast("Any", "fuse")),
+            {},
+            "engine must be one of .*, got 'fuse'; did you mean fused?",
+        ),
+        (
+            partial(Choice, layout=cast("Any", 2)),
+            {},
+            "layout must be one of auto, channels_last, contiguous, got 2",
+        ),
         (partial(Choice, workers=2), {"devices": 2}, "workers must be 1 where Lightning runs"),
         (partial(Choice, replicas=2), {"devices": 2}, "replicas must be left out"),
         (partial(Choice, engine="fused", layout="contiguous"), {}, "layout must be channels_last"),

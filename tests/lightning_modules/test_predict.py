@@ -456,9 +456,9 @@ def test_foreign_and_damaged_checkpoints_are_refused_in_one_line(checkpoint: Pat
     ("arguments", "message"),
     [
         ([], "give images"),
-        (["", ""], "is empty"),
-        (["a.png", "b.png", "--out="], "--out is empty"),
-        (["--onnx="], "--onnx is empty"),
+        (["", ""], "images must not be empty"),
+        (["a.png", "b.png", "--out="], "out must not be empty"),
+        (["--onnx="], "onnx must not be empty"),
         (["one.png"], "give two images"),
         (["a.png", "b.png", "c.png"], "got 3"),
         (["pairs.csv"], "No such file"),

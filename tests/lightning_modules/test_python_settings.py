@@ -63,6 +63,8 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
     (WeightSharing, {"trunk": "clean", "head": "exact", "part_merged": True}, "part_merged needs reorder"),
     (PlainCNN, {"head": "exact"}, "head has no effect on PlainCNN"),
     (AuxiliaryLoss, {"head": "argmax", "gamma": 0.3}, "gamma has no effect on AuxiliaryLoss"),
+    (AuxiliaryLoss, {"head": "subtract", "gamma": 0.0}, "gamma must be above 0 with head subtract"),
+    (AuxiliaryLoss, {"seed": [1, 2], "gamma": [0.5, 0.0]}, "gamma must be above 0 with head paper"),
     (AuxiliaryLoss, {"branches": "early"}, "branches must be separate or shared"),
     (AuxiliaryLoss, {"label_smoothing": "a"}, "label_smoothing must be a number"),
     (WeightSharing, {"lr": "0.1"}, "lr must be a number, got '0.1'"),

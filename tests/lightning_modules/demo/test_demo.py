@@ -246,6 +246,15 @@ def test_garbage_is_refused_in_one_line(body: Any, reason: str, server: DemoServ
     assert "\n" not in said["error"]
 
 
+def test_a_mistake_of_the_program_is_not_called_the_pages(
+    server: DemoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "answer", lambda body: int("x"))
+    status, said, _ = ask(server, body={"left": None, "right": None})
+    assert status == 500
+    assert said["error"].startswith("unexpected ValueError: invalid literal")
+
+
 def test_no_damage_to_a_picture_raises_anything_else() -> None:
     random = np.random.default_rng(0)
     file = io.BytesIO()

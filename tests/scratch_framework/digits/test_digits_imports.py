@@ -11,7 +11,8 @@ import scratch_framework
 
 FOLDER = Path(scratch_framework.__file__).parent / "digits"
 SHARED = {
-    *("bounds", "checkpoints", "cli", "figures", "finite", "folder", "per_replica", "programs", "progress"),
+    *("bounds", "checkpoints", "cli", "console", "cores", "figures", "finite", "folder"),
+    *("per_replica", "programs", "progress"),
     *("results", "server", "study_log", "workers"),
 }
 MORE = {"command.py": {"recipes"}, "exchange.py": {"replicas"}}

@@ -11,7 +11,10 @@ import scratch_framework
 
 FOLDER = Path(scratch_framework.__file__).parent
 FILES = [FOLDER / "__main__.py", *sorted((FOLDER / "disc").glob("*.py"))]
-SHARED = {"bounds", "checkpoints", "cli", "figures", "finite", "folder", "progress", "results", "study_log"}
+SHARED = {
+    *("bounds", "checkpoints", "cli", "console", "figures", "finite", "folder"),
+    *("progress", "results", "study_log"),
+}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
