@@ -85,12 +85,12 @@ def test_all_can_be_set_and_is_said() -> None:
         (
             partial(Choice, engine=cast("Any", "fuse")),
             {},
-            "engine must be one of .*, got 'fuse'; did you mean fused?",
+            "engine must be one of .*; did you mean fused?",
         ),
         (
             partial(Choice, layout=cast("Any", 2)),
             {},
-            "layout must be one of auto, channels_last, contiguous, got 2",
+            "layout must be one of .*, got 2",
         ),
         (partial(Choice, workers=2), {"devices": 2}, "workers must be 1 where Lightning runs"),
         (partial(Choice, replicas=2), {"devices": 2}, "replicas must be left out"),
