@@ -106,10 +106,8 @@ class AuxiliaryLoss(Comparison):
             self.register_buffer(name, weights, persistent=False)
         if reason and self.gamma.any():
             raise ValueError(no_effect("gamma", type(self).__name__, [reason]))
-        if (
-            any(name.startswith("head.") for name, _ in self.network.named_parameters())
-            and not self.gamma.all()
-        ):
+        learns = any(name.startswith("head.") for name, _ in self.network.named_parameters())
+        if learns and not self.gamma.all():
             raise ValueError(
                 f"gamma must be above 0 with head {self.options.get('head') or 'paper'}, which only the"
                 " comparison's loss trains, got 0"

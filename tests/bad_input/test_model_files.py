@@ -97,8 +97,8 @@ PICTURES: dict[str, tuple[bytes, str]] = {
     "IDX": (b"\0\0\x08\x03\0\0\0\1\0\0\0\x1c\0\0\0\x1c" + bytes(784), "is no image that can be read"),
     "gzip": (gzip.compress(b"a seven"), "is no image that can be read"),
     "head only": (png(28, 28), "wrong.png"),
-    "huge": (png(100_000, 100_000), "exceeds limit"),
-    "large": (png(12_000, 12_000), "exceeds limit"),
+    "huge": (png(100_000, 100_000), "it has 10000 million pixels; give at most 250"),
+    "large": (png(12_000, 12_000), "image file is truncated"),
     "no size": (png(0, 0), "wrong.png"),
 }
 
