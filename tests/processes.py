@@ -1,6 +1,9 @@
-"""Finds the worker processes of a command that a test started."""
+"""Processes of a command that a test started."""
 
+import time
 from pathlib import Path
+
+import psutil
 
 
 def workers_of(group: int) -> list[int]:
@@ -21,3 +24,16 @@ def workers_of(group: int) -> list[int]:
             if b"forkserver" in called:
                 servers.add(int(folder.name))
     return [pid for pid, parent in parents.items() if parent in servers]
+
+
+def let_compute(pid: int, seconds: float) -> None:
+    """Wait until a process has computed for some time, however busy the machine is.
+
+    Args:
+        pid: Its number.
+        seconds: Of processor time, from now on.
+    """
+    process = psutil.Process(pid)
+    enough = process.cpu_times().user + seconds
+    while process.cpu_times().user < enough:
+        time.sleep(0.1)

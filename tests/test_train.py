@@ -95,18 +95,6 @@ def test_figures_do_not_depend_on_how_replicas_are_spread_over_processes(tmp_pat
     assert errors(run(tmp_path, "two", *flags, "--workers", "2")) == errors(one)
 
 
-def test_a_modern_run_is_repeated_by_its_config_file(tmp_path: Path) -> None:
-    flags = ["--recipe", "modern", "--model", "weight_sharing", "--runs", "2", "--width", "4"]
-    first = run(tmp_path, "first", *flags, "--max_epochs", "3", "--workers", "1", "--all_pairs", "true")
-    config = tmp_path / "first" / "weight_sharing" / "config.yaml"
-    settings = yaml.safe_load(config.read_text())
-    assert (settings["trunk"], settings["width"], settings["label_smoothing"]) == ("modern", 4, None)
-    train.main(["--config", str(config), "--name", "second"])
-    second = json.loads((tmp_path / "second" / "results.json").read_text())
-    assert errors(second) == errors(first)
-    assert all(0 <= row["all_test_error"] <= 1 for row in errors(first))
-
-
 def test_without_validation_pairs_there_is_no_validation_error(tmp_path: Path) -> None:
     results = run(tmp_path, "no-val", "--model", "cnn", "--runs", "1", "--val_pairs", "0")
     assert "val_error" not in errors(results)[0]

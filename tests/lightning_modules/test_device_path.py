@@ -45,8 +45,22 @@ def replicas(model: str, engine: Any, layout: Any = "auto") -> tuple[Comparison,
     return module, data
 
 
-@pytest.mark.parametrize("layout", ["channels_last", "contiguous"])
-@pytest.mark.parametrize("model", MODULES)
+@pytest.mark.parametrize(
+    ("model", "layout"),
+    [
+        ("cnn", "contiguous"),
+        ("auxiliary", "channels_last"),
+        *(
+            pytest.param(model, layout, marks=pytest.mark.slow)
+            for model, layout in (
+                ("cnn", "channels_last"),
+                ("weight_sharing", "channels_last"),
+                ("weight_sharing", "contiguous"),
+                ("auxiliary", "contiguous"),
+            )
+        ),
+    ],
+)
 def test_64_replicas_by_torchs_operations_train_as_by_the_fused_ones(model: str, layout: Any) -> None:
     trained: list[dict[str, Tensor]] = []
     for engine, own_layout in (("fused", "channels_last"), ("torch", layout)):

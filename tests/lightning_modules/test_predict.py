@@ -343,8 +343,22 @@ def test_names_in_the_table_differ_where_the_files_do() -> None:
     assert "a_person" not in text
 
 
-@pytest.mark.parametrize("model", MODULES)
-@pytest.mark.parametrize("recipe", ["paper", "modern"])
+@pytest.mark.parametrize(
+    ("model", "recipe"),
+    [
+        ("auxiliary", "paper"),
+        ("cnn", "modern"),
+        *(
+            pytest.param(model, recipe, marks=pytest.mark.slow)
+            for model, recipe in (
+                ("cnn", "paper"),
+                ("weight_sharing", "paper"),
+                ("weight_sharing", "modern"),
+                ("auxiliary", "modern"),
+            )
+        ),
+    ],
+)
 def test_an_exported_net_answers_as_before(model: str, recipe: str, tmp_path: Path) -> None:
     settings = {} if recipe == "paper" else {"trunk": "modern", "head": "exact", "width": 8}
     if model == "cnn" and settings:
@@ -370,7 +384,14 @@ def test_an_exported_net_answers_as_before(model: str, recipe: str, tmp_path: Pa
     torch.testing.assert_close(torch.from_numpy(answer), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("model", ["auxiliary", "weight_sharing", "cnn"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param("auxiliary", marks=pytest.mark.slow),
+        "weight_sharing",
+        pytest.param("cnn", marks=pytest.mark.slow),
+    ],
+)
 def test_an_exported_ensemble_answers_as_its_run_was_tested(model: str, tmp_path: Path) -> None:
     """Run 1 of two; digit posteriors are averaged where digits are told."""
     settings = {"trunk": "modern", "width": 4} | ({} if model == "cnn" else {"head": "exact"})

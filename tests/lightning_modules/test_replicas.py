@@ -37,10 +37,10 @@ def fit(module: Comparison, seeds: list[int], epochs: int) -> Comparison:
     ("module", "settings"),
     [
         (PlainCNN, {}),
-        (WeightSharing, {}),
-        (AuxiliaryLoss, {}),
-        (PlainCNN, {"lr": LR}),
-        (WeightSharing, {"lr": LR}),
+        pytest.param(WeightSharing, {}, marks=pytest.mark.slow),
+        pytest.param(AuxiliaryLoss, {}, marks=pytest.mark.slow),
+        pytest.param(PlainCNN, {"lr": LR}, marks=pytest.mark.slow),
+        pytest.param(WeightSharing, {"lr": LR}, marks=pytest.mark.slow),
         (AuxiliaryLoss, {"lr": LR, "alpha": [1.0, 0.2, 0.5], "gamma": [0.8, 1.0, 0.2]}),
     ],
 )

@@ -69,9 +69,15 @@ def dies_after(epochs: int) -> Callable[[EpochFigures], None]:
 @pytest.mark.parametrize(
     ("model", "recipe", "overrides"),
     [
-        *((model, recipe, {}) for model in MODULES for recipe in RECIPES),
+        ("cnn", "modern", {}),
         ("weight_sharing", "modern", {"restarts": 2}),
         ("auxiliary", "paper", {"ensemble": 2}),
+        *(
+            pytest.param(model, recipe, {}, marks=pytest.mark.slow)
+            for model in MODULES
+            for recipe in RECIPES
+            if (model, recipe) != ("cnn", "modern")
+        ),
     ],
 )
 def test_a_program_goes_on_after_any_epoch_to_the_same_bits(

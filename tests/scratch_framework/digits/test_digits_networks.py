@@ -146,7 +146,14 @@ def test_gradients_of_the_loss_are_what_autograd_finds_in_plain_torch(net: str, 
             torch.testing.assert_close(mine.grad[k], theirs.grad, rtol=1e-12, atol=1e-12, msg=name)
 
 
-@ALL
+@pytest.mark.parametrize(
+    "net",
+    [
+        "cnn",
+        pytest.param("weight_sharing", marks=pytest.mark.slow),
+        pytest.param("auxiliary", marks=pytest.mark.slow),
+    ],
+)
 def test_a_hundred_steps_follow_torch(net: str) -> None:
     seeds = SEEDS[:2]
     ours = learner(net, seeds)

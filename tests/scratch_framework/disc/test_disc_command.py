@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 from events import events, scalars
+from processes import let_compute
 
 from scratch_framework.__main__ import main
 from scratch_framework.disc.points import Reading
@@ -211,7 +212,7 @@ def test_ctrl_c_ends_with_130_and_one_line_and_keeps_the_curves(tmp_path: Path) 
     while not list(tmp_path.glob("cut/disc/events*")):
         assert process.poll() is None
         time.sleep(0.1)
-    time.sleep(1)
+    let_compute(process.pid, 2)
     process.send_signal(signal.SIGINT)
     _, complaint = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -118,6 +118,7 @@ def test_an_exhausted_grid_says_so_and_trains_nothing(
     assert "the best 10 of 96 settings" in printed
 
 
+@pytest.mark.slow
 def test_a_killed_grid_goes_on(tmp_path: Path) -> None:
     flags = ["--log_dir", str(tmp_path), "--name", "killed", "--repeats", "2", "--max_epochs", "12"]
     command = [sys.executable, "-m", "scratch_framework.disc.grid", *flags]
