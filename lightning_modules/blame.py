@@ -29,7 +29,8 @@ def origin(error: BaseException) -> str | None:
     """Where an error of the program, or of a library, arose.
 
     A ValueError or OSError is for the user where our own code raises it by a `raise` statement. Where a
-    library, or an expression of ours, raises one, the program is wrong.
+    library, or an expression of ours, raises one, the program is wrong; but what the operating system
+    answers, such as a full disk, is no mistake of the program.
 
     Args:
         error: As it was caught, with its traceback.
@@ -41,7 +42,7 @@ def origin(error: BaseException) -> str | None:
     if CARRIED in vars(error):
         return vars(error)[CARRIED]
     steps = list(_steps(error.__traceback__))
-    if isinstance(error, CommandError):
+    if isinstance(error, CommandError) or (isinstance(error, OSError) and error.errno is not None):
         return None
     if isinstance(error, ValueError | OSError) and steps and _is_ours(steps[-1]) and _is_raise(steps[-1]):
         return None

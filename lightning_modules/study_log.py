@@ -42,10 +42,12 @@ class StudyLog:
             replicas: Number of replicas to wait for.
             anew: Whether to write in place of event files that an interrupted program left.
         """
+        self.folder = folder
         for torn in folder.glob("events.out.tfevents.*") if anew else ():
             torn.unlink()
         # The step from which on a dashboard that is open forgets what it read of them.
-        self.writer = SummaryWriter(str(folder), purge_step=0 if anew else None)
+        with self._writing():
+            self.writer = SummaryWriter(str(folder), purge_step=0 if anew else None)
         self.replicas = replicas
         self.epochs: dict[int, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
         self.has_layout = False
@@ -110,7 +112,7 @@ class StudyLog:
             with interrupts_wait():
                 yield
         except OSError as error:
-            raise OSError(error.errno, error.strerror or str(error), self.writer.log_dir) from error
+            raise OSError(error.errno, error.strerror or str(error), str(self.folder)) from error
 
     def _log(self, epoch: Mapping[str, Mapping[int, float]], step: int) -> None:
         self.step = step

@@ -14,6 +14,7 @@ import warnings
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from shutil import disk_usage
 from typing import TYPE_CHECKING, Any, cast
 
 import optuna
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 HEARTBEAT, GRACE = 10, 60  # seconds between two signs of life; without one for so long a worker is gone
 TRIES = 3  # to open a database that somebody else may be making
 BUSY = 120  # seconds to wait for another process's write
+FULL = 2**20  # bytes; SQLite's log and index need some of them
 FILE = "study.db"
 
 # Settings of PostgreSQL's client library: a server or a network that is gone is noticed within a minute.
@@ -111,6 +113,8 @@ def clear_errors(place: Place) -> Iterator[None]:
     except StorageError as error:
         cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
         reason, *_ = [*str(getattr(cause, "orig", None) or cause).strip().splitlines(), type(cause).__name__]
+        if place.embedded and disk_usage(place.folder).free < FULL:  # SQLite may say `disk I/O error`
+            reason = f"the disk is full ({reason}); make room on that disk"
         raise CommandError(f"storage {place} cannot be used: {reason}") from error
 
 
