@@ -8,7 +8,7 @@ import pytest
 
 from scratch_framework.__main__ import main
 
-MARGIN = 3 / 15**0.5  # of the spread of a run: three standard errors of a mean over 15 runs
+MARGIN = 3 * (2 / 15) ** 0.5  # of the spread of a run: three standard errors between two means over 15 runs
 
 
 def summary(log_dir: Path, *args: str) -> dict[str, Any]:
@@ -26,7 +26,9 @@ def test_the_papers_recipe_gives_what_the_authors_code_gives_once_mended(tmp_pat
 @pytest.mark.slow
 def test_with_a_bias_per_row_it_gives_the_papers_figures(tmp_path: Path) -> None:
     figures = summary(tmp_path, "--mistake", "bias_per_row")
-    assert figures["train_error_mean"] == pytest.approx(0.0112, abs=MARGIN * 0.009)
+    # Processors round otherwise: one printed 0.87 ± 0.42 (train) and 11.23 ± 1.18, another 2.02 ± 1.99 and
+    # 11.82 ± 2.61.
+    assert figures["train_error_mean"] == pytest.approx(0.0112, abs=MARGIN * 0.0124)
     assert figures["test_error_mean"] == pytest.approx(0.111, abs=MARGIN * 0.018)
 
 
