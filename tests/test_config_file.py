@@ -79,7 +79,7 @@ FLAGS = st.fixed_dictionaries(
         "batch_size": st.integers(2, 100),
         "seed": st.integers(0, 2**31),
         "runs": st.integers(1, 20),
-        "data_dir": st.sampled_from(TEXTS),
+        "data_dir": st.sampled_from([text for text in TEXTS if text.strip()]),
         "log_dir": st.sampled_from(TEXTS),
         "precision": st.sampled_from(["32", "16-mixed", "64-true"]),
         "devices": st.sampled_from([1, "auto", "0,1"]),
