@@ -29,13 +29,13 @@ from benchmarks.step import EPOCHS, PAIRS, Contestant, plain, row
 from datamodules import DigitPairs
 from lightning_modules import cli
 from lightning_modules.recipes import PAPER
-from scratch_framework.digits.learner import make_learner
+from scratch_framework.experiments.digits.learner import make_learner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scratch_framework.digits.learner import DigitLearner
-    from scratch_framework.module import Module
+    from scratch_framework.core.module import Module
+    from scratch_framework.experiments.digits.learner import DigitLearner
 
 PACKAGES = ("torch", "numpy")
 STEPS = EPOCHS * PAIRS // PAPER.batch_size  # of a turn

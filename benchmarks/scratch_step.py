@@ -3,7 +3,7 @@
     python -m benchmarks.scratch_step
     python -m benchmarks.scratch_step --repeats 200 --recipes paper --replicas 16,32,48 --out step.json
 
-The step is that of the two recipes (`scratch_framework.disc.recipe`): their nets, losses, reductions and
+The step is that of the two recipes (`experiments.disc.recipe`): their nets, losses, reductions and
 optimisers, batches of 50, float32, on one core; only a schedule is left out. All contestants start from the
 same weights and see the same batches; first they must agree in float64. Then they take turns of 100 steps in
 processor time, so that other programs hit all alike and little. JAX and tinygrad take part where they are
@@ -31,12 +31,12 @@ from benchmarks import step_contestants as ours
 from benchmarks import step_rivals as rivals
 from benchmarks.machine import machine, one_core, restart_on_one_core
 from benchmarks.step_task import STEPS, Run, Task
-from scratch_framework.disc.recipe import RECIPES
+from scratch_framework.experiments.disc.recipe import RECIPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scratch_framework.disc.recipe import Recipe
+    from scratch_framework.experiments.disc.recipe import Recipe
 
 PACKAGES = ("torch", "numpy", "jax", "tinygrad")
 WARM_UP = 3  # epochs before the first turn; tinygrad compiles in its second

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 
 from benchmarks.step_contestants import torch_criterion, torch_optimizer
-from scratch_framework.disc.network import twin
+from scratch_framework.experiments.disc.network import twin
 
 if TYPE_CHECKING:
     from torch.nn import Module

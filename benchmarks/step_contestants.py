@@ -10,15 +10,15 @@ from torch import nn, optim
 
 import scratch_framework as sf
 from benchmarks.step_task import Run, Task, scratch_net
-from scratch_framework.compiled import compile as compiled
-from scratch_framework.disc.network import twin
-from scratch_framework.disc.objective import OBJECTIVES
-from scratch_framework.disc.optimisation import OPTIMIZERS, make_optimizer
+from scratch_framework.experiments.disc.network import twin
+from scratch_framework.experiments.disc.objective import OBJECTIVES
+from scratch_framework.experiments.disc.optimisation import OPTIMIZERS, make_optimizer
+from scratch_framework.fast.compiled import compile as compiled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from scratch_framework.disc.recipe import Recipe
+    from scratch_framework.experiments.disc.recipe import Recipe
 
 
 def torch_criterion(recipe: Recipe, reduction: str | None = None) -> Any:

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import scratch_framework as sf
-from scratch_framework.disc.network import ACTIVATIONS, initial_state
-from scratch_framework.disc.points import Reading
-from scratch_framework.disc.recipe import PAPER
-from scratch_framework.disc.training import examples
+from scratch_framework.experiments.disc.network import ACTIVATIONS, initial_state
+from scratch_framework.experiments.disc.points import Reading
+from scratch_framework.experiments.disc.recipe import PAPER
+from scratch_framework.experiments.disc.training import examples
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from scratch_framework.disc.recipe import Recipe
+    from scratch_framework.experiments.disc.recipe import Recipe
 
 STEPS = 20  # an epoch of both recipes: 1000 points in batches of 50
 

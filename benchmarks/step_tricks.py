@@ -24,9 +24,9 @@ from benchmarks.machine import one_core, restart_on_one_core
 from benchmarks.scratch_step import TURN
 from benchmarks.step_contestants import scratch_compiled, scratch_plain
 from benchmarks.step_task import STEPS, Run, Task
-from scratch_framework import compiled, program
-from scratch_framework.fused_losses import AnyLoss
-from scratch_framework.stages import Identity, InPlaceReLU, InPlaceTanh
+from scratch_framework.fast import compiled, program
+from scratch_framework.fast.fused_losses import AnyLoss
+from scratch_framework.fast.stages import Identity, InPlaceReLU, InPlaceTanh
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,30 +13,30 @@ order to read: `module`, `linear`, `activations`, `sequential`, `losses`, `sgd`,
 images `windows`, `conv2d`, `max_pool2d`, `batch_norm`, `dropout`, `flatten`, `branches`.
 """
 
-from scratch_framework import init
-from scratch_framework.activations import LeakyReLU, ReLU, Sigmoid, Tanh
-from scratch_framework.adam import Adam, AdamW
-from scratch_framework.batch_norm import BatchNorm1d, BatchNorm2d
-from scratch_framework.branches import Branches
-from scratch_framework.buffer import Buffer
-from scratch_framework.conv2d import Conv2d
-from scratch_framework.criterion import Criterion
-from scratch_framework.dropout import Dropout
-from scratch_framework.flatten import Flatten
-from scratch_framework.gradient_check import check_gradients, numeric_gradient
-from scratch_framework.linear import Linear
-from scratch_framework.losses import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
-from scratch_framework.max_pool2d import MaxPool2d
-from scratch_framework.module import Module
-from scratch_framework.module_list import ModuleList
-from scratch_framework.one_cycle import OneCycleLR
-from scratch_framework.optimizer import Optimizer
-from scratch_framework.parameter import Parameter
-from scratch_framework.replicas import replica_state, stack_states
-from scratch_framework.schedules import CosineAnnealingLR, LRScheduler, StepLR
-from scratch_framework.sequential import Sequential
-from scratch_framework.sgd import SGD
-from scratch_framework.softmax import Softmax
+from scratch_framework.core import init
+from scratch_framework.core.activations import LeakyReLU, ReLU, Sigmoid, Tanh
+from scratch_framework.core.adam import Adam, AdamW
+from scratch_framework.core.buffer import Buffer
+from scratch_framework.core.criterion import Criterion
+from scratch_framework.core.gradient_check import check_gradients, numeric_gradient
+from scratch_framework.core.linear import Linear
+from scratch_framework.core.losses import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
+from scratch_framework.core.module import Module
+from scratch_framework.core.module_list import ModuleList
+from scratch_framework.core.one_cycle import OneCycleLR
+from scratch_framework.core.optimizer import Optimizer
+from scratch_framework.core.parameter import Parameter
+from scratch_framework.core.schedules import CosineAnnealingLR, LRScheduler, StepLR
+from scratch_framework.core.sequential import Sequential
+from scratch_framework.core.sgd import SGD
+from scratch_framework.core.softmax import Softmax
+from scratch_framework.fast.replicas import replica_state, stack_states
+from scratch_framework.images.batch_norm import BatchNorm1d, BatchNorm2d
+from scratch_framework.images.branches import Branches
+from scratch_framework.images.conv2d import Conv2d
+from scratch_framework.images.dropout import Dropout
+from scratch_framework.images.flatten import Flatten
+from scratch_framework.images.max_pool2d import MaxPool2d
 
 __all__ = [
     "SGD",

@@ -5,7 +5,7 @@ Command lines:
     python -m scratch_framework --mistake bias_per_row       as the authors' code has it: the paper's figures
     python -m scratch_framework --recipe modern              the best that we found
     python -m scratch_framework --backend torch              the same by torch.nn, from the same weights
-    python -m scratch_framework.disc.grid --name grid        the paper's grid search: 480 trainings
+    python -m scratch_framework.experiments.disc.grid --name grid   the paper's grid search: 480 trainings
     python -m scratch_framework --net weight_sharing         chapter 1's networks; also cnn, auxiliary
     python -m scratch_framework --net cnn --help             their flags
     tensorboard --logdir runs
@@ -22,8 +22,8 @@ import yaml
 
 from lightning_modules import cli
 from lightning_modules.bounds import MOST_EXAMPLES, MOST_RUNS, check_range
-from scratch_framework.digits.command import Net, digits
-from scratch_framework.disc.recipe import (  # noqa: TC001  # flags have these types
+from scratch_framework.experiments.digits.command import Net, digits
+from scratch_framework.experiments.disc.recipe import (  # noqa: TC001  # flags have these types
     Initialisation,
     Loss,
     Mistake,
@@ -109,9 +109,9 @@ def disc(
     with cli.imports():
         import torch
 
-        from scratch_framework.disc.experiment import Experiment
-        from scratch_framework.disc.points import Reading
-        from scratch_framework.disc.recipe import RECIPES
+        from scratch_framework.experiments.disc.experiment import Experiment
+        from scratch_framework.experiments.disc.points import Reading
+        from scratch_framework.experiments.disc.recipe import RECIPES
 
     counts = {"train": train_points, "val": val_points, "test": test_points}
     check_range("runs", runs, 1, MOST_RUNS)

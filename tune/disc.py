@@ -6,10 +6,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from scratch_framework.disc.points import Reading
-from scratch_framework.disc.recipe import RECIPES
-from scratch_framework.disc.scratch_learner import ScratchLearner
-from scratch_framework.disc.training import Examples, evaluate, examples, steps_per_epoch, train_epoch
+from scratch_framework.experiments.disc.points import Reading
+from scratch_framework.experiments.disc.recipe import RECIPES
+from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
+from scratch_framework.experiments.disc.training import (
+    Examples,
+    evaluate,
+    examples,
+    steps_per_epoch,
+    train_epoch,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from optuna.trial import TrialState
 from optuna.visualization import matplotlib as optuna_plots
 
-from scratch_framework.disc.grid_report import grid_figure
-from scratch_framework.disc.search import Setting
+from scratch_framework.experiments.disc.grid_report import grid_figure
+from scratch_framework.experiments.disc.search import Setting
 from tune.chunk import ERRORS
 
 if TYPE_CHECKING:

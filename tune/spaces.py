@@ -10,7 +10,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from lightning_modules.recipes import PER_REPLICA
-from scratch_framework.disc.search import GROUPS, RATES
+from scratch_framework.experiments.disc.search import GROUPS, RATES
 
 # What each replica of a net on the disc may have its own of.
 DISC_REPLICA = ("lr", "weight_decay")

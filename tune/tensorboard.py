@@ -14,7 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 from lightning_modules.interrupts import interrupts_wait
 from lightning_modules.recipes import RECIPES
 from lightning_modules.study_log import EpochFigures, StudyLog
-from scratch_framework.disc.recipe import RECIPES as DISC_RECIPES
+from scratch_framework.experiments.disc.recipe import RECIPES as DISC_RECIPES
 from tune.chunk import CURVE
 from tune.trials import is_finished
 

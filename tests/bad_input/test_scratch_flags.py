@@ -6,7 +6,7 @@ import pytest
 from refusal import Main, refusal
 
 from scratch_framework.__main__ import main as scratch
-from scratch_framework.disc.grid import main as grid
+from scratch_framework.experiments.disc.grid import main as grid
 
 HUGE = "99999999999999999999"
 DISC = "--max_epochs 1 --runs 1 --train_points 20 --val_points 10 --test_points 10"

@@ -9,7 +9,7 @@ from refusal import refusal
 
 from datamodules.mnist import EMBEDDED
 from lightning_modules.report.__main__ import main as report
-from scratch_framework.disc.grid import main as grid
+from scratch_framework.experiments.disc.grid import main as grid
 from tune.__main__ import main as tune
 
 

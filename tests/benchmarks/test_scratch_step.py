@@ -8,7 +8,7 @@ from torch._dynamo.exc import BackendCompilerFailed
 from benchmarks import scratch_step as benchmark
 from benchmarks.step_contestants import torch_nn
 from benchmarks.step_task import Run, Task
-from scratch_framework.disc.recipe import RECIPES
+from scratch_framework.experiments.disc.recipe import RECIPES
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -13,7 +13,7 @@ import train
 from lightning_modules.predict import main as predict
 from lightning_modules.report.__main__ import main as report
 from scratch_framework.__main__ import main as scratch
-from scratch_framework.disc.grid import main as grid
+from scratch_framework.experiments.disc.grid import main as grid
 from tune.__main__ import main as tune
 
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")

@@ -21,8 +21,8 @@ from lightning_modules.predict import predict
 from lightning_modules.report.__main__ import report
 from lightning_modules.workers import run_jobs
 from scratch_framework.__main__ import disc
-from scratch_framework.digits.command import digits
-from scratch_framework.disc.grid import grid
+from scratch_framework.experiments.digits.command import digits
+from scratch_framework.experiments.disc.grid import grid
 from tune.__main__ import report as tune_report
 from tune.__main__ import tune
 

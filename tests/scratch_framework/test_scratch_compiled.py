@@ -13,8 +13,8 @@ from scratch_twins import assert_same, draw, paper_net
 from torch import Tensor
 
 import scratch_framework as sf
-from scratch_framework.compiled import compile as compiled
-from scratch_framework.stages import InPlaceSigmoid, InPlaceTanh
+from scratch_framework.fast.compiled import compile as compiled
+from scratch_framework.fast.stages import InPlaceSigmoid, InPlaceTanh
 
 R, F64 = 3, torch.float64
 LR = torch.tensor([1e-3, 5e-3, 1e-2], dtype=F64)

@@ -30,7 +30,7 @@ def statements(file: Path) -> set[str]:
 @pytest.mark.parametrize(("title", "code"), ROWS)
 def test_the_code_beside_a_formula_is_a_statement_of_the_framework(title: str, code: str) -> None:
     (page,) = (page for page in PAGES if page.startswith(f"{title}\n"))
-    files = [ROOT / "docs" / link for link in re.findall(r"\]\((\.\./scratch_framework/\w+\.py)\)", page)]
+    files = [ROOT / "docs" / link for link in re.findall(r"\]\((\.\./scratch_framework/[\w/]+\.py)\)", page)]
     assert any(ast.unparse(ast.parse(code)) in statements(file) for file in files)
 
 

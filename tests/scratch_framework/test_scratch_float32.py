@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from scratch_framework.disc.learner import Learner
-from scratch_framework.disc.points import Reading
-from scratch_framework.disc.recipe import RECIPES
-from scratch_framework.disc.scratch_learner import ScratchLearner
-from scratch_framework.disc.torch_learner import TorchLearner
-from scratch_framework.disc.training import examples
-from scratch_framework.fused_losses import AnyLoss, fused_loss
-from scratch_framework.stages import Identity, InPlaceTanh, Stage
+from scratch_framework.experiments.disc.learner import Learner
+from scratch_framework.experiments.disc.points import Reading
+from scratch_framework.experiments.disc.recipe import RECIPES
+from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
+from scratch_framework.experiments.disc.torch_learner import TorchLearner
+from scratch_framework.experiments.disc.training import examples
+from scratch_framework.fast.fused_losses import AnyLoss, fused_loss
+from scratch_framework.fast.stages import Identity, InPlaceTanh, Stage
 
 SEEDS, STEPS = [0, 1], 100
 

@@ -10,7 +10,8 @@ import torch
 from scratch_twins import assert_same
 from torch import Generator, Tensor, nn
 
-from scratch_framework import Conv2d, Linear, init
+from scratch_framework import Conv2d, Linear
+from scratch_framework.core import init
 
 OPTIONS: list[tuple[Callable[..., Tensor], Callable[..., Tensor], dict[str, Any]]] = [
     (init.xavier_uniform_, nn.init.xavier_uniform_, {}),

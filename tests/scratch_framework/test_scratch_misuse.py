@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import scratch_framework as sf
-from scratch_framework import init
+from scratch_framework.core import init
 
 
 def weights(*shape: int, replicas: int | None = None) -> list[sf.Parameter]:

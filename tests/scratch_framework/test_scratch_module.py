@@ -6,7 +6,7 @@ from scratch_twins import assert_same, draw, paper_net, torch_paper_net
 from torch import Tensor, nn
 
 import scratch_framework as sf
-from scratch_framework.module import Module
+from scratch_framework.core.module import Module
 
 
 class Twice(Module):

@@ -9,7 +9,7 @@ from scratch_twins import assert_same, assert_twins, draw
 from torch import Tensor, nn
 
 import scratch_framework as sf
-from scratch_framework.compiled import compile as compiled
+from scratch_framework.fast.compiled import compile as compiled
 
 F64 = torch.float64
 

@@ -13,7 +13,10 @@ from torch import Tensor
 import scratch_framework as sf
 
 FOLDER = Path(sf.__file__).parent
-FILES = sorted(path for path in FOLDER.glob("*.py") if path.name != "__main__.py")
+FILES = [
+    FOLDER / "__init__.py",
+    *(path for room in ("core", "images", "fast") for path in sorted((FOLDER / room).glob("*.py"))),
+]
 LIBRARY = {"__future__", "collections.abc", "typing"}
 
 

@@ -12,7 +12,7 @@ import pytest
 from optuna.trial import TrialState
 
 from datamodules import DigitPairs
-from scratch_framework.disc.points import Reading
+from scratch_framework.experiments.disc.points import Reading
 from tune import digit_pairs, disc
 from tune.chunk import CURVE, ERRORS, SECONDS, STD, Chunk, Member
 from tune.definition import Definition

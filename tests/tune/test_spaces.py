@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_modules.recipes import MODULES, RECIPES, resolve
-from scratch_framework.disc.recipe import RECIPES as DISC_RECIPES
+from scratch_framework.experiments.disc.recipe import RECIPES as DISC_RECIPES
 from tune.definition import Definition, choose_together
 from tune.spaces import PAPER, PAPER_CHOICE, SPACES, space_of
 

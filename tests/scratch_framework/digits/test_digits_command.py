@@ -18,8 +18,8 @@ from processes import let_compute
 
 from datamodules import DigitPairs
 from scratch_framework.__main__ import main
-from scratch_framework.digits.learner import make_learner
-from scratch_framework.digits.training import evaluate
+from scratch_framework.experiments.digits.learner import make_learner
+from scratch_framework.experiments.digits.training import evaluate
 from train import main as train_main
 
 ROOT = Path(__file__).parents[3]
@@ -116,7 +116,7 @@ def test_without_validation_pairs_there_is_no_validation_error(tmp_path: Path) -
 def test_a_console_that_fails_costs_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("scratch_framework.digits.experiment.results_table", lambda *_: 1 / 0)
+    monkeypatch.setattr("scratch_framework.experiments.digits.experiment.results_table", lambda *_: 1 / 0)
     with pytest.raises(SystemExit):
         run(tmp_path, "mine", "--net", "cnn", "--workers", "1")
     assert "unexpected ZeroDivisionError" in capsys.readouterr().err

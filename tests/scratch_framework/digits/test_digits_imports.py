@@ -9,7 +9,7 @@ import pytest
 
 import scratch_framework
 
-FOLDER = Path(scratch_framework.__file__).parent / "digits"
+FOLDER = Path(scratch_framework.__file__).parent / "experiments" / "digits"
 SHARED = {
     *("bounds", "checkpoints", "cli", "console", "cores", "figures", "finite", "folder"),
     *("per_replica", "programs", "progress"),
@@ -30,7 +30,8 @@ def test_of_the_lightning_half_only_the_shared_parts_are_imported(path: Path) ->
 
 def test_the_experiment_loads_without_lightning() -> None:
     script = (
-        "import sys, scratch_framework.digits.experiment, scratch_framework.digits.training\n"
+        "import sys, scratch_framework.experiments.digits.experiment\n"
+        "import scratch_framework.experiments.digits.training\n"
         "assert not {'pytorch_lightning', 'torchmetrics', 'datamodules'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", script], cwd=FOLDER.parents[1], check=True)
+    subprocess.run([sys.executable, "-c", script], cwd=FOLDER.parents[2], check=True)

@@ -14,9 +14,9 @@ from lightning_modules import layers
 from lightning_modules.networks import PaperCNN, PaperSiamese
 from lightning_modules.recipes import MODULES, PAPER
 from lightning_modules.replicas import initialise
-from scratch_framework.digits.exchange import from_lightning, to_lightning
-from scratch_framework.digits.learner import Batch, DigitLearner, make_learner
-from scratch_framework.digits.networks import NETWORKS, initial_state
+from scratch_framework.experiments.digits.exchange import from_lightning, to_lightning
+from scratch_framework.experiments.digits.learner import Batch, DigitLearner, make_learner
+from scratch_framework.experiments.digits.networks import NETWORKS, initial_state
 
 F64 = torch.float64
 SEEDS = [3, 1, 4]

@@ -18,10 +18,10 @@ from events import events, scalars
 from processes import let_compute
 
 from scratch_framework.__main__ import main
-from scratch_framework.disc.points import Reading
-from scratch_framework.disc.recipe import PAPER
-from scratch_framework.disc.scratch_learner import ScratchLearner
-from scratch_framework.disc.training import evaluate, examples
+from scratch_framework.experiments.disc.points import Reading
+from scratch_framework.experiments.disc.recipe import PAPER
+from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
+from scratch_framework.experiments.disc.training import evaluate, examples
 
 ROOT = Path(__file__).parents[3]
 TINY = ["--runs", "3", "--max_epochs", "2", "--train_points", "100", "--val_points", "50"]
@@ -135,7 +135,7 @@ def test_without_validation_points_there_is_no_validation_error(
 def test_a_console_that_fails_costs_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("scratch_framework.disc.experiment.results_table", lambda *_: 1 / 0)
+    monkeypatch.setattr("scratch_framework.experiments.disc.experiment.results_table", lambda *_: 1 / 0)
     with pytest.raises(SystemExit):
         run(tmp_path, "mine")
     assert "unexpected ZeroDivisionError" in capsys.readouterr().err

@@ -16,12 +16,12 @@ import torch
 import yaml
 from matplotlib.image import imread
 
-from scratch_framework.disc import search
-from scratch_framework.disc.grid import main
-from scratch_framework.disc.points import Reading
-from scratch_framework.disc.recipe import PAPER
-from scratch_framework.disc.scratch_learner import ScratchLearner
-from scratch_framework.disc.training import evaluate, examples, train_epoch
+from scratch_framework.experiments.disc import search
+from scratch_framework.experiments.disc.grid import main
+from scratch_framework.experiments.disc.points import Reading
+from scratch_framework.experiments.disc.recipe import PAPER
+from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
+from scratch_framework.experiments.disc.training import evaluate, examples, train_epoch
 
 ROOT = Path(__file__).parents[3]
 TINY = ["--repeats", "2", "--max_epochs", "1", "--train_points", "60", "--val_points", "40"]
@@ -121,7 +121,7 @@ def test_an_exhausted_grid_says_so_and_trains_nothing(
 @pytest.mark.slow
 def test_a_killed_grid_goes_on(tmp_path: Path) -> None:
     flags = ["--log_dir", str(tmp_path), "--name", "killed", "--repeats", "2", "--max_epochs", "12"]
-    command = [sys.executable, "-m", "scratch_framework.disc.grid", *flags]
+    command = [sys.executable, "-m", "scratch_framework.experiments.disc.grid", *flags]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     while len(list(tmp_path.glob("killed/group_*.json"))) < 2:
         assert process.poll() is None

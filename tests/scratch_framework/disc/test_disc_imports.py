@@ -10,7 +10,7 @@ import pytest
 import scratch_framework
 
 FOLDER = Path(scratch_framework.__file__).parent
-FILES = [FOLDER / "__main__.py", *sorted((FOLDER / "disc").glob("*.py"))]
+FILES = [FOLDER / "__main__.py", *sorted((FOLDER / "experiments" / "disc").glob("*.py"))]
 SHARED = {
     *("bounds", "checkpoints", "cli", "console", "figures", "finite", "folder"),
     *("progress", "results", "study_log"),
@@ -29,7 +29,8 @@ def test_of_the_lightning_half_only_the_shared_parts_are_imported(path: Path) ->
 
 def test_the_experiment_loads_without_lightning() -> None:
     script = (
-        "import sys, scratch_framework.disc.experiment, scratch_framework.disc.grid_report\n"
+        "import sys, scratch_framework.experiments.disc.experiment\n"
+        "import scratch_framework.experiments.disc.grid_report\n"
         "assert not {'pytorch_lightning', 'torchmetrics'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], cwd=FOLDER.parent, check=True)

@@ -8,11 +8,11 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from scratch_framework.disc.pictures import GRID, pictures, surfaces
-from scratch_framework.disc.points import Points, Reading
-from scratch_framework.disc.recipe import PAPER, Recipe
-from scratch_framework.disc.scratch_learner import ScratchLearner
-from scratch_framework.disc.training import evaluate, examples
+from scratch_framework.experiments.disc.pictures import GRID, pictures, surfaces
+from scratch_framework.experiments.disc.points import Points, Reading
+from scratch_framework.experiments.disc.recipe import PAPER, Recipe
+from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
+from scratch_framework.experiments.disc.training import evaluate, examples
 
 POINTS = {split: Reading().draw(split, 60, [0, 1]) for split in ("train", "test")}
 LOSSES = {"train/loss": torch.rand(3, 2), "val/loss": torch.rand(3, 2)}

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from scratch_framework.disc.points import Reading
+from scratch_framework.experiments.disc.points import Reading
 
 
 @pytest.mark.parametrize(("disc", "share"), [("radius", 1 / 2), ("diameter", 1 / 8)])

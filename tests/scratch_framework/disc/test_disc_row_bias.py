@@ -4,7 +4,7 @@ import torch
 from scratch_twins import assert_same, draw
 
 import scratch_framework as sf
-from scratch_framework.disc.row_bias import RowBiasLinear
+from scratch_framework.experiments.disc.row_bias import RowBiasLinear
 
 R, N = 2, 5
 

@@ -7,12 +7,12 @@ import torch
 
 from lightning_modules.results import Run
 from lightning_modules.study_log import EpochFigures
-from scratch_framework.disc.learner import Learner
-from scratch_framework.disc.points import Reading
-from scratch_framework.disc.recipe import MODERN, PAPER, Recipe
-from scratch_framework.disc.scratch_learner import ScratchLearner
-from scratch_framework.disc.torch_learner import TorchLearner
-from scratch_framework.disc.training import epoch_order, examples, fit, steps_per_epoch
+from scratch_framework.experiments.disc.learner import Learner
+from scratch_framework.experiments.disc.points import Reading
+from scratch_framework.experiments.disc.recipe import MODERN, PAPER, Recipe
+from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
+from scratch_framework.experiments.disc.torch_learner import TorchLearner
+from scratch_framework.experiments.disc.training import epoch_order, examples, fit, steps_per_epoch
 
 COUNT = 130  # not a multiple of the batch size
 SHORT, SHORT_MODERN = replace(PAPER, max_epochs=6), replace(MODERN, max_epochs=6)

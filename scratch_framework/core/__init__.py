@@ -1,0 +1,1 @@
+"""The framework itself: tensors in, gradients out, by hand."""

@@ -1,0 +1,1 @@
+"""What the framework learns: the disc and the digits."""

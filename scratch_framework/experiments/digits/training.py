@@ -1,0 +1,138 @@
+"""The plain loop over pairs of digits: epochs of batches, validation after each, the test once at the end."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lightning_modules.finite import are_finite
+from lightning_modules.results import Run
+from lightning_modules.study_log import EpochFigures
+from scratch_framework.experiments.digits.learner import make_learner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    import pytorch_lightning as pl
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from scratch_framework.experiments.digits.learner import DigitLearner, Sums
+
+
+@dataclass(frozen=True)
+class Training:
+    """R runs of one net as one program, as a worker process needs them."""
+
+    net: str
+    settings: Mapping[str, float]
+    seeds: Sequence[int]
+    data: Callable[..., pl.LightningDataModule]  # called with seeds
+    max_epochs: int
+    dtype: torch.dtype
+
+    def fit(self, report: Callable[[EpochFigures], None]) -> Fit:
+        """Train and test.
+
+        Args:
+            report: Called with the figures of each epoch, and at last with the test's.
+
+        Returns:
+            What came of it.
+        """
+        learner = make_learner(self.net, self.seeds, self.settings, self.dtype)
+        data = self.data(seed=self.seeds)
+        data.setup("fit")
+        runs = fit(learner, data, self.max_epochs, report)
+        return Fit(runs, {name: value.numpy() for name, value in learner.state_dict().items()})
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What comes out of a training."""
+
+    runs: list[Run]
+    state: dict[str, NDArray[Any]]  # (R, ...) by name; arrays, because they travel between processes
+
+
+def fit(
+    learner: DigitLearner,
+    data: pl.LightningDataModule,
+    max_epochs: int,
+    report: Callable[[EpochFigures], None],
+) -> list[Run]:
+    """Train, and test once at the end.
+
+    Args:
+        learner: Who learns.
+        data: The learner's pairs, set up.
+        max_epochs: Epochs.
+        report: Called with the figures of each epoch, and at last with the test's.
+
+    Returns:
+        The errors of every replica.
+    """
+    train, val = data.train_dataloader(), data.val_dataloader()
+    figures: dict[str, list[float]] = {}
+    for epoch in range(max_epochs):
+        train.set_epoch(epoch)
+        learner.model.train()
+        figures = mean_figures("train", map(learner.step, train), train)
+        if len(val):
+            figures |= evaluate("val", learner, val)
+        report(EpochFigures(epoch, (epoch + 1) * len(train), figures))
+    final = evaluate("train", learner, train)  # of the final weights, nothing dropped
+    tested = evaluate("test", learner, data.test_dataloader())
+    weights = [*learner.state_dict().values(), *map(torch.tensor, figures.values())]
+    finite = are_finite(weights, len(learner.seeds))
+    errors = zip(tested["test/error"], finite, strict=True)
+    last = {"test/error": [error if is_finite else math.nan for error, is_finite in errors]}
+    report(EpochFigures(max_epochs, max_epochs * len(train), last))
+    return [
+        Run(
+            seed=seed,
+            train_error=final["train/error"][k],
+            test_error=tested["test/error"][k],
+            val_error=figures["val/error"][k] if "val/error" in figures else None,
+            test_digit_error=tested["test/digit_error"][k] if "test/digit_error" in tested else None,
+            diverged=None if finite[k] else True,
+        )
+        for k, seed in enumerate(learner.seeds)
+    ]
+
+
+def evaluate(stage: str, learner: DigitLearner, loader: Any) -> dict[str, list[float]]:
+    """Figures of all pairs in evaluation mode.
+
+    Args:
+        stage: "train", "val" or "test".
+        learner: Whom to ask.
+        loader: Batches of pairs.
+
+    Returns:
+        One number a replica, by tag.
+    """
+    learner.model.eval()
+    return mean_figures(stage, map(learner.judge, loader), loader)
+
+
+def mean_figures(stage: str, batches: Iterable[Sums], loader: Any) -> dict[str, list[float]]:
+    """Add up the figures of batches, and divide by the number of pairs.
+
+    Args:
+        stage: "train", "val" or "test".
+        batches: What each batch came to.
+        loader: Where the batches are from.
+
+    Returns:
+        One number a replica, by tag.
+    """
+    totals: dict[str, Tensor] = {}
+    for sums in batches:
+        for name, value in sums.items():
+            totals[name] = totals[name] + value if name in totals else value.double()
+    pairs = len(loader.pairs)
+    return {f"{stage}/{name}": (total / pairs).tolist() for name, total in totals.items()}

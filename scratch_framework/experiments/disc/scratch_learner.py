@@ -1,0 +1,118 @@
+"""R nets of the framework, trained as one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+import scratch_framework as sf
+from scratch_framework.experiments.disc.network import network
+from scratch_framework.experiments.disc.objective import OBJECTIVES
+from scratch_framework.experiments.disc.optimisation import make_optimizer, make_schedule
+from scratch_framework.fast.compiled import compile  # noqa: A004
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+    from scratch_framework.core.aliases import Rate, State
+    from scratch_framework.experiments.disc.recipe import Recipe
+
+
+class ScratchLearner:
+    """A `Learner` that computes with the framework."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        seeds: Sequence[int],
+        steps: int,
+        dtype: torch.dtype = torch.float32,
+        compiled: bool = True,
+        lr: Rate | None = None,
+        weight_decay: Rate | None = None,
+    ) -> None:
+        """Build net, loss, optimiser and schedule.
+
+        Args:
+            recipe: How to train.
+            seeds: R seeds.
+            steps: Steps of the whole training.
+            dtype: Type to compute in.
+            compiled: Whether to train by `fast.compiled`, or by the formulas as they are read.
+            lr: One rate for each replica, (R,); the recipe's by default.
+            weight_decay: Likewise.
+        """
+        self.recipe, self.seeds, self.steps, self.dtype, self.compiled = recipe, seeds, steps, dtype, compiled
+        lr = recipe.lr if lr is None else lr
+        weight_decay = recipe.weight_decay if weight_decay is None else weight_decay
+        self.lr, self.weight_decay = lr, weight_decay
+        self.model = network(recipe, seeds, dtype)
+        criterion = getattr(sf, OBJECTIVES[recipe.loss].criterion)
+        self.criterion: sf.Criterion = criterion(reduction=recipe.reduction, replicas=len(seeds))
+        self.optimizer = make_optimizer(sf, recipe, self.model.parameters(), lr, weight_decay)
+        self.schedule = make_schedule(sf, recipe, self.optimizer, lr, steps)
+        self.descend = self._compile() if compiled else self._descend
+
+    def step(self, x: Tensor, target: Tensor) -> Tensor:
+        """Learn from a batch."""
+        loss = self.descend(x, target)
+        if self.schedule is not None:
+            self.schedule.step()
+        return loss
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """What the nets say."""
+        return self.model(x)
+
+    def first(self) -> Callable[[Tensor], Tensor]:
+        """The first net alone."""
+        net = network(self.recipe, self.seeds[:1], self.dtype)
+        net.load_state_dict({name: value[:1] for name, value in self.state_dict().items()})
+        return net
+
+    def state_dict(self) -> State:
+        """Parameters by name."""
+        return self.model.state_dict()
+
+    def keep(self, kept: Sequence[int]) -> ScratchLearner:
+        """A learner of some of the replicas, which go on from here as they would have.
+
+        Args:
+            kept: Which ones, in their order.
+        """
+        rows, seeds = list(kept), [self.seeds[k] for k in kept]
+        lr, weight_decay = (
+            rate if isinstance(rate, (int, float)) else rate[rows] for rate in (self.lr, self.weight_decay)
+        )
+        other = ScratchLearner(self.recipe, seeds, self.steps, self.dtype, self.compiled, lr, weight_decay)
+        other.model.load_state_dict({name: value[rows] for name, value in self.state_dict().items()})
+        if isinstance(self.optimizer, sf.SGD):
+            velocity = self.optimizer.velocity
+            other.optimizer.velocity = [None if v is None else v[rows] for v in velocity]
+        else:
+            other.optimizer.steps = self.optimizer.steps
+            for name in ("means", "squares"):
+                for own, past in zip(
+                    getattr(other.optimizer, name), getattr(self.optimizer, name), strict=True
+                ):
+                    own.copy_(past[rows])
+        if other.schedule is not None:
+            other.schedule.last_epoch = self.schedule.last_epoch
+            other.optimizer.lr = other.schedule.rate(other.schedule.last_epoch)
+        return other
+
+    def _descend(self, x: Tensor, target: Tensor) -> Tensor:
+        self.optimizer.zero_grad()
+        loss = self.criterion(self.model(x), target)
+        self.model.backward(self.criterion.backward())
+        self.optimizer.step()
+        return loss
+
+    def _compile(self) -> Callable[[Tensor, Tensor], Tensor]:
+        try:
+            return compile(self.model, self.criterion, self.optimizer)
+        except ValueError as error:
+            raise ValueError(f"{error}; --compile false trains without") from error

@@ -1,0 +1,61 @@
+"""Dropout: while training, a random part of the numbers is set to 0, so that no unit can rely on another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scratch_framework.core.module import Module
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scratch_framework.core.aliases import Generator
+
+
+class Dropout(Module):
+    """Each number is dropped with probability p, the others grow by 1 / (1 - p).
+
+    So the mean stays what it was, and evaluation needs no correction: it lets everything through.
+    Paper: https://jmlr.org/papers/v15/srivastava14a.html
+    """
+
+    def __init__(self, p: float = 0.5, generator: Generator = None) -> None:
+        """Choose how much to drop.
+
+        Args:
+            p: Probability of being dropped, in [0, 1].
+            generator: Source of the draws, which are torch's own; or a list of R where the first dimension
+                counts replicas, so that each drops what it would drop alone.
+        """
+        if not 0 <= p <= 1:
+            raise ValueError(f"p must lie in [0, 1], got {p}")
+        self.p, self.generator = p, generator
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute y = m x, with a mask m of 0 and 1 / (1 - p)."""
+        if not self.training:
+            return self.remember(x.new_ones(()), x)  # a mask of 1
+        keep = 1 - self.p
+        mask = x.clone()  # for its order in memory
+        if isinstance(self.generator, (list, tuple)):
+            if len(self.generator) != len(x):
+                raise ValueError(
+                    f"Dropout: the input must have a first dimension of {len(self.generator)}, a replica"
+                    f" for each generator, got shape {tuple(x.shape)}"
+                )
+            for part, generator in zip(mask, self.generator, strict=True):
+                part.uniform_(generator=generator)  # a third of the time of bernoulli_
+            mask.lt_(keep)
+        else:
+            mask.bernoulli_(keep, generator=self.generator)
+        mask.div_(keep or 1.0)  # p = 1 keeps nothing: 0, not 0 / 0
+        return self.remember(mask, x * mask)
+
+    def backward(self, grad_output: Tensor) -> Tensor:
+        """dL/dx = m dL/dy: what was dropped hears nothing, what grew hears as much louder."""
+        mask = self.recall(grad_output)
+        return grad_output * mask
+
+    def extra_repr(self) -> str:
+        """The probability, as torch prints it."""
+        return f"p={self.p}"

@@ -1,0 +1,48 @@
+"""Flatten: an image becomes a row of features, so that a linear layer can follow a convolution."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scratch_framework.core.module import Module
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Flatten(Module):
+    """Joins dimensions into one: (N, C, H, W) to (N, C H W), row by row; with replicas R stands before."""
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1, replicas: int | None = None) -> None:
+        """Choose dimensions.
+
+        Args:
+            start_dim: The first to be joined, as a single net counts them.
+            end_dim: The last.
+            replicas: R, when a leading dimension counts replicas.
+        """
+        if replicas is not None and replicas < 1:
+            raise ValueError(f"replicas must be at least 1, got {replicas}")
+        self.start_dim, self.end_dim, self.replicas = start_dim, end_dim, replicas
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the same numbers in another shape."""
+        lead = 0 if self.replicas is None else 1
+        if lead and tuple(x.shape[:1]) != (self.replicas,):
+            raise ValueError(
+                f"Flatten: the input must have shape ({self.replicas}, N, ...), got {tuple(x.shape)}"
+            )
+        start, end = (dim + lead if dim >= 0 else dim for dim in (self.start_dim, self.end_dim))
+        return self.remember(x.data, x.flatten(start, end))  # data: the numbers may change, the order stays
+
+    def backward(self, grad_output: Tensor) -> Tensor:
+        """dL/dx is dL/dy in the shape of x: every number has gone through unchanged.
+
+        It is copied into the memory order of x, which the layers below work fastest in.
+        """
+        x = self.recall(grad_output)
+        return x.clone().copy_(grad_output.reshape(x.shape))
+
+    def extra_repr(self) -> str:
+        """The dimensions, as torch prints them."""
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
