@@ -25,10 +25,10 @@ from rich.table import Table
 
 from benchmarks.machine import machine
 from lightning_modules import cli
-from tune.chunk import SECONDS
-from tune.points import POINT, standing
-from tune.report import ranked
-from tune.storage import Place
+from tune.fit.chunk import SECONDS
+from tune.report.report import ranked
+from tune.study.points import POINT, standing
+from tune.study.storage import Place
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -22,16 +22,16 @@ from sqlalchemy import insert
 
 from lightning_modules import cli
 from lightning_modules.bounds import check_range
-from tune import worker
-from tune.definition import Definition
-from tune.points import POINT, Points
-from tune.storage import Place
+from tune.study.definition import Definition
+from tune.study.points import POINT, Points
+from tune.study.storage import Place
+from tune.workers import worker
 
 if TYPE_CHECKING:
     from optuna.storages._cached_storage import _CachedStorage
     from sqlalchemy.orm import Session
 
-    from tune.chunk import Chunk
+    from tune.fit.chunk import Chunk
 
 
 def _fill(session: Session, study_id: int, definition: Definition, points: int) -> None:

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_modules import cli
-from tune.storage import Place
+from tune.study.storage import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable

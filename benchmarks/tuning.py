@@ -32,7 +32,7 @@ from benchmarks.plain_loop import PlainRun
 from datamodules import DigitPairs
 from lightning_modules import cli
 from lightning_modules.workers import run_jobs, threads
-from tune.spaces import space_of
+from tune.study.spaces import space_of
 
 PACKAGES = ("torch", "pytorch_lightning", "optuna", "numba", "numpy")
 PAIRS = 500  # of training, and of validation

@@ -5,9 +5,9 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-import tune.worker
-from tune.chunk import Chunk
-from tune.worker import Job
+import tune.workers.worker
+from tune.fit.chunk import Chunk
+from tune.workers.worker import Job
 
 POISON = {"lr": 0.05, "alpha": 0.2, "gamma": 0.5}  # the grid's point 1
 
@@ -35,11 +35,11 @@ def _deadly(chunk: Chunk, accelerator: str) -> None:
 
 
 def work(job: Job, report: Callable[[Any], None]) -> None:
-    """What `tune.worker.work` does, in a process of its own.
+    """What `tune.workers.worker.work` does, in a process of its own.
 
     Args:
         job: The study.
         report: As there.
     """
-    tune.worker._train = _deadly
-    tune.worker.work(job, report)
+    tune.workers.worker._train = _deadly
+    tune.workers.worker.work(job, report)

@@ -78,12 +78,12 @@ def tune(
         raise ValueError(f"timeout must be above 0, got {timeout}")
     if timeout is not None:
         check_range("timeout", timeout, 0)
-    worker_context("tune.worker")  # the workers' server imports while we do
+    worker_context("tune.workers.worker")  # the workers' server imports while we do
     with cli.imports():
         from lightning_modules.folder import choose_folder
-        from tune.definition import Definition
-        from tune.storage import Place
-        from tune.study import Run
+        from tune.run import Run
+        from tune.study.definition import Definition
+        from tune.study.storage import Place
 
     disc = model == "disc"
     definition = Definition(
@@ -119,9 +119,9 @@ def report(
     with cli.imports():
         from lightning_modules.console import make_console
         from lightning_modules.folder import choose_folder
-        from tune.report import conclude
-        from tune.storage import Place
-        from tune.study import find
+        from tune.report.report import conclude
+        from tune.run import find
+        from tune.study.storage import Place
 
     check_range("top", top, 1)
     place = Place(choose_folder(log_dir, study_name), storage)

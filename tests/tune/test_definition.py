@@ -10,8 +10,8 @@ import optuna
 import pytest
 
 from lightning_modules.cli import CommandError
-from tune.definition import Definition
-from tune.storage import Place
+from tune.study.definition import Definition
+from tune.study.storage import Place
 
 DEFINITION = Definition("auxiliary", "paper", "grid", "none", 2, 0, 3, 60, 40, None, together=3)
 

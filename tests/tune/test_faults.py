@@ -14,9 +14,9 @@ import pytest
 from postgresql_server import serve
 from processes import workers_of
 
-from tune.definition import Definition
-from tune.points import POINT, REASON, is_finished
-from tune.storage import Place
+from tune.study.definition import Definition
+from tune.study.points import POINT, REASON, is_finished
+from tune.study.storage import Place
 
 ROOT = Path(__file__).parents[2]
 KILLS = 24
@@ -90,14 +90,14 @@ def test_so_is_one_of_four_workers_on_a_postgresql_server(tmp_path: Path, postgr
 ELSEWHERE = """
 import sys
 from pathlib import Path
-import tune.owner, tune.points, tune.storage, tune.worker
-from tune.storage import Place
+import tune.study.owner, tune.study.points, tune.study.storage, tune.workers.worker
+from tune.study.storage import Place
 machine, folder, url, count = sys.argv[1:]
-tune.owner._place = lambda: machine
-tune.storage.GRACE = tune.points.GRACE = 3
-tune.worker.HEARTBEAT = 1
+tune.study.owner._place = lambda: machine
+tune.study.storage.GRACE = tune.study.points.GRACE = 3
+tune.workers.worker.HEARTBEAT = 1
 place = Place(Path(folder), url)
-tune.worker.work(tune.worker.Job(place, "study", int(count), "cpu", None), lambda value: None)
+tune.workers.worker.work(tune.workers.worker.Job(place, "study", int(count), "cpu", None), lambda value: None)
 """
 
 

@@ -13,12 +13,12 @@ from optuna.trial import TrialState
 
 from datamodules import DigitPairs
 from scratch_framework.experiments.disc.points import Reading
-from tune import digit_pairs, disc
-from tune.chunk import CURVE, ERRORS, SECONDS, STD, Chunk, Member
-from tune.definition import Definition
-from tune.points import REASON
-from tune.samplers import make_pruner
-from tune.storage import Place
+from tune.fit import digit_pairs, disc
+from tune.fit.chunk import CURVE, ERRORS, SECONDS, STD, Chunk, Member
+from tune.study.definition import Definition
+from tune.study.points import REASON
+from tune.study.samplers import make_pruner
+from tune.study.storage import Place
 
 DEFINITION = Definition("auxiliary", "paper", "grid", "none", 2, 5, 4, 60, 40, None, together=3)
 DISC = replace(DEFINITION, model="disc", train_size=200, val_size=100)

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tune.owner import Owner
+from tune.study.owner import Owner
 
 
 def test_a_living_process_is_not_gone() -> None:
@@ -49,7 +49,7 @@ def test_setting_the_clock_makes_no_living_process_gone(monkeypatch: pytest.Monk
 def test_two_machines_of_one_name_without_proc_are_two(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("tune.owner.BOOT", tmp_path / "none")
+    monkeypatch.setattr("tune.study.owner.BOOT", tmp_path / "none")
     monkeypatch.setattr("socket.gethostname", lambda: "MacBook-Pro.local")
     monkeypatch.setattr("uuid.getnode", lambda: 0xA1B2C3D4E5F6)
     ours = replace(Owner.me(), pid=2**22 + 1)

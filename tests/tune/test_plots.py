@@ -9,12 +9,12 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
-from tune.chunk import ERRORS, STD
-from tune.definition import Definition
-from tune.plots import draw
-from tune.points import POINT, REASON
-from tune.report import conclude
-from tune.storage import Place
+from tune.fit.chunk import ERRORS, STD
+from tune.report.plots import draw
+from tune.report.report import conclude
+from tune.study.definition import Definition
+from tune.study.points import POINT, REASON
+from tune.study.storage import Place
 
 DEFINITION = Definition("auxiliary", "paper", "grid", "none", 2, 0, 3, 60, 40, None, together=3)
 SCORES = [0.3, 0.1, None, 0.2]  # of the first points; None has diverged

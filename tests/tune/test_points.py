@@ -8,10 +8,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tune.definition import Definition
-from tune.owner import Owner
-from tune.points import DIVERGED, OWNER, POINT, REASON, Points, close, is_finished, standing
-from tune.storage import Place
+from tune.study.definition import Definition
+from tune.study.owner import Owner
+from tune.study.points import DIVERGED, OWNER, POINT, REASON, Points, close, is_finished, standing
+from tune.study.storage import Place
 
 DEFINITION = Definition("auxiliary", "paper", "grid", "none", 2, 0, 3, 60, 40, None, together=3)
 
@@ -135,14 +135,14 @@ def test_a_trial_that_is_being_taken_elsewhere_is_lost_after_a_while(
     away._make(0, [])
     monkeypatch.setattr(Owner, "me", lambda: replace(elsewhere, place="here"))
     assert taken(here) == []
-    monkeypatch.setattr("tune.points.GRACE", -1)
+    monkeypatch.setattr("tune.study.points.GRACE", -1)
     assert taken(here) == [0]
 
 
 def test_a_running_trial_of_elsewhere_without_a_heartbeat_is_lost(
     tmp_path: Path, elsewhere: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tune.storage.GRACE", 1)
+    monkeypatch.setattr("tune.study.storage.GRACE", 1)
     away, here = points(tmp_path, 2), points(tmp_path, 2)
     assert taken(away) == [0, 1]
     monkeypatch.setattr(Owner, "me", lambda: replace(elsewhere, place="here"))

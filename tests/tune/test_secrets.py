@@ -13,8 +13,8 @@ from processes import workers_of
 from lightning_modules import cli
 from lightning_modules.cli import CommandError
 from tune.__main__ import main
-from tune.storage import Place
-from tune.worker import Job
+from tune.study.storage import Place
+from tune.workers.worker import Job
 
 ROOT = Path(__file__).parents[2]
 CANARY = "canary7"

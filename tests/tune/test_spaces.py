@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from lightning_modules.recipes import MODULES, RECIPES, resolve
 from scratch_framework.experiments.disc.recipe import RECIPES as DISC_RECIPES
-from tune.definition import Definition, choose_together
-from tune.spaces import PAPER, PAPER_CHOICE, SPACES, space_of
+from tune.study.definition import Definition, choose_together
+from tune.study.spaces import PAPER, PAPER_CHOICE, SPACES, space_of
 
 MODELS = [*MODULES, "disc"]
 

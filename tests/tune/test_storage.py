@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from lightning_modules.cli import CommandError
 from lightning_modules.folder import choose_folder
-from tune.storage import FILE, Place
+from tune.study.storage import FILE, Place
 
 # What SQLAlchemy, urllib, SQLite or Optuna may take for more than a part of a name, and other characters.
 ODD = st.sampled_from([*"?%#&;:+=@~{}'\"\\$*|é ", "%20", "%2F", ":memory:", "file:", "?mode=memory"])

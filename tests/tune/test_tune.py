@@ -16,8 +16,8 @@ from matplotlib.image import imread
 import train
 from scratch_framework.__main__ import main as scratch
 from tune.__main__ import main
-from tune.points import POINT, is_finished
-from tune.storage import Place
+from tune.study.points import POINT, is_finished
+from tune.study.storage import Place
 
 ROOT = Path(__file__).parents[2]
 SIZES = ["--repeats", "2", "--max_epochs", "2", "--train_size", "40", "--val_size", "20", "--workers", "1"]

@@ -13,13 +13,13 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from lightning_modules.cli import CommandError
-from tune import worker
-from tune.chunk import CURVE, Chunk
-from tune.definition import Definition
-from tune.points import POINT, REASON, Points, close, is_finished, standing
-from tune.storage import Place
-from tune.supervisor import supervise
-from tune.worker import Heartbeat, Job, work
+from tune.fit.chunk import CURVE, Chunk
+from tune.study.definition import Definition
+from tune.study.points import POINT, REASON, Points, close, is_finished, standing
+from tune.study.storage import Place
+from tune.workers import worker
+from tune.workers.supervisor import supervise
+from tune.workers.worker import Heartbeat, Job, work
 
 DEFINITION = Definition("auxiliary", "paper", "grid", "none", 2, 0, 3, 60, 40, None, together=3)
 
@@ -100,7 +100,7 @@ def test_a_point_that_raises_fails_with_its_reason_and_the_others_get_their_valu
 def test_a_point_that_kills_its_worker_fails_and_the_others_get_their_values(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tune.supervisor.work", fake_fits.work)
+    monkeypatch.setattr("tune.workers.supervisor.work", fake_fits.work)
     points, job = begin(tmp_path, replace(DEFINITION, together=1), 3)
     supervise(job, 1, points, Console(quiet=True))
     trials = standing(points.study.get_trials())
@@ -112,9 +112,9 @@ def test_a_point_that_kills_its_worker_fails_and_the_others_get_their_values(
 def test_where_every_trial_fails_the_study_ends_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tune.supervisor.work", fake_fits.work)
+    monkeypatch.setattr("tune.workers.supervisor.work", fake_fits.work)
     points, job = begin(tmp_path, replace(DEFINITION, together=1), 2)
-    monkeypatch.setattr("tune.supervisor.FAILURES", 1)
+    monkeypatch.setattr("tune.workers.supervisor.FAILURES", 1)
     with pytest.raises(CommandError, match="1 trials in a row failed, the last one: failed: a worker"):
         supervise(job, 1, points, Console(quiet=True))
 

@@ -14,7 +14,7 @@ from optuna.visualization import matplotlib as optuna_plots
 
 from scratch_framework.experiments.disc.grid_report import grid_figure
 from scratch_framework.experiments.disc.search import Setting
-from tune.chunk import ERRORS
+from tune.fit.chunk import ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from optuna.trial import FrozenTrial
 
-    from tune.definition import Definition
+    from tune.study.definition import Definition
 
 LABEL = "validation error, %"
 LONG = 10  # characters of a label that has to stand upright

@@ -17,13 +17,13 @@ import optuna
 from lightning_modules.cli import CommandError
 from lightning_modules.masking import masked
 from lightning_modules.protocol import quiet
-from tune import digit_pairs, disc
-from tune.chunk import Chunk, Member
-from tune.definition import Definition
-from tune.points import Points
-from tune.samplers import begin, parameters
-from tune.storage import HEARTBEAT, Place, StorageError, clear_errors
-from tune.trials import POINT
+from tune.fit import digit_pairs, disc
+from tune.fit.chunk import Chunk, Member
+from tune.study.definition import Definition
+from tune.study.points import Points
+from tune.study.samplers import begin, parameters
+from tune.study.storage import HEARTBEAT, Place, StorageError, clear_errors
+from tune.study.trials import POINT
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage

@@ -12,8 +12,8 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from lightning_modules.results import spread
-from tune.points import close
-from tune.trials import DIVERGED
+from tune.study.points import close
+from tune.study.trials import DIVERGED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from optuna.trial import Trial
 
-    from tune.definition import Definition
+    from tune.study.definition import Definition
 
 # Attributes of a trial.
 ERRORS, STD, CURVE, SECONDS = "val_errors", "val_error_std", "val_error_curve", "seconds"

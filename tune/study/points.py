@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from tune.owner import Owner
-from tune.samplers import parameters
-from tune.storage import GRACE
-from tune.trials import BROKEN, DIVERGED, FAILED, OWNER, POINT, REASON, Trials, is_finished, standing
+from tune.study.owner import Owner
+from tune.study.samplers import parameters
+from tune.study.storage import GRACE
+from tune.study.trials import BROKEN, DIVERGED, FAILED, OWNER, POINT, REASON, Trials, is_finished, standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.storages import RDBStorage
 
-    from tune.definition import Definition
+    from tune.study.definition import Definition
 
 __all__ = ["DIVERGED", "OWNER", "POINT", "REASON", "Points", "close", "is_finished", "standing"]
 

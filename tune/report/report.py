@@ -23,12 +23,12 @@ from lightning_modules.figures import write_figure
 from lightning_modules.folder import write_whole
 from lightning_modules.results import percent
 from lightning_modules.settings_file import to_yaml
-from tune.chunk import SECONDS, STD
-from tune.definition import Definition
-from tune.plots import draw
-from tune.spaces import PAPER_CHOICE
-from tune.tensorboard import log_plots, log_trials
-from tune.trials import DIVERGED, is_finished, reason, standing
+from tune.fit.chunk import SECONDS, STD
+from tune.report.plots import draw
+from tune.report.tensorboard import log_plots, log_trials
+from tune.study.definition import Definition
+from tune.study.spaces import PAPER_CHOICE
+from tune.study.trials import DIVERGED, is_finished, reason, standing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

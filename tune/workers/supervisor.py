@@ -11,9 +11,9 @@ from lightning_modules.cli import CommandError
 from lightning_modules.progress import progress_bar
 from lightning_modules.results import percent
 from lightning_modules.workers import WorkerError, receive, start
-from tune.chunk import STD
-from tune.trials import FAILED, POINT, Trials, is_finished, reason
-from tune.worker import work
+from tune.fit.chunk import STD
+from tune.study.trials import FAILED, POINT, Trials, is_finished, reason
+from tune.workers.worker import work
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-    from tune.points import Points
-    from tune.worker import Job
+    from tune.study.points import Points
+    from tune.workers.worker import Job
 
 LOOK = 1.0  # seconds between two looks at the storage
 DEATHS = 3  # of each worker before it has a trial, without a score in between, before it is given up

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
 
-    from tune.definition import Definition
+    from tune.study.definition import Definition
 
 START = 5  # complete trials before the median means anything
 WARMUP = 0.2  # share of the epochs in which nobody is hopeless

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 from lightning_modules.bounds import MOST_EPOCHS, MOST_EXAMPLES, MOST_RUNS, check_range
 from lightning_modules.cli import CommandError
 from lightning_modules.execution import REPLICAS_PER_CORE
-from tune.spaces import space_of
-from tune.storage import write_once
+from tune.study.spaces import space_of
+from tune.study.storage import write_once
 
 if TYPE_CHECKING:
     import optuna
 
-    from tune.spaces import Space
+    from tune.study.spaces import Space
 
 KEY = "definition"  # the attribute of Optuna's study that holds it
 TRIALS = 50  # of a sampler that could go on for ever

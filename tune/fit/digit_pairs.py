@@ -18,8 +18,8 @@ from lightning_modules.recipes import MODULES, RECIPES, parts, resolve
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tune.chunk import Chunk
-    from tune.definition import Definition
+    from tune.fit.chunk import Chunk
+    from tune.study.definition import Definition
 
 
 class Report(pl.Callback):

@@ -15,15 +15,15 @@ from lightning_modules.interrupts import interrupts_wait
 from lightning_modules.recipes import RECIPES
 from lightning_modules.study_log import EpochFigures, StudyLog
 from scratch_framework.experiments.disc.recipe import RECIPES as DISC_RECIPES
-from tune.chunk import CURVE
-from tune.trials import is_finished
+from tune.fit.chunk import CURVE
+from tune.study.trials import is_finished
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from optuna.trial import FrozenTrial
 
-    from tune.definition import Definition
+    from tune.study.definition import Definition
 
 
 def log_plots(folder: Path, plots: Sequence[Path]) -> None:

@@ -20,7 +20,7 @@ from scratch_framework.experiments.disc.training import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tune.chunk import Chunk
+    from tune.fit.chunk import Chunk
 
 
 def train(chunk: Chunk) -> None:

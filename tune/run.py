@@ -15,13 +15,13 @@ from lightning_modules.execution import Choice
 from lightning_modules.folder import make_folder
 from lightning_modules.protocol import make_trainer, quiet
 from lightning_modules.workers import check_start
-from tune.definition import Definition, choose_together
-from tune.digit_pairs import check
-from tune.points import Points
-from tune.report import conclude
-from tune.storage import FILE, Place, clear_errors
-from tune.supervisor import supervise
-from tune.worker import Job
+from tune.fit.digit_pairs import check
+from tune.report.report import conclude
+from tune.study.definition import Definition, choose_together
+from tune.study.points import Points
+from tune.study.storage import FILE, Place, clear_errors
+from tune.workers.supervisor import supervise
+from tune.workers.worker import Job
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,1 @@
+"""What a study prints, writes and draws."""
