@@ -15,10 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack, get_type_hints
 
-from lightning_modules import cli
-from lightning_modules.options import DEFAULTS, Settings
-from lightning_modules.plain import plain, refuse_unknown
-from lightning_modules.server import worker_context
+from lightning_modules.command import cli
+from lightning_modules.command.forkserver import worker_context
+from lightning_modules.command.options import DEFAULTS, Settings
+from lightning_modules.command.plain import plain, refuse_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -128,12 +128,12 @@ def run(flags: Mapping[str, Any], settings: Mapping[str, Any], call: Mapping[str
         worker_context()  # the workers' server imports while we do
     with cli.imports():
         from datamodules import DigitPairs
-        from lightning_modules.bounds import MOST_EPOCHS, MOST_RUNS, check_range
-        from lightning_modules.execution import Choice
-        from lightning_modules.experiment import Experiment
-        from lightning_modules.precision import recipe_precision
-        from lightning_modules.recipes import MODULES, RECIPES, resolve
-        from lightning_modules.results import PAPER_FIGURES
+        from lightning_modules.command.limits import MOST_EPOCHS, MOST_RUNS, check_range
+        from lightning_modules.models.recipes import MODULES, RECIPES, resolve
+        from lightning_modules.results.runs import PAPER_FIGURES
+        from lightning_modules.training.execution import Choice
+        from lightning_modules.training.experiment import Experiment
+        from lightning_modules.training.precision import recipe_precision
 
     recipe = RECIPES[flags["recipe"]]
     config: dict[str, Any] = {**flags, **settings}
@@ -166,7 +166,7 @@ def run(flags: Mapping[str, Any], settings: Mapping[str, Any], call: Mapping[str
 
 def as_in_paper(flags: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     """Whether the paper's figures are of the same nets and pairs, by the flags and settings of `run`."""
-    from lightning_modules.recipes import PAPER
+    from lightning_modules.models.recipes import PAPER
 
     own = {"max_epochs": PAPER.max_epochs, "batch_size": PAPER.batch_size, **DEFAULTS}
     return all(flags[flag] == value for flag, value in AS_IN_PAPER.items()) and all(

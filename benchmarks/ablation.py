@@ -22,12 +22,18 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.rows import Record, Row
-from lightning_modules import cli
-from lightning_modules.execution import Choice
-from lightning_modules.progress import progress_bar
-from lightning_modules.protocol import quiet
-from lightning_modules.results import ModelRuns, Run, percent, spread
-from lightning_modules.significance import PairedTest, half_width, paired_test, sound_pairs, verdicts
+from lightning_modules.command import cli
+from lightning_modules.evaluation.significance import (
+    PairedTest,
+    half_width,
+    paired_test,
+    sound_pairs,
+    verdicts,
+)
+from lightning_modules.results.progress import progress_bar
+from lightning_modules.results.runs import ModelRuns, Run, percent, spread
+from lightning_modules.training.execution import Choice
+from lightning_modules.training.runner import quiet
 
 Trained = Sequence[tuple[Row, Sequence[Run]]]
 

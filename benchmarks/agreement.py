@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from benchmarks.plain_loop import PlainRun, tensors
 from datamodules import DigitPairs
-from lightning_modules.fused import Engine, set_engine
-from lightning_modules.layers import Dropout
-from lightning_modules.recipes import MODULES, PAPER
-from lightning_modules.replicas import export_replica
+from lightning_modules.models.recipes import MODULES, PAPER
+from lightning_modules.replicas.fused.sequential import Engine, set_engine
+from lightning_modules.replicas.layers import Dropout
+from lightning_modules.replicas.seeding import export_replica
 
 if TYPE_CHECKING:
     from datamodules.loader import Batch
-    from lightning_modules.comparison import Comparison
+    from lightning_modules.models.base import Comparison
 
 STEPS = 5  # float64 agrees to 1e-9 so long; training amplifies every rounding
 SEEDS = [0, 1]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from rich.table import Table
 
-from lightning_modules import cli
-from lightning_modules.console import make_console
-from lightning_modules.significance import PairedTest, paired_test, verdicts
+from lightning_modules.command import cli
+from lightning_modules.command.console import make_console
+from lightning_modules.evaluation.significance import PairedTest, paired_test, verdicts
 
 FIGURES = {"all_test_error": "all", "test_error": "own"}  # test pairs, by figure; the first that both have
 

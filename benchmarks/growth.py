@@ -26,12 +26,12 @@ from rich.table import Table
 
 from benchmarks.machine import machine, one_core
 from datamodules import DigitPairs
-from lightning_modules import cli
-from lightning_modules.execution import Choice, Execution
-from lightning_modules.folder import write_whole
-from lightning_modules.protocol import Study, fit, make_trainer, quiet, run_study
-from lightning_modules.recipes import MODULES, PAPER
-from lightning_modules.workers import run_jobs
+from lightning_modules.command import cli
+from lightning_modules.command.atomic_io import write_whole
+from lightning_modules.models.recipes import MODULES, PAPER
+from lightning_modules.training.execution import Choice, Execution
+from lightning_modules.training.runner import Study, fit, make_trainer, quiet, run_study
+from lightning_modules.training.workers import run_jobs
 
 PACKAGES = ("torch", "pytorch_lightning", "numba", "numpy")
 MODEL = "cnn"

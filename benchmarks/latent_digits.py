@@ -22,14 +22,15 @@ from rich.console import Console
 from rich.table import Table
 
 from datamodules import DigitPairs, load_digits
-from lightning_modules import Comparison, PlainCNN, WeightSharing, cli
-from lightning_modules.execution import Choice
-from lightning_modules.latent_order import best_matching
-from lightning_modules.progress import StudyProgress
-from lightning_modules.protocol import quiet, run_study
-from lightning_modules.recipes import MODERN, resolve
-from lightning_modules.results import percent, spread
-from lightning_modules.studies import make_study
+from lightning_modules import Comparison, PlainCNN, WeightSharing
+from lightning_modules.command import cli
+from lightning_modules.models.latent.ordering import best_matching
+from lightning_modules.models.recipes import MODERN, resolve
+from lightning_modules.results.progress import StudyProgress
+from lightning_modules.results.runs import percent, spread
+from lightning_modules.training.execution import Choice
+from lightning_modules.training.runner import quiet, run_study
+from lightning_modules.training.studies import make_study
 
 Confusion = NDArray[np.int64]  # (10, 10), rows digits, columns latent classes
 

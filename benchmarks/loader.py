@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.machine import machine
 from datamodules import DigitPairs
-from lightning_modules import cli
+from lightning_modules.command import cli
 
 EPOCHS = 10  # in a block, so that each variant runs in caches of its own for most of it
 

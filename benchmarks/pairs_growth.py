@@ -23,13 +23,13 @@ from rich.table import Table
 
 from benchmarks.ablation import UNSHARPENED
 from benchmarks.rows import Record, Row
-from lightning_modules import cli
-from lightning_modules.cli import CommandError
-from lightning_modules.execution import Choice
-from lightning_modules.progress import progress_bar
-from lightning_modules.protocol import quiet
-from lightning_modules.recipes import MODULES, RECIPES
-from lightning_modules.results import ModelRuns, Run, percent, spread
+from lightning_modules.command import cli
+from lightning_modules.command.cli import CommandError
+from lightning_modules.models.recipes import MODULES, RECIPES
+from lightning_modules.results.progress import progress_bar
+from lightning_modules.results.runs import ModelRuns, Run, percent, spread
+from lightning_modules.training.execution import Choice
+from lightning_modules.training.runner import quiet
 
 PAIRS = (100, 300, 1000, 3000, 10_000, 30_000)
 BUDGET = 20_000  # pairs of all runs of a size together, but for two runs that there are at least

@@ -19,12 +19,13 @@ from rich.table import Table
 
 from datamodules import DigitPairs, PairSet
 from datamodules.pairs import draw_splits
-from lightning_modules import AuxiliaryLoss, cli
-from lightning_modules.execution import Choice
-from lightning_modules.progress import StudyProgress
-from lightning_modules.protocol import Study, make_trainer, run_study
-from lightning_modules.recipes import PAPER
-from lightning_modules.results import PAPER_FIGURES, ModelRuns, percent, spread, write_results
+from lightning_modules import AuxiliaryLoss
+from lightning_modules.command import cli
+from lightning_modules.models.recipes import PAPER
+from lightning_modules.results.progress import StudyProgress
+from lightning_modules.results.runs import PAPER_FIGURES, ModelRuns, percent, spread, write_results
+from lightning_modules.training.execution import Choice
+from lightning_modules.training.runner import Study, make_trainer, run_study
 
 EARLIER_DRAW = 2**32 - 1  # the seed of a draw that is none of the runs'
 

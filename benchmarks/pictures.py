@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from datamodules import DigitPairs
 from datamodules.augment import Augmentation
-from lightning_modules import cli
-from lightning_modules.figures import pairs_figure
+from lightning_modules.command import cli
+from lightning_modules.results.figures import pairs_figure
 
 DOCS = Path(__file__).parents[1] / "docs"
 

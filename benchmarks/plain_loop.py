@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from lightning_modules.recipes import PAPER
-from lightning_modules.results import Run
+from lightning_modules.models.recipes import PAPER
+from lightning_modules.results.runs import Run
 
 if TYPE_CHECKING:
     from datamodules import DigitPairs, Digits, PairSet

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import machine
-from lightning_modules import cli
+from lightning_modules.command import cli
 from tune.fit.chunk import SECONDS
 from tune.report.report import ranked
 from tune.study.points import POINT, standing

@@ -20,8 +20,8 @@ from optuna.trial import TrialState
 from rich.console import Console
 from sqlalchemy import insert
 
-from lightning_modules import cli
-from lightning_modules.bounds import check_range
+from lightning_modules.command import cli
+from lightning_modules.command.limits import check_range
 from tune.study.definition import Definition
 from tune.study.points import POINT, Points
 from tune.study.storage import Place

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from datamodules import DigitPairs
-from lightning_modules.cli import CommandError
-from lightning_modules.execution import Choice
-from lightning_modules.folder import write_whole
-from lightning_modules.protocol import run_study
-from lightning_modules.provenance import COMPUTING, code_digests, versions
-from lightning_modules.recipes import RECIPES, resolve
-from lightning_modules.results import Run
-from lightning_modules.studies import make_study
-from lightning_modules.study_log import EpochFigures
+from lightning_modules.command.atomic_io import write_whole
+from lightning_modules.command.cli import CommandError
+from lightning_modules.models.recipes import RECIPES, resolve
+from lightning_modules.results.provenance import COMPUTING, code_digests, versions
+from lightning_modules.results.runs import Run
+from lightning_modules.results.tensorboard import EpochFigures
+from lightning_modules.training.execution import Choice
+from lightning_modules.training.runner import run_study
+from lightning_modules.training.studies import make_study
 
 FIGURES = [name for name in Run.__annotations__ if name not in ("seed", "diverged")]
 ROW = ("row", "model", "recipe", "train_pairs")  # what is one row of a table

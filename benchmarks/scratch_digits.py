@@ -27,8 +27,8 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.machine import machine, matmul_peak, one_core, restart_on_one_core
 from benchmarks.step import EPOCHS, PAIRS, Contestant, plain, row
 from datamodules import DigitPairs
-from lightning_modules import cli
-from lightning_modules.recipes import PAPER
+from lightning_modules.command import cli
+from lightning_modules.models.recipes import PAPER
 from scratch_framework.experiments.digits.learner import make_learner
 
 if TYPE_CHECKING:

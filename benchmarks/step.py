@@ -27,10 +27,10 @@ from benchmarks.agreement import prove_agreement
 from benchmarks.machine import machine, matmul_peak, one_core
 from benchmarks.plain_loop import PlainRun, step_flops
 from datamodules import DigitPairs
-from lightning_modules import cli
-from lightning_modules.fused import Engine, set_engine
-from lightning_modules.protocol import make_trainer, quiet
-from lightning_modules.recipes import MODULES, PAPER
+from lightning_modules.command import cli
+from lightning_modules.models.recipes import MODULES, PAPER
+from lightning_modules.replicas.fused.sequential import Engine, set_engine
+from lightning_modules.training.runner import make_trainer, quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,9 +16,9 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.machine import one_core
 from benchmarks.plain_loop import step_flops
 from benchmarks.step import EPOCHS, PAIRS, bare
-from lightning_modules import cli
-from lightning_modules.protocol import quiet
-from lightning_modules.recipes import PAPER
+from lightning_modules.command import cli
+from lightning_modules.models.recipes import PAPER
+from lightning_modules.training.runner import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

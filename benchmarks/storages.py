@@ -23,7 +23,7 @@ from optuna.trial import TrialState, create_trial
 from rich.console import Console
 from rich.table import Table
 
-from lightning_modules import cli
+from lightning_modules.command import cli
 from tune.study.storage import Place
 
 if TYPE_CHECKING:

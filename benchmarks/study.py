@@ -30,13 +30,13 @@ from benchmarks.agreement import prove_agreement
 from benchmarks.machine import machine, matmul_peak, one_core
 from benchmarks.plain_loop import PlainRun, step_flops
 from datamodules import DigitPairs
-from lightning_modules import cli
-from lightning_modules.execution import Choice
-from lightning_modules.protocol import Study, make_trainer, quiet, run_study
-from lightning_modules.recipes import MODULES, PAPER
-from lightning_modules.results import Run, percent, spread
-from lightning_modules.study_log import StudyLog
-from lightning_modules.workers import run_jobs, threads
+from lightning_modules.command import cli
+from lightning_modules.models.recipes import MODULES, PAPER
+from lightning_modules.results.runs import Run, percent, spread
+from lightning_modules.results.tensorboard import StudyLog
+from lightning_modules.training.execution import Choice
+from lightning_modules.training.runner import Study, make_trainer, quiet, run_study
+from lightning_modules.training.workers import run_jobs, threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,7 +10,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from lightning_modules import cli
+from lightning_modules.command import cli
 
 TOUR = Path(__file__).parents[1] / "docs" / "tour.ipynb"
 METADATA = {  # no more, so that it says nothing of the machine that ran it

@@ -30,8 +30,8 @@ from rich.table import Table
 from benchmarks.machine import machine
 from benchmarks.plain_loop import PlainRun
 from datamodules import DigitPairs
-from lightning_modules import cli
-from lightning_modules.workers import run_jobs, threads
+from lightning_modules.command import cli
+from lightning_modules.training.workers import run_jobs, threads
 from tune.study.spaces import space_of
 
 PACKAGES = ("torch", "pytorch_lightning", "optuna", "numba", "numpy")

@@ -6,8 +6,8 @@ Names are resolved on first use, so that a command can read its flags before tor
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lightning_modules.comparison import Comparison
-    from lightning_modules.models import AuxiliaryLoss, PlainCNN, WeightSharing
+    from lightning_modules.models.base import Comparison
+    from lightning_modules.models.three import AuxiliaryLoss, PlainCNN, WeightSharing
 
 __all__ = ["AuxiliaryLoss", "Comparison", "PlainCNN", "WeightSharing"]
 
@@ -15,6 +15,6 @@ __all__ = ["AuxiliaryLoss", "Comparison", "PlainCNN", "WeightSharing"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from lightning_modules import models
+    from lightning_modules.models import three
 
-    return getattr(models, name)
+    return getattr(three, name)

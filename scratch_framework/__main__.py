@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Literal
 
 import yaml
 
-from lightning_modules import cli
-from lightning_modules.bounds import MOST_EXAMPLES, MOST_RUNS, check_range
+from lightning_modules.command import cli
+from lightning_modules.command.limits import MOST_EXAMPLES, MOST_RUNS, check_range
 from scratch_framework.experiments.digits.command import Net, digits
 from scratch_framework.experiments.disc.recipe import (  # noqa: TC001  # flags have these types
     Initialisation,

@@ -9,10 +9,10 @@ from typing import Any, get_args
 import torch
 
 from datamodules import DigitPairs
-from lightning_modules.options import Augment, Branches, Head, OptimizerName, Pool, Schedule, Trunk
-from lightning_modules.protocol import make_trainer
-from lightning_modules.recipes import MODERN, MODULES, PAPER, Recipe, parts
-from lightning_modules.studies import team_of
+from lightning_modules.command.options import Augment, Branches, Head, OptimizerName, Pool, Schedule, Trunk
+from lightning_modules.models.recipes import MODERN, MODULES, PAPER, Recipe, parts
+from lightning_modules.training.runner import make_trainer
+from lightning_modules.training.studies import team_of
 
 SMALL = 4  # channels
 VALUES: Mapping[str, tuple[Any, ...]] = {

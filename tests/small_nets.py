@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 
 from datamodules import DigitPairs
-from lightning_modules.execution import Choice
-from lightning_modules.protocol import run_study
-from lightning_modules.recipes import MODERN, MODULES, resolve
-from lightning_modules.studies import make_study
+from lightning_modules.models.recipes import MODERN, MODULES, resolve
+from lightning_modules.training.execution import Choice
+from lightning_modules.training.runner import run_study
+from lightning_modules.training.studies import make_study
 
 
 def train_readers(path: Path) -> Path:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from setting_pairs import VALUES
 
 import train
-from lightning_modules.experiment import Experiment
-from lightning_modules.recipes import MODULES, model_config
-from lightning_modules.settings_file import to_yaml
+from lightning_modules.command.settings_file import to_yaml
+from lightning_modules.models.recipes import MODULES, model_config
+from lightning_modules.training.experiment import Experiment
 
 TINY = ["--accelerator", "cpu", "--train_pairs", "40", "--val_pairs", "0", "--test_pairs", "20"]
 TINY += ["--max_epochs", "1", "--runs", "1", "--workers", "1"]

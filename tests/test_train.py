@@ -16,8 +16,8 @@ import yaml
 import train
 from datamodules import DigitPairs
 from lightning_modules import AuxiliaryLoss
-from lightning_modules.recipes import MODULES
-from lightning_modules.results import PAPER_FIGURES
+from lightning_modules.models.recipes import MODULES
+from lightning_modules.results.runs import PAPER_FIGURES
 
 ROOT = Path(__file__).parents[1]
 CPU = ["--accelerator", "cpu"]
@@ -212,7 +212,7 @@ def test_whatever_ends_a_study_that_was_begun_the_hint_how_to_go_on_is_given(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("lightning_modules.experiment.run_study", fail)
+    monkeypatch.setattr("lightning_modules.training.experiment.run_study", fail)
     with pytest.raises(SystemExit):
         run(tmp_path, "mine [red]", "--model", "cnn", "--runs", "1")
     assert "to go on, add --name 'mine [red]' --resume\n" in capsys.readouterr().out
@@ -221,7 +221,7 @@ def test_whatever_ends_a_study_that_was_begun_the_hint_how_to_go_on_is_given(
 def test_a_console_that_fails_costs_no_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lightning_modules.experiment.results_table", lambda *_: 1 / 0)
+    monkeypatch.setattr("lightning_modules.training.experiment.results_table", lambda *_: 1 / 0)
     with pytest.raises(SystemExit):
         run(tmp_path, "mine", "--model", "cnn", "--runs", "1")
     assert (tmp_path / "mine" / "results.png").stat().st_size > 10_000

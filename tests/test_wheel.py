@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from datamodules.mnist import EMBEDDED
-from lightning_modules.provenance import code_digests
+from lightning_modules.results.provenance import code_digests
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("datamodules", "lightning_modules", "scratch_framework", "tune")

@@ -16,9 +16,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lightning_modules import cli
-from lightning_modules.bounds import check_range
-from lightning_modules.server import worker_context
+from lightning_modules.command import cli
+from lightning_modules.command.forkserver import worker_context
+from lightning_modules.command.limits import check_range
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +80,7 @@ def tune(
         check_range("timeout", timeout, 0)
     worker_context("tune.workers.worker")  # the workers' server imports while we do
     with cli.imports():
-        from lightning_modules.folder import choose_folder
+        from lightning_modules.command.atomic_io import choose_folder
         from tune.run import Run
         from tune.study.definition import Definition
         from tune.study.storage import Place
@@ -117,8 +117,8 @@ def report(
         verbose: Whether to show tracebacks.
     """
     with cli.imports():
-        from lightning_modules.console import make_console
-        from lightning_modules.folder import choose_folder
+        from lightning_modules.command.atomic_io import choose_folder
+        from lightning_modules.command.console import make_console
         from tune.report.report import conclude
         from tune.run import find
         from tune.study.storage import Place

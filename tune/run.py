@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import optuna
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from lightning_modules.cli import CommandError
-from lightning_modules.console import make_console
-from lightning_modules.execution import Choice
-from lightning_modules.folder import make_folder
-from lightning_modules.protocol import make_trainer, quiet
-from lightning_modules.workers import check_start
+from lightning_modules.command.atomic_io import make_folder
+from lightning_modules.command.cli import CommandError
+from lightning_modules.command.console import make_console
+from lightning_modules.training.execution import Choice
+from lightning_modules.training.runner import make_trainer, quiet
+from lightning_modules.training.workers import check_start
 from tune.fit.digit_pairs import check
 from tune.report.report import conclude
 from tune.study.definition import Definition, choose_together

@@ -12,7 +12,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_modules import cli
+from lightning_modules.command import cli
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

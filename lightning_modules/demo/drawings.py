@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lightning_modules.handwriting import as_mnist
-from lightning_modules.ink import NothingShownError
-from lightning_modules.pictures import colours
+from lightning_modules.predict.handwriting import as_mnist
+from lightning_modules.predict.ink import NothingShownError
+from lightning_modules.predict.pictures import colours
 
 Seen = NDArray[np.float32]  # (14, 14) in 0..255
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from lightning_modules.answers import answer
-from lightning_modules.cli import CommandError
-from lightning_modules.comparison import Comparison
+from lightning_modules.command.cli import CommandError
 from lightning_modules.demo.drawings import Seen
-from lightning_modules.handwriting import as_mnist
-from lightning_modules.loading import keep_runs, load_model
-from lightning_modules.recipes import MODULES
+from lightning_modules.models.base import Comparison
+from lightning_modules.models.loading import keep_runs, load_model
+from lightning_modules.models.recipes import MODULES
+from lightning_modules.predict.handwriting import as_mnist
+from lightning_modules.predict.inference import answer
 
 CHECKPOINT = "checkpoint.ckpt"
 HOW = "`python train.py --name NAME` makes runs/NAME"

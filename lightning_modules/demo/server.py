@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 from typing import Any
 
-from lightning_modules.blame import origin
+from lightning_modules.command.blame import origin
 from lightning_modules.demo.drawings import read_drawings
 from lightning_modules.demo.nets import Nets
 from lightning_modules.demo.page import content_security_policy, read_page

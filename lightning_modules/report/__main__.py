@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_modules import cli
+from lightning_modules.command import cli
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ def report(studies: list[str], out: str | None = None, verbose: bool = False) ->
     if path.suffix != ".html" or path.is_dir():
         raise cli.CommandError(f"out must be a file that ends in .html, got {path}")
     with cli.imports():
-        from lightning_modules.folder import write_whole
+        from lightning_modules.command.atomic_io import write_whole
         from lightning_modules.report.page import make_page
         from lightning_modules.report.study import read_studies
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from lightning_modules.evaluation.significance import LEVEL, PairedTest, holm, paired_test, sound_pairs
 from lightning_modules.report.study import Net
-from lightning_modules.significance import LEVEL, PairedTest, holm, paired_test, sound_pairs
 
 
 @dataclass(frozen=True)

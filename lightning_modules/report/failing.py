@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lightning_modules.mistakes import DIGITS, Mistakes
+from lightning_modules.evaluation.mistakes import DIGITS, Mistakes
 from lightning_modules.report.study import Net
 
 TOP = 5  # comparisons that are named

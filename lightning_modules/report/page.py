@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
+from lightning_modules.evaluation.significance import half_width
 from lightning_modules.report.comparing import compare_all, seed_range
 from lightning_modules.report.curves import Curve, read_curves
 from lightning_modules.report.failing import (
@@ -22,8 +23,7 @@ from lightning_modules.report.failing import (
     relation,
 )
 from lightning_modules.report.plots import COLOURS, differences_plot, net_plot, runs_plot, validation_plot
-from lightning_modules.results import spread
-from lightning_modules.significance import half_width
+from lightning_modules.results.runs import spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from lightning_modules.cli import CommandError
-from lightning_modules.results import ModelRuns, Run
+from lightning_modules.command.cli import CommandError
+from lightning_modules.results.runs import ModelRuns, Run
 
 # What the pairs (or points) of a run follow from, beside its seed.
 PAIRS = ("train_pairs", "val_pairs", "test_pairs", "data_dir")

@@ -16,7 +16,7 @@ from refusal import refusal
 
 from datamodules.mnist import EMBEDDED
 from lightning_modules import WeightSharing
-from lightning_modules.predict import main as predict
+from lightning_modules.predict.__main__ import main as predict
 
 
 @pytest.fixture

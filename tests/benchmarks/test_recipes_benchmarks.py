@@ -15,10 +15,10 @@ from benchmarks.compare import compare
 from benchmarks.latent_digits import latent_digits
 from benchmarks.pairs_growth import FLOOR, collect, growth_figure, growth_rows, growth_table, pairs_growth
 from benchmarks.rows import Record, Row
-from lightning_modules.cli import CommandError
-from lightning_modules.execution import Choice
-from lightning_modules.recipes import RECIPES, resolve
-from lightning_modules.results import Run
+from lightning_modules.command.cli import CommandError
+from lightning_modules.models.recipes import RECIPES, resolve
+from lightning_modules.results.runs import Run
+from lightning_modules.training.execution import Choice
 
 
 def study(folder: Path, rows: dict[str, list[float]]) -> str:

@@ -10,7 +10,7 @@ from disks import Disk
 from refusal import Main, contents, refusal
 
 import train
-from lightning_modules.predict import main as predict
+from lightning_modules.predict.__main__ import main as predict
 from lightning_modules.report.__main__ import main as report
 from scratch_framework.__main__ import main as scratch
 from scratch_framework.experiments.disc.grid import main as grid
@@ -134,7 +134,7 @@ def test_models_that_were_finished_before_the_disk_was_full_stay_so(
 
 
 def train_experiment() -> Any:
-    from lightning_modules.experiment import Experiment
+    from lightning_modules.training.experiment import Experiment
 
     return Experiment
 

@@ -8,7 +8,7 @@ from refusal import Main
 
 import train
 from lightning_modules.report.__main__ import main as report
-from lightning_modules.results import ModelRuns, Run, refuse_diverged
+from lightning_modules.results.runs import ModelRuns, Run, refuse_diverged
 from scratch_framework.__main__ import main as scratch
 
 SIZES = "--max_epochs 2 --train_pairs 20 --val_pairs 10 --test_pairs 10 --batch_size 10 --workers 1"

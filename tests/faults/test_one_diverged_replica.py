@@ -13,14 +13,14 @@ from events import events
 
 import train
 from datamodules import DigitPairs
-from lightning_modules import protocol
-from lightning_modules.cli import CommandError
-from lightning_modules.comparison import Comparison
-from lightning_modules.loading import keep_runs, load_model
-from lightning_modules.protocol import make_trainer
-from lightning_modules.recipes import MODULES, RECIPES, parts, resolve
-from lightning_modules.replicas import export_replica
+from lightning_modules.command.cli import CommandError
+from lightning_modules.models.base import Comparison
+from lightning_modules.models.loading import keep_runs, load_model
+from lightning_modules.models.recipes import MODULES, RECIPES, parts, resolve
+from lightning_modules.replicas.seeding import export_replica
 from lightning_modules.report.__main__ import main as report
+from lightning_modules.training import runner as protocol
+from lightning_modules.training.runner import make_trainer
 
 SEEDS = [7, 3, 5]
 SMALL = {"width": 4}

@@ -10,8 +10,8 @@ from urllib.parse import quote
 import pytest
 from processes import workers_of
 
-from lightning_modules import cli
-from lightning_modules.cli import CommandError
+from lightning_modules.command import cli
+from lightning_modules.command.cli import CommandError
 from tune.__main__ import main
 from tune.study.storage import Place
 from tune.workers.worker import Job

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from lightning_modules.results import spread
+from lightning_modules.results.runs import spread
 from tune.study.points import close
 from tune.study.trials import DIVERGED
 

@@ -9,11 +9,11 @@ import pytorch_lightning as pl
 from optuna.distributions import CategoricalDistribution
 
 from datamodules import DigitPairs
-from lightning_modules.comparison import Comparison
-from lightning_modules.execution import Choice
-from lightning_modules.keeping import keep_in_fit, sound_replicas
-from lightning_modules.protocol import Study, fit, make_trainer
-from lightning_modules.recipes import MODULES, RECIPES, parts, resolve
+from lightning_modules.models.base import Comparison
+from lightning_modules.models.recipes import MODULES, RECIPES, parts, resolve
+from lightning_modules.replicas.pruning import keep_in_fit, sound_replicas
+from lightning_modules.training.execution import Choice
+from lightning_modules.training.runner import Study, fit, make_trainer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

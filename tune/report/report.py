@@ -19,10 +19,10 @@ from optuna.trial import TrialState
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from lightning_modules.figures import write_figure
-from lightning_modules.folder import write_whole
-from lightning_modules.results import percent
-from lightning_modules.settings_file import to_yaml
+from lightning_modules.command.atomic_io import write_whole
+from lightning_modules.command.settings_file import to_yaml
+from lightning_modules.results.figures import write_figure
+from lightning_modules.results.runs import percent
 from tune.fit.chunk import SECONDS, STD
 from tune.report.plots import draw
 from tune.report.tensorboard import log_plots, log_trials

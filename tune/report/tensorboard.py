@@ -11,9 +11,9 @@ from matplotlib.image import imread
 from optuna.trial import TrialState
 from torch.utils.tensorboard import SummaryWriter
 
-from lightning_modules.interrupts import interrupts_wait
-from lightning_modules.recipes import RECIPES
-from lightning_modules.study_log import EpochFigures, StudyLog
+from lightning_modules.command.interrupts import interrupts_wait
+from lightning_modules.models.recipes import RECIPES
+from lightning_modules.results.tensorboard import EpochFigures, StudyLog
 from scratch_framework.experiments.disc.recipe import RECIPES as DISC_RECIPES
 from tune.fit.chunk import CURVE
 from tune.study.trials import is_finished

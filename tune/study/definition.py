@@ -7,9 +7,9 @@ import sys
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
 
-from lightning_modules.bounds import MOST_EPOCHS, MOST_EXAMPLES, MOST_RUNS, check_range
-from lightning_modules.cli import CommandError
-from lightning_modules.execution import REPLICAS_PER_CORE
+from lightning_modules.command.cli import CommandError
+from lightning_modules.command.limits import MOST_EPOCHS, MOST_EXAMPLES, MOST_RUNS, check_range
+from lightning_modules.training.execution import REPLICAS_PER_CORE
 from tune.study.spaces import space_of
 from tune.study.storage import write_once
 

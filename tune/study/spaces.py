@@ -9,7 +9,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from lightning_modules.recipes import PER_REPLICA
+from lightning_modules.models.recipes import PER_REPLICA
 from scratch_framework.experiments.disc.search import GROUPS, RATES
 
 # What each replica of a net on the disc may have its own of.

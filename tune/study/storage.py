@@ -24,8 +24,8 @@ from optuna.storages._rdb.models import StudyUserAttributeModel
 from optuna.storages._rdb.storage import _create_scoped_session
 from sqlalchemy import exc, make_url
 
-from lightning_modules.cli import CommandError
-from lightning_modules.masking import PASSWORD_IS, masked
+from lightning_modules.command.cli import CommandError
+from lightning_modules.command.masking import PASSWORD_IS, masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

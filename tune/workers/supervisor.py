@@ -7,10 +7,10 @@ from functools import partial
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, cast
 
-from lightning_modules.cli import CommandError
-from lightning_modules.progress import progress_bar
-from lightning_modules.results import percent
-from lightning_modules.workers import WorkerError, receive, start
+from lightning_modules.command.cli import CommandError
+from lightning_modules.results.progress import progress_bar
+from lightning_modules.results.runs import percent
+from lightning_modules.training.workers import WorkerError, receive, start
 from tune.fit.chunk import STD
 from tune.study.trials import FAILED, POINT, Trials, is_finished, reason
 from tune.workers.worker import work

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from lightning_modules.cli import CommandError
-from lightning_modules.masking import masked
-from lightning_modules.protocol import quiet
+from lightning_modules.command.cli import CommandError
+from lightning_modules.command.masking import masked
+from lightning_modules.training.runner import quiet
 from tune.fit import digit_pairs, disc
 from tune.fit.chunk import Chunk, Member
 from tune.study.definition import Definition

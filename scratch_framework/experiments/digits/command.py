@@ -8,10 +8,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from lightning_modules import cli
-from lightning_modules.bounds import MOST_EPOCHS, MOST_PROCESSES, MOST_RUNS, check_range
-from lightning_modules.per_replica import per_replica
-from lightning_modules.server import worker_context
+from lightning_modules.command import cli
+from lightning_modules.command.forkserver import worker_context
+from lightning_modules.command.limits import MOST_EPOCHS, MOST_PROCESSES, MOST_RUNS, check_range
+from lightning_modules.replicas.per_replica import per_replica
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,7 +74,7 @@ def digits(
     if workers != 1:
         worker_context()  # the workers' server imports while we do
     with cli.imports():
-        from lightning_modules.recipes import PAPER, resolve
+        from lightning_modules.models.recipes import PAPER, resolve
 
     for setting, value in (("max_epochs", PAPER.max_epochs), ("batch_size", PAPER.batch_size)):
         flags[setting] = value if flags[setting] is None else flags[setting]
@@ -102,8 +102,8 @@ def run(flags: dict[str, Any], settings: Mapping[str, float], name: str | None, 
         import torch
 
         from datamodules import DigitPairs
-        from lightning_modules.cores import core_count
-        from lightning_modules.results import PAPER_FIGURES
+        from lightning_modules.command.cores import core_count
+        from lightning_modules.results.runs import PAPER_FIGURES
         from scratch_framework.experiments.digits.experiment import Experiment
         from scratch_framework.experiments.digits.training import Training
 

@@ -16,16 +16,22 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lightning_modules.checkpoints import keep_checkpoint
-from lightning_modules.cli import command_line
-from lightning_modules.console import make_console
-from lightning_modules.figures import results_figure, write_figure
-from lightning_modules.folder import choose_folder, make_folder, make_run_folder
-from lightning_modules.programs import divide
-from lightning_modules.progress import StudyProgress
-from lightning_modules.results import ModelRuns, PaperFigure, refuse_diverged, results_table, write_results
-from lightning_modules.study_log import EpochFigures, StudyLog
-from lightning_modules.workers import check_start, run_jobs, threads
+from lightning_modules.command.atomic_io import choose_folder, make_folder, make_run_folder
+from lightning_modules.command.cli import command_line
+from lightning_modules.command.console import make_console
+from lightning_modules.replicas.checkpoints import keep_checkpoint
+from lightning_modules.results.figures import results_figure, write_figure
+from lightning_modules.results.progress import StudyProgress
+from lightning_modules.results.runs import (
+    ModelRuns,
+    PaperFigure,
+    refuse_diverged,
+    results_table,
+    write_results,
+)
+from lightning_modules.results.tensorboard import EpochFigures, StudyLog
+from lightning_modules.training.shards import divide
+from lightning_modules.training.workers import check_start, run_jobs, threads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lightning_modules.finite import are_finite
-from lightning_modules.results import Run
-from lightning_modules.study_log import EpochFigures
+from lightning_modules.replicas.finite import are_finite
+from lightning_modules.results.runs import Run
+from lightning_modules.results.tensorboard import EpochFigures
 from scratch_framework.experiments.digits.learner import make_learner
 
 if TYPE_CHECKING:

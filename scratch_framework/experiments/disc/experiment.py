@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from lightning_modules.checkpoints import keep_checkpoint
-from lightning_modules.console import make_console
-from lightning_modules.figures import write_figure
-from lightning_modules.folder import choose_folder, make_folder, make_run_folder
-from lightning_modules.progress import progress_bar
-from lightning_modules.results import (
+from lightning_modules.command.atomic_io import choose_folder, make_folder, make_run_folder
+from lightning_modules.command.console import make_console
+from lightning_modules.replicas.checkpoints import keep_checkpoint
+from lightning_modules.results.figures import write_figure
+from lightning_modules.results.progress import progress_bar
+from lightning_modules.results.runs import (
     ModelRuns,
     PaperFigure,
     percent,
@@ -28,7 +28,7 @@ from lightning_modules.results import (
     spread,
     write_results,
 )
-from lightning_modules.study_log import StudyLog
+from lightning_modules.results.tensorboard import StudyLog
 from scratch_framework.experiments.disc.monitor import Monitor
 from scratch_framework.experiments.disc.pictures import pictures
 from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
@@ -38,7 +38,7 @@ from scratch_framework.experiments.disc.training import Examples, examples, fit,
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lightning_modules.results import Run
+    from lightning_modules.results.runs import Run
     from scratch_framework.experiments.disc.learner import Learner
     from scratch_framework.experiments.disc.points import Points, Reading
     from scratch_framework.experiments.disc.recipe import Recipe

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lightning_modules import cli
+from lightning_modules.command import cli
 from scratch_framework.experiments.disc.recipe import Mistake  # noqa: TC001  # a flag has this type
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ def grid(
     """
     import torch
 
-    from lightning_modules.console import make_console
-    from lightning_modules.folder import choose_folder
+    from lightning_modules.command.atomic_io import choose_folder
+    from lightning_modules.command.console import make_console
     from scratch_framework.experiments.disc.grid_report import grid_table, write_grid
     from scratch_framework.experiments.disc.search import Search
 
@@ -72,7 +72,7 @@ def grid(
 
 
 def _train(search: Search, folder: Path, console: Console) -> None:
-    from lightning_modules.progress import progress_bar
+    from lightning_modules.results.progress import progress_bar
     from scratch_framework.experiments.disc.search import GROUPS
 
     missing = search.missing(folder)

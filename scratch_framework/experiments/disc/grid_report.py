@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from lightning_modules.figures import write_figure
-from lightning_modules.folder import write_whole
-from lightning_modules.results import percent, spread
+from lightning_modules.command.atomic_io import write_whole
+from lightning_modules.results.figures import write_figure
+from lightning_modules.results.runs import percent, spread
 from scratch_framework.experiments.disc.recipe import PAPER
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from torch import Tensor
 
-    from lightning_modules.study_log import EpochFigures, StudyLog
+    from lightning_modules.results.tensorboard import EpochFigures, StudyLog
 
 
 class Monitor:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from lightning_modules.bounds import MOST_CHANNELS, MOST_EPOCHS, MOST_EXAMPLES, check_range
+from lightning_modules.command.limits import MOST_CHANNELS, MOST_EPOCHS, MOST_EXAMPLES, check_range
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 import yaml
 
-from lightning_modules.bounds import MOST_EPOCHS, MOST_EXAMPLES, MOST_RUNS, check_range
-from lightning_modules.cli import CommandError
-from lightning_modules.folder import make_folder, write_whole
+from lightning_modules.command.atomic_io import make_folder, write_whole
+from lightning_modules.command.cli import CommandError
+from lightning_modules.command.limits import MOST_EPOCHS, MOST_EXAMPLES, MOST_RUNS, check_range
 from scratch_framework.experiments.disc.points import Reading
 from scratch_framework.experiments.disc.recipe import PAPER
 from scratch_framework.experiments.disc.scratch_learner import ScratchLearner

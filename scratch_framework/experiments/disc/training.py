@@ -9,9 +9,9 @@ import torch
 from torch import Generator, Tensor
 
 import scratch_framework as sf
-from lightning_modules.finite import are_finite
-from lightning_modules.results import Run
-from lightning_modules.study_log import EpochFigures
+from lightning_modules.replicas.finite import are_finite
+from lightning_modules.results.runs import Run
+from lightning_modules.results.tensorboard import EpochFigures
 from scratch_framework.experiments.disc.objective import OBJECTIVES
 from scratch_framework.experiments.disc.points import MIDDLE, stream
 

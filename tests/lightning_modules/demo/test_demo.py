@@ -27,7 +27,7 @@ from lightning_modules.demo.__main__ import main
 from lightning_modules.demo.drawings import LARGEST, read_drawings
 from lightning_modules.demo.nets import load_nets
 from lightning_modules.demo.server import LIMIT, DemoServer
-from lightning_modules.handwriting import as_mnist
+from lightning_modules.predict.handwriting import as_mnist
 
 ROOT = Path(__file__).parents[3]
 

@@ -1,0 +1,132 @@
+"""Where a command puts what comes out of it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from secrets import token_hex
+from typing import IO, TYPE_CHECKING, Any
+
+from lightning_modules.command.cli import CommandError
+from lightning_modules.command.settings_file import to_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+TEMPORARY = ".tmp"
+MOST_BYTES = 200  # of a name: file systems allow 255, and names are made longer
+
+
+def choose_folder(log_dir: str | Path, name: str | None) -> Path:
+    """The folder of a study.
+
+    Args:
+        log_dir: Folder of all studies.
+        name: Its name in it; None for a unique one.
+
+    Returns:
+        Its path; nothing is made.
+
+    Raises:
+        CommandError: The name is no plain one.
+    """
+    name = f"{datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}" if name is None else name
+    if not name or Path(name).name != name or name == ".." or not name.isprintable() or name != name.strip():
+        raise CommandError(f"name must be a plain folder name, got {name!r}")
+    if (size := len(name.encode())) > MOST_BYTES:
+        raise CommandError(f"name must be of at most {MOST_BYTES} bytes, got {size}: {name[:20]}...")
+    return Path(log_dir) / name
+
+
+def make_folder(folder: Path, anew: bool = True, flag: str = "log_dir") -> None:
+    """Make the folder of a study.
+
+    Args:
+        folder: Its path.
+        anew: Whether one of this name is refused.
+        flag: What says where it is to be.
+
+    Raises:
+        CommandError: There is one of this name, or it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=not anew)
+    except FileExistsError as error:
+        for path in (folder, *folder.parents):
+            if path.is_symlink() and not path.exists():
+                missing = f"{path} is a link to {path.readlink()}, which is not there"
+                raise CommandError(f"{missing}; make it, or choose another {flag}") from error
+        raise CommandError(f"{folder} exists; choose another name or remove it") from error
+    except OSError as error:
+        raise CommandError(
+            f"{folder} cannot be made: {error.strerror}; choose another {flag}, or make it writable"
+        ) from error
+
+
+def make_run_folder(folder: Path, model: str, config: Mapping[str, Any]) -> Path:
+    """Make the folder that is one run in TensorBoard, if it is not there, and write the settings into it.
+
+    Args:
+        folder: Of the study.
+        model: What is trained, and the new folder's name.
+        config: All settings by the names of their flags.
+
+    Returns:
+        Its path.
+    """
+    run_folder = folder / model
+    run_folder.mkdir(exist_ok=True)
+    write_whole(run_folder / "config.yaml", to_yaml(config))
+    return run_folder
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all, also when the program is killed meanwhile.
+
+    Args:
+        path: The file.
+        content: What it shall hold; text as UTF-8.
+    """
+    with whole_file(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write, which is there only once it is on the disk whole, whatever ends the program.
+
+    Args:
+        path: The file; what it held before stays till then.
+
+    Yields:
+        What to write to.
+
+    Raises:
+        OSError: It cannot be written; the message names it.
+    """
+    # A name of this process: a worker whose main process was killed may be writing the same file.
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:  # writing knows no name
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    finally:
+        with suppress(OSError):  # of a disk that is read-only by now
+            temporary.unlink(missing_ok=True)
+
+
+def clear_torn(folder: Path) -> None:
+    """Remove what a killed program was about to write.
+
+    Args:
+        folder: Where, with all folders in it.
+    """
+    for temporary in folder.rglob(f"*{TEMPORARY}"):
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,106 @@
+"""The error over all pairs of test digits: what a run's test pairs estimate, without their sampling noise.
+
+Where the comparison follows from two digits' posteriors, each digit is read once (by each trunk, where there
+is one for first and one for second digits), and all pairs of two different digits are compared. A net that
+must see both digits at once would have to see each pair: it is tested on a fixed pairing of all digits.
+That is a sample, the same one for all runs, so that their spread does not show its noise.
+"""
+
+import torch
+from torch import Tensor
+
+from lightning_modules.evaluation.teams import TeamTest
+from lightning_modules.models.base import Comparison
+from lightning_modules.models.batches import Batch
+from lightning_modules.networks.heads import POSTERIOR_HEADS, SMALLEST
+from lightning_modules.networks.pairs import SeparateTrunks
+from lightning_modules.replicas.layers import wide
+
+ROWS = 500  # first digits that are compared with all at once
+
+
+class AllPairsTest(TeamTest):
+    """Tests each run on all test digits."""
+
+    def __init__(self, module: Comparison, chosen: Tensor) -> None:
+        """Keep the members.
+
+        Args:
+            module: R * size replicas, trained.
+            chosen: (R, ensemble), the replicas that count.
+        """
+        super().__init__(module, chosen)
+        self.has_posteriors = isinstance(getattr(module.network, "head", None), POSTERIOR_HEADS)
+        # What `errors` are, by the names in `Run`.
+        self.figure = "all_test_error" if self.has_posteriors else "fixed_pairs_error"
+
+    def on_test_epoch_start(self) -> None:
+        """Start the metrics and forget the digits."""
+        super().on_test_epoch_start()
+        self.logits: list[Tensor] = []  # (N, R, 2, C) of each batch
+        self.seconds: list[Tensor] = []  # the same digits as a trunk for second ones reads them
+        self.classes: list[Tensor] = []  # (N, 2)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Count the errors; keep what was read in each digit."""
+        outputs = self.answer(batch)
+        self.count(outputs, batch)
+        if not self.has_posteriors:
+            return outputs.pair
+        _, _, classes = self.pairs_of_runs(batch)
+        assert outputs.digits is not None
+        assert classes is not None
+        digits = outputs.digits
+        if isinstance(self.module.network, SeparateTrunks):
+            images, *labels = batch
+            turned = self.answer((images.unflatten(1, (-1, 2)).flip(2).flatten(1, 2), *labels)).digits
+            assert turned is not None
+            self.seconds.append(torch.stack([turned[:, :, 1], digits[:, :, 1]], 2))
+            digits = torch.stack([digits[:, :, 0], turned[:, :, 0]], 2)
+        self.logits.append(digits)
+        self.classes.append(classes[:, 0])  # all runs have the same pairs here
+        return outputs.pair
+
+    def errors(self) -> Tensor:
+        """The error of each run, (R,): over all pairs, or over the fixed ones, as `figure` says."""
+        if not self.has_posteriors:
+            return self.figures("test")["test/error"]
+        classes = torch.cat(self.classes).flatten()  # (n,)
+        firsts = self._posteriors(self.logits)
+        seconds = self._posteriors(self.seconds) if self.seconds else firsts
+        both = zip(firsts, seconds, strict=True)
+        return torch.stack([error_of_all_pairs(first, classes, second) for first, second in both])
+
+    def _posteriors(self, logits: list[Tensor]) -> tuple[Tensor, ...]:
+        """Those of the n digits, (n, C), of each run."""
+        head = self.module.network.head
+        assert isinstance(head, POSTERIOR_HEADS)
+        return head.posteriors(torch.cat(logits)).transpose(1, 2).flatten(0, 1).unbind(1)
+
+
+def error_of_all_pairs(posteriors: Tensor, classes: Tensor, seconds: Tensor | None = None) -> Tensor:
+    """The share of ordered pairs of two different digits that are compared wrongly.
+
+    Args:
+        posteriors: (n, C), what a net reads in each digit.
+        classes: (n,), the digits.
+        seconds: (n, C), what it reads in them where they are second ones; by default the same.
+
+    Returns:
+        The share, a scalar.
+    """
+    n, first = len(classes), wide(posteriors)
+    second = first if seconds is None else wide(seconds)
+    mirrored = second.cumsum(-1) - second  # P(class < j)
+    wrong = torch.zeros((), dtype=torch.int64, device=first.device)
+    for some, label in zip(first.split(ROWS), classes.split(ROWS), strict=True):
+        said = _at_most(some.cumsum(-1) @ second.T, some @ mirrored.T)  # (ROWS, n)
+        wrong += (said != (label.unsqueeze(1) <= classes)).sum()
+    # A digit compared with itself is no pair. One trunk says "at most" of it, two may err.
+    itself = ~_at_most((first.cumsum(-1) * second).sum(-1), (first * mirrored).sum(-1))
+    return (wrong - itself.sum()) / (n * (n - 1))
+
+
+def _at_most(at_most: Tensor, greater: Tensor) -> Tensor:
+    """What `compare` says, by the probabilities."""
+    return at_most.clamp(min=SMALLEST) > greater.clamp(min=SMALLEST)

@@ -1,0 +1,1 @@
+"""The three networks as LightningModules, their losses and their settings."""

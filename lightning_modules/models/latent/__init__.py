@@ -1,0 +1,1 @@
+"""Digits that are discovered from comparisons alone: aligned, ordered, split."""

@@ -1,0 +1,149 @@
+"""The order of latent digits: found by comparisons, mended by them.
+
+A net that learns digits from comparisons alone finds all ten, but may take two neighbours for each other, 6
+for 7 say. That costs only the pairs (6, 7) and (7, 6), 2 % of all, and gradients cannot undo it: on the way
+both digits would be blurred. So once an epoch the training pairs' own answers are asked in which order the
+latent digits stand, and the last layer's rows are put into it.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lightning_modules.replicas.layers import Linear, wide
+
+
+def evidence(digits: Tensor, target: Tensor) -> Tensor:
+    """How often two latent digits met, by the answer.
+
+    Args:
+        digits: (V * N, R, 2, C), logits of V views of N pairs.
+        target: (N, R), 1 where first <= second.
+
+    Returns:
+        (R, 2, C, C), at (answer, i, j) the sum over pairs with this answer of P(first is i) P(second is j);
+        in float32 at least.
+    """
+    first, second = wide(digits).softmax(-1).permute(2, 1, 0, 3)  # (R, V * N, C)
+    at_most = target.repeat(len(digits) // len(target), 1).T.unsqueeze(-1).to(first.dtype)  # (R, V * N, 1)
+    with torch.autocast(digits.device.type, enabled=False):  # it would multiply and add up in half precision
+        answers = [(first * share).transpose(1, 2) @ second for share in (1 - at_most, at_most)]
+    return torch.stack(answers, 1)
+
+
+def shared_order(met: NDArray[np.float64]) -> list[int]:
+    """The order in which one trunk's latent digits stand.
+
+    Args:
+        met: (2, C, C), of one replica, as `evidence` gives it.
+
+    Returns:
+        Which latent digit stands at each place.
+    """
+    greater, at_most = met
+    return best_order(at_most + greater.T)
+
+
+def separate_orders(met: NDArray[np.float64]) -> list[list[int]]:
+    """The orders in which two trunks' latent digits stand, each beside the other's.
+
+    Given the second trunk's order, what a place is worth to a latent digit of the first depends on no other:
+    the best places are a matching. So the two are matched in turn until neither moves, from the order at hand
+    and from the one by how often a latent digit came with "first <= second"; the better end is taken.
+
+    Args:
+        met: (2, C, C), of one replica, as `evidence` gives it.
+
+    Returns:
+        Which latent digit of the first trunk stands at each place, and which of the second.
+    """
+    often = met[1].sum(0) / met.sum((0, 1)).clip(1e-9)  # of the second trunk's: larger digits come more often
+    ends = [_match_in_turn(met, start) for start in (list(range(len(often))), np.argsort(often).tolist())]
+    return max(ends, key=lambda orders: _agreement(met, *orders))
+
+
+def _match_in_turn(met: NDArray[np.float64], second: list[int]) -> list[list[int]]:
+    greater, at_most = met
+    orders, agreement = [list[int](), second], -np.inf
+    while True:
+        # `at_most` counts where the second stands no earlier than the first, `greater` where it does
+        later = at_most[:, second][:, ::-1].cumsum(1)[:, ::-1]  # (C, place of the first)
+        earlier = greater[:, second].cumsum(1) - greater[:, second]
+        first = best_matching((later + earlier).T)
+        earlier = at_most[first].cumsum(0)  # (place of the second, C)
+        later = greater[first][::-1].cumsum(0)[::-1] - greater[first]
+        second = best_matching(earlier + later)
+        if _agreement(met, first, second) <= agreement:
+            return orders
+        orders, agreement = [first, second], _agreement(met, first, second)
+
+
+def _agreement(met: NDArray[np.float64], first: list[int], second: list[int]) -> float:
+    greater, at_most = met[:, first][:, :, second]
+    return float(np.triu(at_most).sum() + np.tril(greater, -1).sum())
+
+
+def best_order(weights: NDArray[np.float64]) -> list[int]:
+    """The order of C things that agrees best with weights on which stands before which.
+
+    Exact, by dynamic programming over all sets of things that may stand first (Held & Karp 1962): the best
+    order of a set ends in some member, before which stands the best order of the rest.
+
+    Args:
+        weights: (C, C), at (i, j) what it is worth that i stands before j; C is small.
+
+    Returns:
+        The things, first to last, with the largest sum of weights.
+    """
+    count = len(weights)
+    # worth[s, j]: of j behind all members of set s, whose bits say which they are
+    worth = np.zeros((1 << count, count))
+    for i in range(count):
+        worth[1 << i : 2 << i] = worth[: 1 << i] + weights[i]
+    best, last = np.zeros(1 << count), np.zeros(1 << count, int)
+    for members in range(1, 1 << count):
+        ends = [j for j in range(count) if members >> j & 1]
+        values = [best[members ^ 1 << j] + worth[members ^ 1 << j, j] for j in ends]
+        place = int(np.argmax(values))
+        best[members], last[members] = values[place], ends[place]
+    order, members = list[int](), (1 << count) - 1
+    while members:
+        order.append(int(last[members]))
+        members ^= 1 << order[-1]
+    return order[::-1]
+
+
+def best_matching(weights: NDArray[np.float64]) -> list[int]:
+    """The one-to-one matching of rows to columns with the largest sum of weights.
+
+    Args:
+        weights: (C, C), finite.
+
+    Returns:
+        The column of each row.
+
+    Raises:
+        ValueError: A weight is not finite.
+    """
+    _, columns = linear_sum_assignment(weights, maximize=True)
+    return [int(column) for column in columns]
+
+
+def reorder(layer: Linear, optimizer: Optimizer, orders: Tensor) -> None:
+    """Put the outputs of a layer into another order, and all that the optimiser remembers of them.
+
+    Args:
+        layer: R layers with C outputs each.
+        optimizer: Of its parameters.
+        orders: (R, C), which output is to stand at each place.
+    """
+    replicas, count = orders.shape
+    rows = (orders + count * torch.arange(replicas).unsqueeze(1)).flatten().to(layer.weight.device)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            for value in (parameter, *optimizer.state[parameter].values()):
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    value.copy_(value[rows])

@@ -1,0 +1,1 @@
+"""Networks that compare two digits: trunks, heads, and how digits enter."""

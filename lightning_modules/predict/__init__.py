@@ -1,0 +1,1 @@
+"""Which digit is larger, on pictures of a user's own."""

@@ -1,0 +1,1 @@
+"""R trainings of a network as one tensor program."""

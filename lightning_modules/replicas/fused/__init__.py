@@ -1,0 +1,1 @@
+"""The fast engine on a CPU: several layers in one pass over memory."""

@@ -1,0 +1,1 @@
+"""Rows, tables, TensorBoard logs and progress of a study."""

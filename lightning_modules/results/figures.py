@@ -1,0 +1,141 @@
+"""Pictures: pairs of digits with captions, and the runs of each model beside the paper's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.special import expit
+
+from lightning_modules.command.atomic_io import whole_file
+from lightning_modules.results.runs import PaperFigure, spread
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from lightning_modules.evaluation.mistakes import Mistakes
+
+COLUMNS = 6
+
+
+def write_figure(path: Path, figure: Figure, **more: Any) -> None:
+    """Write a figure as PNG, whole or not at all.
+
+    Args:
+        path: The file.
+        figure: The figure.
+        **more: Other arguments of matplotlib's `savefig`.
+
+    Raises:
+        OSError: It cannot be written; the message names it.
+    """
+    with whole_file(path) as file:
+        figure.savefig(file, format="png", dpi=130, **more)
+
+
+def pairs_figure(images: Sequence[NDArray[Any]], captions: Sequence[str]) -> Figure:
+    """Show pairs of digits.
+
+    Args:
+        images: Pairs, each (2, 14, 14) in 0..255.
+        captions: What to write above each.
+
+    Returns:
+        The figure, six pairs a row.
+    """
+    rows = max(1, -(-len(images) // COLUMNS))
+    figure = Figure(figsize=(1.9 * COLUMNS, 1.25 * rows), layout="constrained")
+    axes = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
+    for axis in axes:
+        axis.axis("off")
+    gap = np.full((14, 1), 128.0)  # a grey line between the two digits
+    for axis, pair, caption in zip(axes, images, captions, strict=False):
+        first, second = pair
+        axis.imshow(np.hstack([first, gap, second]), cmap="gray", vmin=0, vmax=255)
+        axis.set_title(caption, fontsize=8)
+    return figure
+
+
+def mistakes_figure(mistakes: Mistakes) -> Figure:
+    """Show the pairs that were got wrong with most certainty, with the right answer and the net's.
+
+    Args:
+        mistakes: Of all runs.
+
+    Returns:
+        The figure.
+    """
+    captions = [
+        _caption(int(first), int(second), float(odds))
+        for (first, second), odds in zip(mistakes.digits, mistakes.log_odds, strict=True)
+    ]
+    return pairs_figure(list(mistakes.images), captions)
+
+
+def results_figure(
+    errors: Mapping[str, Sequence[float]],
+    paper: Mapping[str, PaperFigure],
+    title: str,
+    counts: Mapping[str, str] | None = None,
+) -> Figure:
+    """Show the test error of every run, its mean and standard deviation, and the paper's beside it.
+
+    Args:
+        errors: Model to the test errors of its runs that did not diverge, as shares; there may be none.
+        paper: Model to the paper's figures; those without are shown alone.
+        title: What to write above.
+        counts: Model to the number of its runs in words, as `ModelRuns` has it; by default of the errors.
+
+    Returns:
+        The figure.
+    """
+    figure = Figure(figsize=(1.5 + 1.8 * len(errors), 4.2), layout="constrained")
+    axis = figure.subplots()
+    handles: dict[str, Any] = {}
+    for x, (model, shares) in enumerate(errors.items()):
+        count = (counts or {}).get(model, str(len(shares)))
+        handles |= _show_runs(axis, x, 100 * np.array(shares), paper.get(model), count)
+    if handles:
+        axis.legend(list(handles.values()), list(handles), fontsize=8)
+    names = [model if shares else f"{model}\n(all diverged)" for model, shares in errors.items()]
+    axis.set_xticks(range(len(errors)), names)
+    axis.set_xlim(-0.6, len(errors) - 0.4)
+    axis.set_ylim(bottom=0)
+    axis.set_ylabel("test error, %")
+    axis.grid(axis="y", alpha=0.3)
+    axis.set_title(title, fontsize=9, wrap=True, parse_math=False)
+    return figure
+
+
+def _show_runs(
+    axis: Axes, x: float, percent: NDArray[np.float64], paper: PaperFigure | None, count: str
+) -> dict[str, Any]:
+    """Draw one model at a place of the axis; return what the legend shows, by label."""
+    handles: dict[str, Any] = {}
+    means: list[tuple[float, float]] = []
+    if len(percent):
+        average, deviation = spread(percent.tolist())
+        jitter = np.linspace(-0.08, 0.08, len(percent)) if len(percent) > 1 else np.zeros(1)
+        handles["a run"] = axis.plot(x - 0.12 + jitter, percent, "o", color="C0", alpha=0.35)[0]
+        ours = axis.errorbar(x - 0.12, average, deviation, fmt="_", ms=22, color="C0", capsize=4)
+        handles[f"ours: mean ± std, n = {count}"] = ours
+        means.append((x - 0.12, average))
+    if paper:
+        average, deviation = 100 * paper.test_mean, 100 * (paper.test_std or 0)
+        theirs = axis.errorbar(x + 0.22, average, deviation, fmt="D", color="C1", capsize=4)
+        handles["paper: mean ± std, n = 15"] = theirs
+        means.append((x + 0.22, average))
+    for point in means:
+        axis.annotate(f"{point[1]:.1f}", point, (18, -4), textcoords="offset points")
+    return handles
+
+
+def _caption(first: int, second: int, log_odds: float) -> str:
+    right = "≤" if first <= second else ">"
+    said = "≤" if log_odds > 0 else ">"
+    return f"is {first} {right} {second}, says {said} ({expit(abs(log_odds)):.0%})"

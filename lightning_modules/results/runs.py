@@ -1,0 +1,250 @@
+"""The results of a study: rows, summary, results.json, and the table beside the paper's."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import groupby
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from lightning_modules.command.atomic_io import write_whole
+from lightning_modules.command.cli import CommandError
+from lightning_modules.results.provenance import versions
+
+
+@dataclass(frozen=True)
+class Run:
+    """Figures of one training.
+
+    Errors are shares in [0, 1], of the final weights in evaluation mode.
+    """
+
+    seed: int
+    train_error: float
+    test_error: float
+    val_error: float | None = None  # None without validation data
+    test_digit_error: float | None = None  # None without digit heads
+    member_test_error: float | None = None  # mean of single trainings; None where a run is one training
+    all_test_error: float | None = None  # over all pairs of test digits; None where not asked for
+    # Of nets that must see both digits at once, instead: over one pairing of all test digits (5,000 pairs of
+    # MNIST's), the same for all runs. It is a sample, whose noise the spread over runs does not show.
+    fixed_pairs_error: float | None = None
+    diverged: bool | None = None  # True where losses or weights are not finite: its errors say nothing
+
+
+# Figures over all test digits, and what to call them.
+WHOLE: Mapping[str, str] = {"all_test_error": "all pairs", "fixed_pairs_error": "fixed pairs"}
+
+
+@dataclass(frozen=True)
+class PaperFigure:
+    """What the paper reports of one model: errors as shares, None where it gives no deviation."""
+
+    train_mean: float
+    train_std: float | None
+    test_mean: float
+    test_std: float | None
+
+
+# Figure 1.5, 15 runs each.
+PAPER_FIGURES: Mapping[str, PaperFigure] = {
+    "cnn": PaperFigure(6.67e-4, 1.01e-3, 1.70e-1, 1.63e-2),
+    "weight_sharing": PaperFigure(2.60e-3, 1.85e-3, 1.23e-1, 1.30e-2),
+    "auxiliary": PaperFigure(1.84e-2, 1.13e-2, 1.52e-1, 8.98e-3),
+}
+
+
+@dataclass(frozen=True)
+class ModelRuns:
+    """All runs of one model."""
+
+    model: str
+    recipe: str
+    runs: Sequence[Run]
+
+    @property
+    def sound(self) -> list[Run]:
+        """The runs that did not diverge: all statistics are of them alone."""
+        return [run for run in self.runs if not run.diverged]
+
+    @property
+    def count(self) -> str:
+        """The number of runs that statistics are of, and of all, where some diverged."""
+        sound, every = len(self.sound), len(self.runs)
+        return str(every) if sound == every else f"{sound} of {every}"
+
+    def errors(self, figure: str = "test_error") -> list[float]:
+        """A figure of every run that did not diverge, as a share; empty if one has none.
+
+        Args:
+            figure: One of `Run`'s.
+        """
+        values = [getattr(run, figure) for run in self.sound]
+        return [] if None in values else values
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a run; what a model has not (digit heads) or was not asked for has no key."""
+        return [
+            {"model": self.model, "recipe": self.recipe, "replica": number}
+            | {name: value for name, value in asdict(run).items() if value is not None}
+            for number, run in enumerate(self.runs)
+        ]
+
+    def summary(self) -> dict[str, Any]:
+        """Mean and standard deviation (n - 1) over the n runs that did not diverge.
+
+        None where there is no run, or of one run no deviation.
+        """
+        summary: dict[str, Any] = {"model": self.model, "recipe": self.recipe}
+        for name in ("test_error", "train_error", *(name for name in WHOLE if self.errors(name))):
+            errors = self.errors(name)
+            average, deviation = spread(errors) if errors else (None, None)
+            summary |= {f"{name}_mean": average, f"{name}_std": deviation}
+        return summary | {"n": len(self.sound), "diverged": len(self.runs) - len(self.sound)}
+
+    def hparams(self, settings: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+        """Hyperparameters by their names in the dashboard, the same for all that train on pairs of digits.
+
+        Args:
+            settings: Of the model; a weight that it does not have counts as 0.
+            config: All settings of the command.
+        """
+        hparams = {"model": self.model, "recipe": self.recipe, "runs": len(self.runs)}
+        hparams |= {name: settings.get(name, 0.0) for name in ("lr", "alpha", "gamma")}
+        return hparams | {name: config[name] for name in ("max_epochs", "batch_size", "train_pairs")}
+
+    def metrics(self) -> dict[str, float]:
+        """Final metrics by their names in the dashboard; NaN where nothing was validated, or all diverged."""
+        means = {
+            f"hp/{name}": mean(errors) if (errors := self.errors(name)) else float("nan")
+            for name in ("test_error", "val_error")
+        }
+        return means | {"hp/diverged": float(len(self.runs) - len(self.sound))}
+
+
+def write_results(path: Path, models: Sequence[ModelRuns], command: str, config: Mapping[str, Any]) -> None:
+    """Write results.json, whole or not at all.
+
+    Args:
+        path: The file.
+        models: What is finished so far.
+        command: The command line.
+        config: All its settings.
+    """
+    results = {
+        "command": command,
+        "config": dict(config),
+        "seeds": [run.seed for run in models[0].runs],
+        "versions": versions(),
+        "summary": [model.summary() for model in models],
+        "rows": [row for model in models for row in model.rows()],
+    }
+    write_whole(path, json.dumps(results, indent=1) + "\n")
+
+
+def refuse_diverged(models: Sequence[ModelRuns]) -> None:
+    """Say which runs diverged; their errors are those of no net.
+
+    Args:
+        models: What is finished, and written.
+
+    Raises:
+        CommandError: Some did.
+    """
+    seeds = {model.model: [run.seed for run in model.runs if run.diverged] for model in models}
+    if lost := [f"{name} of seed {', '.join(map(str, some))}" for name, some in seeds.items() if some]:
+        raise CommandError(
+            f"{'; '.join(lost)} diverged, with losses or weights that are not finite: take a smaller lr;"
+            " all results are kept, theirs say diverged"
+        )
+
+
+def read_results(path: Path) -> list[ModelRuns]:
+    """Read what is finished from results.json; nothing, where there is none.
+
+    Args:
+        path: The file.
+
+    Returns:
+        All models in it.
+
+    Raises:
+        CommandError: It is not as `write_results` leaves it.
+    """
+    if not path.exists():
+        return []
+    names = {column.name for column in fields(Run)}
+    try:
+        rows = json.loads(path.read_text())["rows"]
+        groups = groupby(rows, lambda row: (row["model"], row["recipe"]))
+        return [
+            ModelRuns(*of, [Run(**{name: row[name] for name in row if name in names}) for row in group])
+            for of, group in groups
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CommandError(
+            f"{path} is damaged, or not of this command: {error}; remove the folder, and start the study anew"
+        ) from error
+
+
+def results_table(models: Sequence[ModelRuns], paper: Mapping[str, PaperFigure]) -> Table:
+    """Our figures beside the paper's.
+
+    Args:
+        models: What is finished.
+        paper: Model to the paper's figures; without them the table has ours only.
+
+    Returns:
+        A table for the console.
+    """
+    title = "error in %, mean ± std over n runs"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False)
+    table.caption, table.caption_justify = "\n".join(_remarks(models)) or None, "left"
+    table.collapse_padding = True  # for 80 columns
+    table.add_column("model", no_wrap=True)
+    for column in ("train", "test", "n", *(("paper: train", "paper: test") if paper else ())):
+        table.add_column(column, justify="right", no_wrap=True)
+    for model in models:
+        ours, theirs = model.summary(), paper.get(model.model)
+        cells = [
+            percent(ours["train_error_mean"], ours["train_error_std"]),
+            percent(ours["test_error_mean"], ours["test_error_std"]),
+            model.count,
+        ]
+        if theirs:
+            cells.append(percent(theirs.train_mean, theirs.train_std))
+            cells.append(percent(theirs.test_mean, theirs.test_std))
+        table.add_row(model.model, *cells)
+        for figure, label in WHOLE.items():
+            if errors := model.errors(figure):
+                table.add_row(f"  {label}", "", percent(*spread(errors)))
+    return table
+
+
+def _remarks(models: Sequence[ModelRuns]) -> list[str]:
+    """What the table does not say by itself."""
+    remarks = []
+    if any(model.errors("all_test_error") for model in models):
+        remarks.append("all pairs: of the test digits, without the runs' sampling noise")
+    if any(model.errors("fixed_pairs_error") for model in models):
+        remarks.append("fixed pairs: each test digit once, a sample that all runs share")
+    lost = {model.model: len(model.runs) - len(model.sound) for model in models}
+    if diverged := [f"{count} of {model}" for model, count in lost.items() if count]:
+        remarks.append(f"diverged, and left out: {', '.join(diverged)}")
+    return remarks
+
+
+def spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and standard deviation (n - 1); None where one value has no deviation."""
+    return mean(values), stdev(values) if len(values) > 1 else None
+
+
+def percent(average: float | None, deviation: float | None) -> str:
+    """Mean and deviation of shares, in percent, for a table; a dash where there is none."""
+    if average is None:
+        return "\N{EN DASH}"
+    return f"{100 * average:.2f}" + ("" if deviation is None else f" ± {100 * deviation:.2f}")

@@ -1,0 +1,1 @@
+"""Studies: many runs, in processes, that can be resumed."""

@@ -1,0 +1,232 @@
+"""An experiment: studies of one or several models, each with a run folder, and what a person gets of them.
+
+<log_dir>/<name>/study.json, results.json, results.png
+<log_dir>/<name>/<model>/            TensorBoard events, config.yaml, checkpoint.ckpt, mistakes.npz;
+                                     *.part until it is done
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from shlex import quote
+from typing import Any, cast
+
+import pytorch_lightning as pl
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
+
+from lightning_modules.command.atomic_io import choose_folder, make_run_folder
+from lightning_modules.command.cli import CommandError, command_line, set_rank
+from lightning_modules.command.console import make_console
+from lightning_modules.evaluation.evaluate import Fit
+from lightning_modules.models.recipes import MODULES, model_config, parts
+from lightning_modules.results.figures import mistakes_figure, results_figure, write_figure
+from lightning_modules.results.progress import StudyProgress
+from lightning_modules.results.provenance import DigitData, data_digest
+from lightning_modules.results.runs import (
+    ModelRuns,
+    PaperFigure,
+    read_results,
+    refuse_diverged,
+    results_table,
+    write_results,
+)
+from lightning_modules.results.tensorboard import EpochFigures, StudyLog
+from lightning_modules.training.execution import Choice
+from lightning_modules.training.manifest import Record, device_name, opened
+from lightning_modules.training.runner import Study, make_trainer, quiet, run_study
+from lightning_modules.training.studies import make_study, team_of
+from lightning_modules.training.workers import check_start
+
+
+@dataclass
+class Experiment:
+    """Which models to train, how, and where to put what comes out."""
+
+    models: Mapping[str, Mapping[str, Any]]  # model to its settings, alike for all runs
+    recipe: str
+    seeds: list[int]
+    data: Callable[..., pl.LightningDataModule]  # called with seeds and the model's settings of data
+    trainer: Mapping[str, Any]  # arguments of pl.Trainer, max_epochs among them
+    choice: Choice
+    log_dir: Path
+    name: str | None  # None: a unique one
+    config: Mapping[str, Any]  # the settings as a person gave them
+    paper: Mapping[str, PaperFigure]  # model to figures to show beside ours; none where they do not compare
+    all_pairs: bool = False
+    verbose: bool = False
+    resume: bool = False  # go on with the study of this name
+    checkpoint_every: float = 10.0  # seconds
+    remark: str = ""  # what was chosen for the machine, and a person should know
+    finished: list[ModelRuns] = field(default_factory=list, init=False)
+    kept: dict[tuple[str, int], int] = field(
+        default_factory=dict, init=False
+    )  # epochs by model and first run
+    main_process: bool = field(default=True, init=False)  # the only one that writes and speaks
+    command: str = field(default="", init=False)  # that began it
+
+    def run(self) -> None:
+        """Train and test all models; write and show the results, also of an interrupted experiment.
+
+        Raises:
+            CommandError: A setting is refused, nothing was written; or something failed later.
+            ValueError: A setting is refused.
+            OSError: The folder cannot be written, or the data cannot be read.
+        """
+        if not self.verbose:
+            quiet()
+        self.folder = choose_folder(self.log_dir, self.name)
+        trainer, data = self._check()
+        resumable = trainer.world_size == 1
+        self.console = make_console(quiet=not self.main_process)
+        studies = {model: self._study(model) for model in self.models}  # refuses before anything is written
+        if not self.main_process:
+            self._run_models(studies)
+            return
+        if any(study.execution.workers > 1 for study in studies.values()):
+            check_start()
+        programs = {model: study.division() for model, study in studies.items()}
+        now = Record(
+            command_line(),
+            self.config,
+            device_name(trainer),
+            trainer.world_size,
+            programs,
+            data_digest(cast("DigitData", data)),
+        )
+        with opened(self.folder, now, self.resume) as begun:
+            self.command, self.config = begun.command, begun.config
+            left = self._left(studies, begun, resumable)
+            if self.remark:
+                self.console.print(self.remark)
+            try:
+                self._run_models(left)
+            except BaseException:  # whatever it was, what is finished and kept is not lost
+                if resumable:
+                    self.console.print(f"to go on, add --name {quote(self.folder.name)} --resume")
+                raise
+            finally:
+                if self.finished:
+                    self._conclude()
+            refuse_diverged(self.finished)
+
+    def _left(self, studies: Mapping[str, Study], begun: Record, resumable: bool) -> dict[str, Study]:
+        """What is to be done; refuses a torn file before anything is."""
+        self.finished += read_results(self.folder / "results.json")
+        left = {}
+        for model, study in studies.items():
+            owner = f"{begun.study} {model}" if resumable else None
+            as_begun = replace(study, sizes=begun.programs[model], owner=owner)
+            if any(model == results.model for results in self.finished):
+                as_begun.clear()  # killed after its results were written, before this was done
+                continue
+            first = 0
+            for chunk in as_begun.chunks():
+                self.kept[model, first] = len(chunk.file.read().figures) if chunk.file else 0
+                first += len(chunk.settings)
+            left[model] = as_begun
+        return left
+
+    def _run_models(self, studies: Mapping[str, Study]) -> None:
+        if not studies:
+            return
+        epochs = self.trainer["max_epochs"] * len(self.seeds)
+        trainings = [model for model, study in studies.items() for _ in range(study.team.size)]
+        with StudyProgress(self.console, trainings, epochs) as progress:
+            for model, study in studies.items():
+                self._run_model(model, study, progress)
+
+    def _check(self) -> tuple[pl.Trainer, pl.LightningDataModule]:
+        """Make once what the studies will make, to refuse wrong settings before anything is written."""
+        if self.resume and self.name is None:
+            raise CommandError("resume needs the name of the study to go on with; give --name")
+        try:
+            trainer = make_trainer(self.trainer)
+        except (MisconfigurationException, ImportError, ValueError, RuntimeError, TypeError) as error:
+            raise CommandError(str(error)) from error
+        set_rank(trainer.global_rank)
+        if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+            raise CommandError(
+                f"strategy must start programs of their own, as ddp does, not fork this one;"
+                f" got {self.trainer['strategy']}"
+            )
+        if self.resume and trainer.world_size > 1:
+            raise CommandError(
+                f"resume goes on with one process, but there are {trainer.world_size}: give --devices 1 and"
+                " --num_nodes 1 if the study was begun so; one of several processes must be started anew"
+            )
+        if self.all_pairs and trainer.world_size > 1:
+            raise CommandError("all_pairs are tested by one process, but there are several")
+        for model, settings in self.models.items():
+            replica, common, data_settings = parts(settings)
+            MODULES[model](seed=self.seeds[0], **replica, **common)
+            team_of(settings)
+            data = self.data(seed=self.seeds, **data_settings)
+        data.trainer = trainer
+        data.setup("fit")
+        for loader in (data.train_dataloader, data.val_dataloader, data.test_dataloader):
+            loader()  # refuses numbers of pairs
+        self.main_process = trainer.is_global_zero
+        return trainer, data
+
+    def _study(self, model: str) -> Study:
+        return make_study(
+            model,
+            self.models[model],
+            self.seeds,
+            self.data,
+            self.trainer,
+            self.choice,
+            all_pairs=self.all_pairs,
+            checkpoint=self.folder / model / "checkpoint.ckpt",
+            checkpoint_every=self.checkpoint_every,
+            verbose=self.verbose,
+        )
+
+    def _run_model(self, model: str, study: Study, progress: StudyProgress) -> None:
+        settings = self.models[model]
+        if self.verbose:
+            self.console.print(f"{model}: {study.execution}")
+        if not self.main_process:
+            run_study(study, lambda first, figures: None)
+            return
+        run_folder = make_run_folder(self.folder, model, model_config(model, settings, self.config))
+        log = StudyLog(run_folder, len(self.seeds) * study.team.size, anew=self.resume)
+
+        def on_epoch(first: int, figures: EpochFigures) -> None:
+            log.add(first * study.team.size, figures)
+            progress.add(model, figures, kept=figures.epoch < self.kept[model, first])
+
+        fit = run_study(study, on_epoch)
+        self.finished.append(ModelRuns(model, self.recipe, fit.runs))
+        try:
+            self._log_results(log, fit, settings)
+            if fit.mistakes:
+                fit.mistakes.write(self.folder / model / "mistakes.npz")
+        except Exception:  # a log that cannot be written does not cost the figures
+            self._write_results()
+            raise
+        self._write_results()  # says that the model is done, and so is done last
+        study.clear()
+        if fit.unsaved:
+            raise CommandError(
+                f"{study.checkpoint} could not be written: {fit.unsaved}; the results are kept"
+            )
+
+    def _write_results(self) -> None:
+        write_results(self.folder / "results.json", self.finished, self.command, self.config)
+
+    def _log_results(self, log: StudyLog, fit: Fit, settings: Mapping[str, Any]) -> None:
+        results = self.finished[-1]
+        hparams = results.hparams(settings, self.config)
+        log.add_runs({"test/error": results.errors()})
+        figures = {"test/mistakes": mistakes_figure(fit.mistakes)} if fit.mistakes else {}
+        log.finish(hparams, results.metrics(), figures)
+
+    def _conclude(self) -> None:
+        errors = {results.model: results.errors() for results in self.finished}
+        counts = {results.model: results.count for results in self.finished}
+        write_figure(self.folder / "results.png", results_figure(errors, self.paper, self.command, counts))
+        self.console.print(results_table(self.finished, self.paper))  # last: a console may fail, too
+        self.console.print(f"{self.folder}: results.json, results.png, and a run folder a model")
+        self.console.print(f"tensorboard --logdir {quote(str(self.log_dir))}")

@@ -1,0 +1,188 @@
+"""What a study was begun with, in its folder, so that it can go on as it was begun, and nothing else can."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from functools import partial
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from filelock import FileLock, Timeout
+from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
+
+from lightning_modules.command.atomic_io import clear_torn, make_folder, write_whole
+from lightning_modules.command.cli import CommandError
+from lightning_modules.results.provenance import COMPUTING, code_digests, versions
+from lightning_modules.training.precision import INSTRUCTIONS
+
+RECORD, LOCK = "study.json", ".lock"
+# Flags that change no figure of a study that was begun: where it lies, how many processes share its programs.
+FREE = ("log_dir", "workers", "checkpoint_every")
+# Flags that stand for what is recorded itself: the device, the number of processes, the digits.
+BY_EFFECT = ("accelerator", "devices", "num_nodes", "data_dir")
+ANEW = "start it anew under another name"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a study was begun with."""
+
+    command: str
+    config: Mapping[str, Any]  # flags by name
+    device: str  # what computes; other processors round otherwise
+    processes: int  # that Lightning runs
+    programs: Mapping[str, list[int]]  # model to the number of runs in each program; rounding depends on it
+    data: str  # digest of the digits
+    code: Mapping[str, str] = field(default_factory=code_digests)  # file to its digest
+    versions: Mapping[str, str | None] = field(default_factory=partial(versions, COMPUTING))
+    study: str = field(default_factory=lambda: token_hex(8))  # of this one study
+
+
+def device_name(trainer: pl.Trainer) -> str:
+    """What computes: the processor and its instructions, or the GPU.
+
+    Torch chooses its loops by the widest vectors, its matrix products also by the model of processor and the
+    instructions for bfloat16; numba fuses a multiplication with an addition as that model does.
+
+    Args:
+        trainer: As the study will make it.
+    """
+    device = trainer.strategy.root_device
+    backend = torch.backends.cuda if device.type == "cuda" else torch.backends.mkldnn
+    products = backend.matmul.fp32_precision  # of float32; torch.set_float32_matmul_precision sets it
+    rounded = "" if products in ("none", "ieee") else f", float32 products in {products}"
+    if device.type == "cuda":
+        return f"cuda {torch.cuda.get_device_name(device)}{rounded}"
+    features = get_host_cpu_features()
+    extras = [name for name in INSTRUCTIONS if features.get(name)]
+    kind = [device.type, torch.backends.cpu.get_cpu_capability(), get_host_cpu_name(), *extras]
+    return " ".join(kind) + rounded
+
+
+@contextmanager
+def opened(folder: Path, now: Record, resume: bool) -> Iterator[Record]:
+    """Begin a study, or go on with it; no other process can in this block.
+
+    Args:
+        folder: Of the study.
+        now: What it is begun with, or to go on with.
+        resume: Whether to go on.
+
+    Yields:
+        What it was begun with.
+
+    Raises:
+        CommandError: It cannot begin or go on.
+        OSError: The folder cannot be written.
+    """
+    if not resume:
+        make_folder(folder)
+    elif not folder.is_dir():
+        raise CommandError(f"there is no study {folder} to resume; leave --resume out to begin it")
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise CommandError(
+            f"{folder}: another process works on this study; wait for it, or end it"
+        ) from error
+    try:
+        yield _recorded(folder, now)
+    finally:
+        lock.release()
+
+
+def _recorded(folder: Path, now: Record) -> Record:
+    path = folder / RECORD
+    if not path.exists():
+        if any(file.name != LOCK and not file.name.startswith(RECORD) for file in folder.iterdir()):
+            raise CommandError(f"{folder} holds no {RECORD}, so that its study cannot be resumed")
+        write_whole(path, json.dumps(asdict(now), indent=1) + "\n")
+    begun = _read(path)
+    _check_same(begun, now)
+    if _runs(begun) != _runs(now):
+        raise CommandError(f"{path} is damaged, so that its study cannot be resumed: programs")
+    clear_torn(folder)
+    return begun
+
+
+def _runs(record: Record) -> dict[str, int]:
+    return {model: sum(sizes) for model, sizes in record.programs.items()}
+
+
+def _read(path: Path) -> Record:
+    """The record in a file, whose entries are of the right types."""
+    damaged = f"{path} is damaged, so that its study cannot be resumed"
+    try:
+        content = dict(json.loads(path.read_text()))
+        if missing := [entry.name for entry in fields(Record) if entry.name not in content]:
+            raise CommandError(
+                f"{path} is of an older version of this program, which did not record {', '.join(missing)};"
+                f" its study cannot be resumed: {ANEW}"
+            )
+        record = Record(**content)
+    except (ValueError, TypeError) as error:
+        raise CommandError(f"{damaged}: {error}; {ANEW}") from error
+    kinds: dict[str, type] = {"command": str, "device": str, "data": str, "study": str, "processes": int}
+    wrong = [
+        e.name for e in fields(Record) if not isinstance(getattr(record, e.name), kinds.get(e.name, dict))
+    ]
+    if not wrong and not all(map(_are_sizes, record.programs.values())):
+        wrong = ["programs"]
+    if wrong:
+        raise CommandError(f"{damaged}: {wrong[0]}; {ANEW}")
+    return record
+
+
+def _are_sizes(runs: Any) -> bool:
+    return isinstance(runs, list) and all(type(count) is int and count > 0 for count in runs)
+
+
+def _check_same(begun: Record, now: Record) -> None:
+    """Refuse to go on where figures would not be those of one study."""
+    _check_machine(begun, now)
+    _check_code(begun.code, now.code)
+    if begun.data != now.data:
+        before, here = (_shown(record.config.get("data_dir")) for record in (begun, now))
+        raise CommandError(
+            f"--data_dir was {before} when the study was begun, is now {here}, and holds other digits; resume"
+            f" with the same digits, or {ANEW}"
+        )
+    for flag in now.config:
+        if flag not in (*FREE, *BY_EFFECT) and begun.config.get(flag) != now.config[flag]:
+            before, here = (_shown(record.config.get(flag)) for record in (begun, now))
+            advice = "resume with the same flags"
+            if flag == "precision":  # it is resolved, so that the flags may be the same
+                advice = f"left out, it is chosen for the processor at hand; resume with --precision {before}"
+            raise CommandError(f"--{flag} was {before} when the study was begun, is now {here}; {advice}")
+
+
+def _check_machine(begun: Record, now: Record) -> None:
+    names = dict.fromkeys([*now.versions, *begun.versions])
+    for what, before, here, advice in (
+        ("device", begun.device, now.device, "resume on such a device, --accelerator chooses one, or "),
+        ("processes", begun.processes, now.processes, "only a study of one process can be resumed: "),
+        *((name, begun.versions.get(name), now.versions.get(name), "install that, or ") for name in names),
+    ):
+        if before != here:
+            raise CommandError(
+                f"the study was begun with {what} {before}, here is {here}, whose figures may differ;"
+                f" {advice}{ANEW}"
+            )
+
+
+def _check_code(begun: Mapping[str, str], now: Mapping[str, str]) -> None:
+    if changed := sorted(name for name in {*begun, *now} if begun.get(name) != now.get(name)):
+        named = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+        raise CommandError(
+            f"the code has changed since the study was begun, and its figures may have: {named}; resume with"
+            f" the code that began it, or {ANEW}"
+        )
+
+
+def _shown(value: Any) -> str:
+    return "left out" if value is None else str(value)

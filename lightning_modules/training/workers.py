@@ -1,0 +1,167 @@
+"""Worker processes with one thread each: many small trainings want cores, not threads.
+
+Two OpenMP threads on a shared two-core machine can be a hundred times slower than one, so that a process a
+core is what scales. Results and reports come back through pipes; a worker that dies is noticed at once, and
+workers end when the main process does.
+"""
+
+import pickle
+import signal
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, cast
+
+import torch
+
+from lightning_modules.command.blame import CommandError, carry_origin, origin
+from lightning_modules.command.forkserver import UNGUARDED, worker_context
+
+Job = Callable[[Callable[[Any], None]], Any]  # called with a function that reports to the main process
+
+
+GUARD = (
+    "worker processes import the script that calls this, and it would call it again:"
+    ' put the call under `if __name__ == "__main__":`, or take 1 worker'
+)
+
+
+class WorkerError(CommandError):
+    """A worker process ended without a result."""
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Compute with so many threads in this block.
+
+    Args:
+        count: Number of threads.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def run_jobs(jobs: Sequence[Job], workers: int, on_report: Callable[[int, Any], None]) -> list[Any]:
+    """Run jobs in worker processes, at most so many at once.
+
+    Args:
+        jobs: Picklable functions; each gets a function to report with. Results and reports must not hold
+            tensors: torch passes those by reference to memory that ends with the worker.
+        workers: Number of processes at a time.
+        on_report: Called in this process with a job's number and each of its reports.
+
+    Returns:
+        The jobs' results, in order.
+
+    Raises:
+        WorkerError: A worker was killed or crashed.
+        Exception: What a job raised.
+    """
+    results: dict[int, Any] = {}
+    pending = deque(enumerate(jobs))
+    running: dict[Connection, tuple[int, BaseProcess]] = {}
+    try:
+        while pending or running:
+            while pending and len(running) < workers:
+                number, job = pending.popleft()
+                connection, process = start(job)
+                running[connection] = (number, process)
+            for ready in wait(list(running)):
+                connection = cast("Connection", ready)
+                number, process = running[connection]
+                kind, value = receive(connection, process)
+                if kind == "report":
+                    on_report(number, value)
+                elif kind == "error":
+                    raise value
+                else:
+                    results[number] = value
+                    process.join()
+                    del running[connection]
+    finally:
+        for _, process in running.values():
+            process.kill()
+    return [results[number] for number in range(len(jobs))]
+
+
+def check_start() -> None:
+    """Learn whether workers can start, before anything is written.
+
+    Raises:
+        WorkerError: They cannot.
+    """
+    run_jobs([_do_nothing], 1, lambda number, report: None)
+
+
+def _do_nothing(report: Callable[[Any], None]) -> None:
+    pass
+
+
+def start(job: Job) -> tuple[Connection, BaseProcess]:
+    """Start a worker process.
+
+    Args:
+        job: What it does; see `run_jobs`.
+
+    Returns:
+        What to `receive` from, and the process.
+    """
+    context = worker_context()
+    connection, child_end = context.Pipe()
+    process = context.Process(target=_work, args=(job, child_end), daemon=True)
+    process.start()
+    child_end.close()  # else the end of the child would not end the pipe
+    return connection, process
+
+
+def _work(job: Job, connection: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for workers that no server started
+    torch.set_num_threads(1)
+    try:
+        connection.send(("result", job(lambda value: connection.send(("report", value)))))
+    except BrokenPipeError:
+        pass  # the main process is gone
+    except Exception as error:
+        connection.send(("error", _to_send(error)))
+
+
+def _to_send(error: Exception) -> Exception:
+    """The error, or one with its text if it cannot travel; with where it arose, which does not travel."""
+    where, trace, sent = origin(error), traceback.format_exc(), error
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # whatever its class does there
+        sent = RuntimeError(f"{type(error).__name__}: {error}") if where else CommandError(str(error))
+    sent.add_note(f"in a worker:\n{trace}")
+    carry_origin(sent, where)
+    return sent
+
+
+def receive(connection: Connection, process: BaseProcess) -> tuple[str, Any]:
+    """Wait for what a worker has to say.
+
+    Args:
+        connection: From it.
+        process: The worker.
+
+    Returns:
+        "report", "result" or "error", and the report, result or error.
+
+    Raises:
+        WorkerError: It was killed or crashed.
+    """
+    try:
+        return connection.recv()
+    except (EOFError, ConnectionResetError) as error:
+        process.join()
+        if process.exitcode == UNGUARDED:
+            raise WorkerError(GUARD) from error
+        hint = ": killed, often for lack of memory" if process.exitcode == -signal.SIGKILL else ""
+        raise WorkerError(f"a worker process died (exit code {process.exitcode}{hint})") from error

@@ -1,0 +1,95 @@
+"""Ctrl-C that waits."""
+
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightning_modules.command.interrupts import interrupts_wait
+from lightning_modules.replicas.checkpoints import write_checkpoint
+from lightning_modules.training.runner import spare_collector
+
+
+def test_ctrl_c_is_raised_at_the_end_of_the_block() -> None:
+    done = []
+
+    def block() -> None:
+        with interrupts_wait():
+            signal.raise_signal(signal.SIGINT)
+            done.append("rest of the block")
+
+    with pytest.raises(KeyboardInterrupt):
+        block()
+    assert done == ["rest of the block"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_without_ctrl_c_nothing_is_raised_and_the_handler_is_back() -> None:
+    with interrupts_wait():
+        pass
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_error_of_the_block_is_not_lost_and_the_handler_is_back() -> None:
+    with pytest.raises(OSError, match="full"), interrupts_wait():
+        raise OSError("full")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_where_ctrl_c_is_ignored_it_stays_so() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interrupts_wait():
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_in_another_thread_the_block_simply_runs() -> None:
+    done = []
+
+    def block() -> None:
+        with interrupts_wait():
+            done.append(True)
+
+    thread = threading.Thread(target=block)
+    thread.start()
+    thread.join()
+    assert done == [True]
+
+
+class Collected:
+    """Is interrupted while it is collected."""
+
+    def __init__(self) -> None:
+        self.itself = self  # only the garbage collector gets rid of it
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+class Pickled:
+    """Is interrupted while it is pickled, to be read as 7."""
+
+    def __reduce__(self) -> tuple[type, tuple[int]]:
+        signal.raise_signal(signal.SIGINT)
+        return int, (7,)
+
+
+def test_ctrl_c_in_a_finaliser_is_not_lost_to_the_garbage_collector() -> None:
+    spare_collector()
+    Collected()
+    with pytest.raises(KeyboardInterrupt):
+        spare_collector()
+
+
+def test_ctrl_c_while_a_checkpoint_is_written_waits_until_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file.ckpt"
+    with pytest.raises(KeyboardInterrupt):
+        write_checkpoint({"tensor": torch.arange(9), "number": Pickled()}, path)
+    content = torch.load(path, weights_only=False)
+    assert content["tensor"].tolist() == list(range(9))
+    assert content["number"] == 7

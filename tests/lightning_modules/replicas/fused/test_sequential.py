@@ -1,0 +1,445 @@
+"""Layers computed together are the same layers computed one by one: outputs, gradients, statistics, masks."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrize, prune
+
+from datamodules import DigitPairs
+from lightning_modules.networks.pairs import make_network
+from lightning_modules.networks.paper import Outputs, PaperCNN, PaperSiamese
+from lightning_modules.replicas.fused import kernels
+from lightning_modules.replicas.fused.sequential import (
+    Block,
+    Sequential,
+    array,
+    max_pool,
+    normalise,
+    set_engine,
+)
+from lightning_modules.replicas.layers import Dropout
+from lightning_modules.replicas.seeding import initialise, reseed
+
+SEEDS = [3, 1, 4]
+small = st.integers(1, 3)
+
+
+def digits(dtype: torch.dtype = torch.float64) -> Tensor:
+    """Real pairs of digits, whose black background ties everywhere."""
+    data = DigitPairs(seed=SEEDS, train_pairs=50)
+    data.setup()
+    return next(iter(data.train_dataloader()))[0].to(dtype)
+
+
+@settings(max_examples=40)
+@given(n=small, height=st.integers(2, 7), width=st.integers(2, 7), channels=st.integers(1, 40), seed=small)
+def test_pooling_is_torchs_where_values_tie_too(
+    n: int, height: int, width: int, channels: int, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randint(3, (n, channels, height, width), generator=generator).double().requires_grad_()
+    bias = torch.randn(channels, dtype=torch.float64, generator=generator, requires_grad=True)
+    expected = F.max_pool2d(x, 2) + bias.view(-1, 1, 1)
+    ours = max_pool(x.movedim(1, -1), bias).movedim(-1, 1)
+    assert torch.equal(ours, expected)
+    slope = torch.randn(expected.shape, dtype=torch.float64, generator=generator)
+    grads = torch.autograd.grad(ours, (x, bias), slope)
+    for own, theirs in zip(grads, torch.autograd.grad(expected, (x, bias), slope), strict=True):
+        torch.testing.assert_close(own, theirs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_not_a_number_is_never_pooled_away(place: int) -> None:
+    x = torch.arange(4.0)
+    x[place] = torch.nan
+    assert max_pool(x.view(1, 2, 2, 1), torch.zeros(1)).isnan().all()
+
+
+def run(network: nn.Module, images: Tensor, epoch: int = 0) -> tuple[Outputs, dict[str, Tensor]]:
+    """Outputs of one step and the gradients of a loss that weighs all of them differently."""
+    reseed(network, SEEDS, epoch)
+    outputs = network(images)
+    loss = sum(
+        (part * torch.arange(part.numel()).view(part.shape).cos()).sum()
+        for part in outputs
+        if part is not None
+    )
+    network.zero_grad()
+    loss.backward()
+    return outputs, {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
+
+
+def modern_shared(replicas: int) -> nn.Module:
+    return make_network(replicas, "shared", True, {"trunk": "modern", "width": 4, "head": "exact"})
+
+
+def deep_shared(replicas: int) -> nn.Module:
+    return make_network(replicas, "shared", True, {"trunk": "deep", "width": 4, "head": "exact"})
+
+
+def modern_separate(replicas: int) -> nn.Module:
+    return make_network(replicas, "separate", False, {"trunk": "modern", "width": 4, "head": "mlp"})
+
+
+@pytest.mark.parametrize(
+    "network_type", [PaperCNN, PaperSiamese, modern_shared, deep_shared, modern_separate]
+)
+def test_in_training_the_fused_engine_gives_what_torchs_gives(
+    network_type: Callable[[int], nn.Module],
+) -> None:
+    """Dropout included: both draw the same masks."""
+    fused, plain = (network_type(len(SEEDS)).double() for _ in range(2))
+    for network in (fused, plain):
+        initialise(network, SEEDS)
+    set_engine(plain, "torch")
+    images = digits()
+    for epoch in range(2):
+        (ours, our_grads), (theirs, grads) = (run(network, images, epoch) for network in (fused, plain))
+        for one, other in zip(ours, theirs, strict=True):
+            if one is not None:
+                torch.testing.assert_close(one, other, rtol=0, atol=1e-11)
+        for name, grad in grads.items():
+            scale = max(1.0, grad.abs().max().item())
+            torch.testing.assert_close(our_grads[name], grad, rtol=0, atol=1e-11 * scale, msg=name)
+    statistics = plain.state_dict()
+    for name, value in fused.state_dict().items():
+        torch.testing.assert_close(value, statistics[name], rtol=1e-12, atol=1e-12, msg=name)
+    for network in (fused, plain):
+        network.eval()
+    for one, other in zip(fused(images), plain(images), strict=True):
+        if one is not None:
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-11)
+
+
+def test_the_paper_networks_blocks_are_all_recognised() -> None:
+    network = PaperSiamese(2)
+    for part, blocks in ((network.trunk, 4), (network.head, 2)):
+        assert sum(isinstance(step, Block) for step in part.steps) == blocks
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3])
+@pytest.mark.parametrize("calls", [1, 2])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_gradient_of_a_block_is_that_of_finite_differences(p: float, calls: int, frozen: bool) -> None:
+    """Also where the statistics are those kept in training, as in evaluation or of a frozen layer."""
+    torch.manual_seed(0)
+    norm, dropout = nn.BatchNorm1d(6).double().train(not frozen), Dropout(p, 2)
+    x = torch.randn(calls * 5, 6, dtype=torch.float64)
+    weight, bias = torch.randn(2, 6, dtype=torch.float64)
+
+    def block(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        dropout.calls = 0  # the same masks each time
+        return normalise(x, weight, bias, norm, dropout, calls, x.dtype)
+
+    inputs = [value.clone().requires_grad_() for value in (x, weight, bias)]
+    assert torch.autograd.gradcheck(block, inputs)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [nn.Conv2d(1, 2, 3), nn.MaxPool2d(3), nn.ReLU(), nn.BatchNorm2d(2), Dropout(0.1, 1)],
+        [nn.Conv2d(1, 2, 3, bias=False), nn.MaxPool2d(2), nn.ReLU(), nn.BatchNorm2d(2), Dropout(0.1, 1)],
+        [nn.ReLU(), nn.BatchNorm1d(2, momentum=None), Dropout(0.1, 1)],
+        [nn.ReLU(), nn.BatchNorm1d(2, affine=False), Dropout(0.1, 1)],
+        [nn.ReLU(), nn.BatchNorm1d(2, track_running_stats=False), Dropout(0.1, 1)],
+        [nn.ReLU(), nn.BatchNorm1d(2)],
+    ],
+)
+def test_layers_that_mean_something_else_are_computed_one_by_one(layers: list[nn.Module]) -> None:
+    assert not any(isinstance(step, Block) for step in Sequential(*layers).steps)
+
+
+def test_two_calls_are_two_batches_for_batch_normalisation() -> None:
+    torch.manual_seed(0)
+    layers = Sequential(nn.ReLU(), nn.BatchNorm1d(4), Dropout(0.5, 2))
+    alone = Sequential(nn.ReLU(), nn.BatchNorm1d(4), Dropout(0.5, 2))
+    for part in (layers, alone):
+        cast("Dropout", part[2]).seed([1, 2])
+    x = torch.randn(10, 4) + torch.arange(10.0).view(-1, 1)
+    together = layers(x, calls=2)
+    assert torch.equal(together, torch.cat([alone(x[:5]), alone(x[5:])]))
+    for name, value in alone.state_dict().items():
+        assert torch.equal(layers.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_in_float32_and_handed_on_in_half(dtype: torch.dtype) -> None:
+    """Rounded as torch rounds, once at the end, in both directions."""
+    torch.manual_seed(0)
+    half, full = (Sequential(nn.ReLU(), nn.BatchNorm1d(40), Dropout(0.0, 2)) for _ in range(2))
+    x = (torch.randn(64, 40) + torch.arange(40)).to(dtype)
+    ours, exact = x.clone().requires_grad_(), x.float().requires_grad_()
+    slope = torch.randn(64, 40).to(dtype)
+    half(ours).backward(slope)
+    full(exact).backward(slope.float())
+    assert ours.grad is not None
+    assert exact.grad is not None
+    assert ours.grad.dtype == dtype
+    assert torch.equal(half.eval()(x), full.eval()(x.float()).to(dtype))
+    assert torch.equal(ours.grad, exact.grad.to(dtype))
+
+
+def test_pooling_reads_and_writes_bfloat16() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(3, 4, 4, 20).bfloat16()
+    ours, exact = x.clone().requires_grad_(), x.float().requires_grad_()
+    slope = torch.randn(3, 2, 2, 20)
+    pooled = max_pool(ours, torch.zeros(20))
+    assert torch.equal(pooled, max_pool(exact, torch.zeros(20)))
+    pooled.backward(slope)
+    F.max_pool2d(exact.movedim(-1, 1), 2).movedim(1, -1).backward(slope)
+    assert ours.grad is not None
+    assert exact.grad is not None
+    assert torch.equal(ours.grad, exact.grad.bfloat16())
+
+
+def test_rounding_to_bfloat16_keeps_infinities_and_nans() -> None:
+    x = torch.tensor([torch.inf, -torch.inf, torch.nan, 3.4e38, 0.0, -0.0, 1e-40])
+    x = torch.cat([x, torch.tensor([0x7FFFFFFF], dtype=torch.int32).view(torch.float32)])  # NaN, all bits set
+    out = torch.empty(1, 2, 2, 8).bfloat16()
+    kernels.max_unpool(
+        array(x.view(1, 1, 1, 8)), np.zeros((1, 1, 1, 8), np.uint8), array(out), np.empty(8, np.float32)
+    )
+    torch.testing.assert_close(out[0, 0, 0], x.bfloat16(), equal_nan=True, rtol=0, atol=0)
+
+
+def test_autocast_reaches_the_convolutions_of_blocks() -> None:
+    network, seen = PaperCNN(len(SEEDS)), list[torch.dtype]()
+    convolution = network.cnn[0]
+
+    def watched(x: Tensor, weight: Tensor, bias: None) -> Tensor:
+        y = F.conv2d(x, weight, bias, groups=len(SEEDS))
+        seen.append(y.dtype)
+        return y
+
+    convolution._conv_forward = watched  # type: ignore[assignment]
+    network(digits(torch.float32))
+    with torch.autocast("cpu", torch.bfloat16):
+        network(digits(torch.float32))
+    assert seen == [torch.float32, torch.bfloat16]
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.trace. is deprecated")
+def test_a_trace_holds_torchs_operations_and_computes_the_same() -> None:
+    network = PaperSiamese(len(SEEDS)).double().eval()
+    initialise(network, SEEDS)
+    trunk = network.trunk
+    images = digits()[:, ::2]
+    traced = torch.jit.trace(trunk, images)
+    assert "max_pool2d" in str(traced.inlined_graph)
+    torch.testing.assert_close(traced(images), trunk(images), rtol=0, atol=1e-11)
+
+
+def test_a_not_a_number_reaches_the_output() -> None:
+    network = PaperCNN(1)
+    images = torch.rand(4, 2, 14, 14)
+    images[0, 0, 5, 5] = np.nan
+    assert network(images).pair.isnan().any()
+
+
+def test_a_hook_sees_its_layer_and_the_outputs_stay() -> None:
+    network = PaperCNN(len(SEEDS)).double().eval()
+    initialise(network, SEEDS)
+    images, seen = digits(), list[torch.Size]()
+    expected = network(images).pair
+    network.cnn[3].register_forward_hook(lambda layer, args, output: seen.append(output.shape))
+    torch.testing.assert_close(network(images).pair, expected, rtol=0, atol=1e-11)
+    assert seen == [(50, 32 * len(SEEDS), 6, 6)]
+
+
+def test_layers_can_be_replaced_and_cut_out() -> None:
+    layers = Sequential(nn.ReLU(), nn.BatchNorm1d(4), Dropout(0.5, 2))
+    layers[2] = Dropout(0.0, 2)
+    assert (layers(torch.rand(20, 4) + 1) != 0).all()
+    assert layers[:1](torch.tensor([[-1.0, 2.0]])).tolist() == [[0.0, 2.0]]
+
+
+@pytest.mark.parametrize(
+    ("norm", "rows", "message"),
+    [
+        (nn.BatchNorm1d(4), 5, "BatchNorm has 4 features, its input 400"),
+        (nn.BatchNorm1d(400), 1, "more than 1 value per channel"),
+        (nn.BatchNorm1d(400).bfloat16(), 5, "weights in float32 or float64"),
+    ],
+)
+def test_what_the_loops_cannot_compute_is_refused(norm: nn.Module, rows: int, message: str) -> None:
+    layers = Sequential(nn.ReLU(), norm, Dropout(0.5, 2))
+    set_engine(layers, "fused")
+    with pytest.raises(ValueError, match=message):
+        layers(torch.zeros(rows, 400))
+
+
+def test_an_exported_program_holds_torchs_operations() -> None:
+    network = PaperCNN(1).eval()
+    initialise(network, [0])
+    images = digits(torch.float32)[:, :2]
+    program = torch.export.export(network.cnn, (images,))
+    torch.testing.assert_close(program.module()(images), network.cnn(images), rtol=1e-4, atol=1e-4)
+
+
+class Doubled(nn.Conv2d):
+    """A subclass may compute anything."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+class Centred(nn.Module):
+    """Takes away the mean over the batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x - x.mean(0)
+
+
+class Shifted(nn.ReLU):
+    """Another subclass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x - 0.1)
+
+
+def conv(**settings: Any) -> nn.Conv2d:
+    return nn.Conv2d(2, 8, 3, **{"groups": 2, **settings})
+
+
+def changed(layer: nn.Module, **settings: Any) -> nn.Module:
+    for name, value in settings.items():
+        setattr(layer, name, value)
+    return layer
+
+
+def frozen(layer: nn.Module) -> nn.Module:
+    return layer.requires_grad_(False)
+
+
+def parametrised(layer: nn.Module) -> nn.Module:
+    parametrize.register_parametrization(layer, "weight", nn.Tanh())
+    return layer
+
+
+def pruned(layer: nn.Module) -> nn.Module:
+    return cast("nn.Module", prune.l1_unstructured(layer, "weight", 0.3))
+
+
+# The place of a layer in `small_trunk`, and what may stand there.
+REPLACEMENTS: list[tuple[int, Callable[[], nn.Module]]] = [
+    (0, lambda: conv(padding=1, padding_mode="circular")),
+    (0, lambda: conv(stride=2, padding=3)),
+    (0, lambda: conv(dilation=2, padding=2)),
+    (0, lambda: conv(bias=False)),
+    (0, lambda: conv(groups=1)),
+    (0, lambda: Doubled(2, 8, 3, groups=2)),
+    (0, lambda: frozen(conv())),
+    (0, lambda: parametrised(conv())),
+    (0, lambda: pruned(conv())),
+    (0, lambda: nn.Sequential(conv(), nn.BatchNorm2d(8))),
+    (0, lambda: changed(conv(), forward=lambda x: x.repeat(1, 4, 1, 1) + x.mean())),
+    (1, lambda: nn.MaxPool2d(2, stride=1)),
+    (1, lambda: nn.MaxPool2d(2, padding=1)),
+    (1, lambda: nn.MaxPool2d(2, ceil_mode=True)),
+    (1, lambda: nn.MaxPool2d(2, dilation=2)),
+    (1, lambda: nn.MaxPool2d(3)),
+    (1, lambda: nn.MaxPool2d((2, 2))),
+    (1, lambda: nn.AvgPool2d(2)),
+    (1, nn.Identity),
+    *((place, make) for place in (2, 7) for make in (nn.GELU, nn.Identity, nn.ReLU6, Centred, Shifted)),
+    *((place, lambda: nn.ReLU(inplace=True)) for place in (2, 7)),
+    (3, nn.Identity),
+    (3, lambda: nn.BatchNorm2d(8, affine=False)),
+    (3, lambda: nn.BatchNorm2d(8, momentum=None)),
+    (3, lambda: nn.BatchNorm2d(8, momentum=0.3, eps=0.1)),
+    (3, lambda: nn.BatchNorm2d(8, track_running_stats=False)),
+    (3, lambda: nn.BatchNorm2d(8).eval()),
+    (3, lambda: frozen(nn.BatchNorm2d(8))),
+    (3, lambda: nn.InstanceNorm2d(8, affine=True)),
+    (3, lambda: nn.GroupNorm(2, 8)),
+    *((place, nn.Identity) for place in (4, 9)),
+    *((place, lambda: nn.Dropout(0.0)) for place in (4, 9)),
+    *((place, lambda: nn.Dropout(0.4)) for place in (4, 9)),
+    *((place, lambda: Dropout(0.3, 2).eval()) for place in (4, 9)),
+    (4, Centred),
+    (5, lambda: nn.Flatten(-3)),
+    (5, lambda: nn.Sequential(nn.Flatten(), nn.BatchNorm1d(72))),
+    (5, lambda: nn.Sequential(nn.Dropout(0.5), nn.Flatten(), nn.Dropout(0.5))),
+    (8, lambda: nn.BatchNorm1d(6, affine=False)),
+    (8, lambda: nn.BatchNorm1d(6, momentum=None)),
+    (8, lambda: nn.BatchNorm1d(6).eval()),
+    (8, Centred),
+]
+
+
+def small_trunk() -> Sequential:
+    """Two replicas: 2 images of 8x8 pixels to 6 numbers."""
+    return Sequential(
+        conv(),
+        nn.MaxPool2d(2),  # (N, 8, 3, 3)
+        nn.ReLU(),
+        nn.BatchNorm2d(8),
+        Dropout(0.2, 2),
+        nn.Flatten(),  # (N, 72)
+        nn.LazyLinear(6),
+        nn.ReLU(),
+        nn.BatchNorm1d(6),
+        Dropout(0.3, 2),
+    )
+
+
+def with_layer(place: int, make: Callable[[], nn.Module], x: Tensor) -> Sequential:
+    """A small trunk with another layer, the same each time."""
+    torch.manual_seed(0)
+    layers = small_trunk()
+    layers[place] = make()
+    layers.double()(x)  # makes the linear layer as large as its input
+    return Sequential(*list(layers)[:8]) if place == 5 else layers  # a second BatchNorm magnifies rounding
+
+
+def trained(layers: Sequential, engine: Any, calls: int, x: Tensor) -> list[Tensor]:
+    """Outputs, gradients, statistics and counts of two steps."""
+    set_engine(layers, engine)
+    for place, layer in enumerate(layers):
+        if isinstance(layer, Dropout):
+            layer.seed([place, place + 1])
+    torch.manual_seed(1)
+    found = []
+    for step in range(2):
+        layers.zero_grad()
+        out = layers(x.roll(step, 0), calls=calls)
+        (out * torch.arange(out.numel(), dtype=out.dtype).view(out.shape).cos()).sum().backward()
+        found += [out.detach(), *(p.grad.clone() for p in layers.parameters() if p.grad is not None)]
+    return [*found, *(value.clone() for value in layers.state_dict().values())]
+
+
+@pytest.mark.parametrize(("place", "make"), REPLACEMENTS)
+@pytest.mark.parametrize("calls", [1, 2])
+def test_engines_agree_whatever_layer_stands_in_a_trunk(
+    place: int, make: Callable[[], nn.Module], calls: int
+) -> None:
+    x = torch.randn(12, 2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x += torch.arange(12.0).view(-1, 1, 1, 1) / 6
+    both = [trained(with_layer(place, make, x), engine, calls, x) for engine in ("torch", "fused")]
+    for number, (one, other) in enumerate(zip(*both, strict=True)):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9, msg=f"number {number}")
+
+
+def test_a_global_hook_sees_every_layer() -> None:
+    layers, seen = small_trunk().double(), list[str]()
+    layers(torch.randn(4, 2, 8, 8, dtype=torch.float64))
+    hook = nn.modules.module.register_module_forward_hook(lambda layer, *_: seen.append(type(layer).__name__))
+    try:
+        layers(torch.randn(4, 2, 8, 8, dtype=torch.float64))
+    finally:
+        hook.remove()
+    assert seen == [type(layer).__name__ for layer in layers] + ["Sequential"]
+
+
+def test_samples_that_cannot_be_divided_into_calls_are_refused() -> None:
+    with pytest.raises(ValueError, match="5 samples cannot be divided into 2 calls"):
+        Sequential(nn.ReLU())(torch.zeros(5, 2), calls=2)
