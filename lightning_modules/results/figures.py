@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.special import expit
 
 from lightning_modules.command.atomic_io import whole_file
 from lightning_modules.results.runs import PaperFigure, spread
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
-
-    from lightning_modules.evaluation.mistakes import Mistakes
 
 COLUMNS = 6
 
@@ -59,22 +56,6 @@ def pairs_figure(images: Sequence[NDArray[Any]], captions: Sequence[str]) -> Fig
         axis.imshow(np.hstack([first, gap, second]), cmap="gray", vmin=0, vmax=255)
         axis.set_title(caption, fontsize=8)
     return figure
-
-
-def mistakes_figure(mistakes: Mistakes) -> Figure:
-    """Show the pairs that were got wrong with most certainty, with the right answer and the net's.
-
-    Args:
-        mistakes: Of all runs.
-
-    Returns:
-        The figure.
-    """
-    captions = [
-        _caption(int(first), int(second), float(odds))
-        for (first, second), odds in zip(mistakes.digits, mistakes.log_odds, strict=True)
-    ]
-    return pairs_figure(list(mistakes.images), captions)
 
 
 def results_figure(
@@ -133,9 +114,3 @@ def _show_runs(
     for point in means:
         axis.annotate(f"{point[1]:.1f}", point, (18, -4), textcoords="offset points")
     return handles
-
-
-def _caption(first: int, second: int, log_odds: float) -> str:
-    right = "≤" if first <= second else ">"
-    said = "≤" if log_odds > 0 else ">"
-    return f"is {first} {right} {second}, says {said} ({expit(abs(log_odds)):.0%})"

@@ -19,8 +19,9 @@ from lightning_modules.command.atomic_io import choose_folder, make_run_folder
 from lightning_modules.command.cli import CommandError, command_line, set_rank
 from lightning_modules.command.console import make_console
 from lightning_modules.evaluation.evaluate import Fit
+from lightning_modules.evaluation.mistakes_figure import mistakes_figure
 from lightning_modules.models.recipes import MODULES, model_config, parts
-from lightning_modules.results.figures import mistakes_figure, results_figure, write_figure
+from lightning_modules.results.figures import results_figure, write_figure
 from lightning_modules.results.progress import StudyProgress
 from lightning_modules.results.provenance import DigitData, data_digest
 from lightning_modules.results.runs import (

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from scipy.special import logit
 
 from lightning_modules.evaluation.mistakes import Mistakes
-from lightning_modules.results.figures import mistakes_figure, results_figure
+from lightning_modules.evaluation.mistakes_figure import mistakes_figure
+from lightning_modules.results.figures import results_figure
 from lightning_modules.results.runs import PAPER_FIGURES
 
 

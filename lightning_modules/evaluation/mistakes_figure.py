@@ -1,0 +1,36 @@
+"""A picture of the pairs that were got wrong with most certainty."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scipy.special import expit
+
+from lightning_modules.results.figures import pairs_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from lightning_modules.evaluation.mistakes import Mistakes
+
+
+def mistakes_figure(mistakes: Mistakes) -> Figure:
+    """Show the pairs that were got wrong with most certainty, with the right answer and the net's.
+
+    Args:
+        mistakes: Of all runs.
+
+    Returns:
+        The figure.
+    """
+    captions = [
+        _caption(int(first), int(second), float(odds))
+        for (first, second), odds in zip(mistakes.digits, mistakes.log_odds, strict=True)
+    ]
+    return pairs_figure(list(mistakes.images), captions)
+
+
+def _caption(first: int, second: int, log_odds: float) -> str:
+    right = "≤" if first <= second else ">"
+    said = "≤" if log_odds > 0 else ">"
+    return f"is {first} {right} {second}, says {said} ({expit(abs(log_odds)):.0%})"
