@@ -156,7 +156,7 @@ def ablation_table(name: str, trained: Trained) -> Table:
     """
     first = trained[0][0]
     table = Table(title=f"{name}: error in %")
-    for column in ("", "n", "own test pairs", "all pairs", f"less {first.name} (95 %)", ""):
+    for column in ("", "n", "own test pairs", "all pairs", f"minus {first.name} (95 %)", ""):
         table.add_column(column)
     differences = _differences(trained)
     for row, runs in trained:

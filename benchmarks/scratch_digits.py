@@ -78,7 +78,7 @@ def peak_memory(turn: Callable[[], None]) -> int:
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         turn()
     held = most = 0
-    for event in profiler.events():  # in the order of time, each with what it allocates less what it frees
+    for event in profiler.events():  # in the order of time, each with what it allocates minus what it frees
         held += event.self_cpu_memory_usage
         most = max(most, held)
     return most

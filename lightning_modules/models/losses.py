@@ -32,7 +32,7 @@ def cross_entropy(logits: Tensor, target: Tensor, label_smoothing: float = 0.0) 
 def unevenness(digits: Tensor, one_language: bool = True) -> Tensor:
     """How far a batch's latent digits are from being all equally frequent.
 
-    It is the log of their number, less the entropy of the mean posterior. Without it, a net that no label
+    It is the log of their number, minus the entropy of the mean posterior. Without it, a net that no label
     tells the digits may do with fewer than ten.
 
     Args:

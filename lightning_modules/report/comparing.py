@@ -10,7 +10,7 @@ from lightning_modules.report.study import Net
 
 @dataclass(frozen=True)
 class Difference:
-    """Test error of one net less another's, as shares."""
+    """Test error of one net minus another's, as shares."""
 
     first: Net
     second: Net
@@ -33,7 +33,7 @@ class Difference:
     def name(self) -> str:
         """What it is, in few words."""
         same = self.first.study == self.second.study
-        return f"{self.first.name} less {self.second.model if same else self.second.name}"
+        return f"{self.first.name} minus {self.second.model if same else self.second.name}"
 
 
 def compare_all(nets: Sequence[Net]) -> tuple[list[Difference], list[str]]:

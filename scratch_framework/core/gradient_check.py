@@ -75,5 +75,5 @@ def check_gradients(module: Module, x: Tensor, generator: Generator = None) -> d
 
 
 def _difference(ours: Tensor, found: Tensor) -> float:
-    # Shapes first: (5, 4) less (4,) is computed without a complaint.
+    # Shapes first: (5, 4) minus (4,) is computed without a complaint.
     return float((ours - found).abs().max()) if ours.shape == found.shape else math.inf

@@ -90,7 +90,7 @@ class CrossEntropyLoss(Criterion):
         return self.reduce(losses, log_p, target)
 
     def backward(self, grad_output: Tensor | None = None) -> Tensor:
-        """dl/dx_j = p_j - q_j: the probabilities as they are, less as they should be.
+        """dl/dx_j = p_j - q_j: the probabilities as they are, minus as they should be.
 
         log p_c = x_c - log sum_k e^x_k, so d log p_c / dx_j = [c = j] - e^x_j / sum_k e^x_k = [c = j] - p_j,
         and, as the q_c add up to 1,

@@ -125,13 +125,13 @@ def test_nets_are_compared_run_by_run_and_p_is_corrected(study: Path) -> None:
     table = shown.table("significance: ")
     assert list(table)[1:] == [
         f"{names}3 runs"
-        for names in ("cnn less weight_sharing", "cnn less auxiliary", "weight_sharing less auxiliary")
+        for names in ("cnn minus weight_sharing", "cnn minus auxiliary", "weight_sharing minus auxiliary")
     ]
     errors = {
         model: [r["test_error"] for r in results(study)["rows"] if r["model"] == model] for model in MODELS
     }
     difference = 100 * np.subtract(errors["cnn"], errors["auxiliary"])
-    assert table["cnn less auxiliary3 runs"][0].startswith(
+    assert table["cnn minus auxiliary3 runs"][0].startswith(
         f"{difference.mean():+.2f}".replace("-", "\N{MINUS SIGN}")
     )
     assert "3 comparisons are made" in " ".join(shown.text["significance"].split())
@@ -274,8 +274,8 @@ def test_runs_that_diverged_are_told_and_in_no_figure(study: Path) -> None:
     assert "cnn: n = 2 of 3; 1 diverged" in " ".join(shown.text[""].split())
     assert "cnn 1 diverged diverged" in " ".join(shown.text["runs"].split())
     assert {
-        "cnn less weight_sharing2 of 3 runs",
-        "cnn less auxiliary2 of 3 runs",
+        "cnn minus weight_sharing2 of 3 runs",
+        "cnn minus auxiliary2 of 3 runs",
     } <= shown.table("significance: ").keys()
     assert "of 400 answers wrong" in shown.text["failing"]
     assert "99.00" not in shown.text["results"]
