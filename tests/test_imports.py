@@ -40,6 +40,8 @@ MAY_IMPORT = {
     "scratch_framework/fast": {CORE},
     "scratch_framework/__init__.py": SCRATCH,
     "scratch_framework/__main__.py": {COMMAND, "scratch_framework.experiments"},
+    "scratch_framework/examples": {"scratch_framework"},  # the public names alone
+    "scratch_framework/examples/digits.py": {"scratch_framework", "datamodules"},
     "scratch_framework/experiments": SCRATCH | {COMMAND, RESULTS, REPLICAS},
     "scratch_framework/experiments/digits": SCRATCH | {COMMAND, RESULTS, REPLICAS, TRAINING, POINTS},
     # Hands the pairs of digits in; the framework and its experiments know nothing of where they come from.
