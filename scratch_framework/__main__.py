@@ -5,7 +5,7 @@ Command lines:
     python -m scratch_framework --mistake bias_per_row       as the authors' code has it: the paper's figures
     python -m scratch_framework --recipe modern              the best that we found
     python -m scratch_framework --backend torch              the same by torch.nn, from the same weights
-    python -m scratch_framework.experiments.disc.grid --name grid   the paper's grid search: 480 trainings
+    python -m tune --model disc                              the paper's grid search: 480 trainings
     python -m scratch_framework --net weight_sharing         chapter 1's networks; also cnn, auxiliary
     python -m scratch_framework --net cnn --help             their flags
     tensorboard --logdir runs

@@ -3,7 +3,8 @@
 Command lines:
     python -m tune                                       the paper's grid for auxiliary losses: 320 trainings
     python -m tune --model cnn                           for the plain net
-    python -m tune --model disc                          for chapter 2's net
+    python -m tune --model disc                          for chapter 2's net: 96 points, 480 trainings
+    python -m tune --model disc --mistake bias_per_row --study_name mistaken    with its authors' mistake
     python -m tune --model cnn --space modern --sampler tpe --n_trials 24 --pruner median
     python -m tune --storage postgresql://user:password@host/database     with other machines
     python -m tune report --study_name auxiliary-paper-grid               table and files again, at any time
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Literal
 from lightning_modules.command import cli
 from lightning_modules.command.forkserver import worker_context
 from lightning_modules.command.limits import check_range
+from scratch_framework.experiments.disc.recipe import Mistake  # noqa: TC001  # a flag has this type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +41,7 @@ def tune(
     train_size: int | None = None,
     val_size: int | None = None,
     data_dir: str | None = None,
+    mistake: Mistake = "none",
     seed: int = 0,
     timeout: float | None = None,
     workers: int | None = None,
@@ -63,6 +66,7 @@ def tune(
         train_size: Training pairs of a training (paper: 500); for disc points (1000).
         val_size: Validation pairs of a training (paper: 500); for disc points (1000).
         data_dir: Folder of IDX files of MNIST or a relative; the embedded MNIST by default.
+        mistake: For disc: `bias_per_row` keeps a bias for each row of the batch, as the authors' code does.
         seed: Seed of the first repeat and of the sampler; the next repeats count up, alike in all trials.
         timeout: Seconds after which nothing new is begun; what runs is finished.
         workers: Processes; one a core by default, one where an accelerator computes.
@@ -98,6 +102,7 @@ def tune(
         val_size=(1000 if disc else 500) if val_size is None else val_size,
         data_dir=data_dir,
         together=1,
+        mistake=mistake,
     )
     name = f"{model}-{space}-{sampler}" if study_name is None else study_name
     place = Place(choose_folder(log_dir, name), storage)

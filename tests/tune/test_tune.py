@@ -114,6 +114,11 @@ def test_a_study_of_another_definition_is_refused(tmp_path: Path, capsys: pytest
     (tmp_path / "theirs").mkdir()
     optuna.create_study(storage=Place(tmp_path / "theirs").open(), study_name="theirs").ask()
     assert "was not made by python -m tune" in refusal(capsys, tmp_path, "--study_name", "theirs")
+    (tmp_path / "older").mkdir()
+    older = optuna.create_study(storage=Place(tmp_path / "older").open(), study_name="older")
+    older.set_user_attr("definition", {"model": "cnn", "together": 1})
+    said = refusal(capsys, tmp_path, "--study_name", "older")
+    assert "older was made by another version (0.1.0?) of python -m tune; choose another study_name" in said
 
 
 def test_a_report_of_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

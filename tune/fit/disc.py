@@ -34,12 +34,13 @@ def train(chunk: Chunk) -> None:
     """
     definition = chunk.definition
     members = [RECIPES[definition.space].overridden(member.params) for member in chunk.members]
-    recipe = members[0].overridden({"max_epochs": definition.max_epochs})
+    recipe = members[0].overridden({"max_epochs": definition.max_epochs, "mistake": definition.mistake})
     rates = [(own.lr, own.weight_decay) for own in members for _ in definition.seeds]
     lr, weight_decay = torch.tensor(rates).T.contiguous()  # (R,) each
     seeds = definition.seeds * len(members)
     steps = definition.max_epochs * steps_per_epoch(recipe, definition.train_size)
-    learner = ScratchLearner(recipe, seeds, steps, lr=lr, weight_decay=weight_decay)
+    compiled = recipe.mistake == "none"  # the compiled step knows no mistake
+    learner = ScratchLearner(recipe, seeds, steps, compiled=compiled, lr=lr, weight_decay=weight_decay)
     shown, held_out = (
         examples(recipe, Reading().draw(purpose, count, seeds), torch.float32)
         for purpose, count in (("train", definition.train_size), ("val", definition.val_size))

@@ -119,6 +119,8 @@ def _best(trial: FrozenTrial, definition: Definition, name: str) -> str:
         settings["max_epochs"] = definition.max_epochs
     if definition.data_dir is not None:
         settings["data_dir"] = definition.data_dir
+    if definition.mistake != "none":
+        settings["mistake"] = definition.mistake
     score = percent(cast("float", trial.value), trial.user_attrs[STD])
     about = f"# trial {trial.number} of study {name}: validation error {score} %\n"
     return about + to_yaml(settings)

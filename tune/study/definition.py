@@ -16,6 +16,7 @@ from tune.study.storage import write_once
 if TYPE_CHECKING:
     import optuna
 
+    from scratch_framework.experiments.disc.recipe import Mistake
     from tune.study.spaces import Space
 
 KEY = "definition"  # the attribute of Optuna's study that holds it
@@ -38,6 +39,7 @@ class Definition:
     val_size: int
     data_dir: str | None
     together: int  # trials of one fit, at most; the machine's choice that began the study
+    mistake: Mistake = "none"  # of the paper's code, made again; of disc only
 
     def __post_init__(self) -> None:
         for name, least, most in (
@@ -50,6 +52,8 @@ class Definition:
             check_range(name, getattr(self, name), least, most)
         if self.model == "disc" and self.data_dir is not None:
             raise ValueError("data_dir has no effect on disc, whose points are drawn; leave it out")
+        if self.model != "disc" and self.mistake != "none":
+            raise ValueError(f"mistake has no effect on {self.model}, only on disc; leave it out")
         if self.sampler == "grid":
             self.searched().grid()  # refuses a space that is none
 
@@ -137,8 +141,9 @@ class Definition:
         """
         written: dict[str, Any] | None = study.user_attrs.get(KEY)
         if written is None or written.keys() != {field.name for field in fields(cls)}:
+            made = "not made by" if written is None else "made by another version (0.1.0?) of"
             raise CommandError(
-                f"study {study.study_name} was not made by python -m tune; choose another study_name"
+                f"study {study.study_name} was {made} python -m tune; choose another study_name"
             )
         return cls(**written)
 

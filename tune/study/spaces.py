@@ -10,7 +10,6 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from lightning_modules.models.recipes import PER_REPLICA
-from scratch_framework.experiments.disc.search import GROUPS, RATES
 
 # What each replica of a net on the disc may have its own of.
 DISC_REPLICA = ("lr", "weight_decay")
@@ -62,9 +61,9 @@ PAPER: Mapping[str, Mapping[str, BaseDistribution]] = {
     "weight_sharing": {"lr": LR},
     "auxiliary": {"lr": LR, "alpha": WEIGHTS, "gamma": WEIGHTS},
     "disc": {
-        "activations": _choice(*(",".join(group) for group in GROUPS)),
-        "lr": _choice(*dict.fromkeys(lr for lr, _ in RATES)),
-        "weight_decay": _choice(*dict.fromkeys(decay for _, decay in RATES)),
+        "activations": _choice(*map(",".join, product(("tanh", "relu"), repeat=4))),
+        "lr": _choice(1e-3, 5e-3, 1e-2),
+        "weight_decay": _choice(0.0, 1e-6),
     },
 }
 

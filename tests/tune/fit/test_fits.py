@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+import torch
 from optuna.trial import TrialState
 
 from datamodules import DigitPairs
 from scratch_framework.experiments.disc.points import Reading
+from scratch_framework.experiments.disc.recipe import PAPER, Mistake
+from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
+from scratch_framework.experiments.disc.training import evaluate, examples, train_epoch
 from tune.fit import digit_pairs, disc
 from tune.fit.chunk import CURVE, ERRORS, SECONDS, STD, Chunk, Member
 from tune.study.definition import Definition
@@ -78,6 +82,26 @@ def test_a_score_is_the_mean_validation_error_over_the_repeats(
         assert list(trial.intermediate_values) == [1, 2, 3, 4]
         assert trial.user_attrs[SECONDS] > 0
         assert [round(error * definition.val_size) / definition.val_size for error in errors] == errors
+
+
+@pytest.mark.parametrize("mistake", ["none", "bias_per_row"])
+def test_a_score_on_the_disc_is_that_of_a_training_by_itself(mistake: Mistake, tmp_path: Path) -> None:
+    definition = replace(DISC, mistake=mistake)
+    study = train(definition, DISC_POINTS, tmp_path, never)
+    recipe, seeds = (
+        replace(PAPER, mistake=mistake),
+        definition.seeds,
+    )  # that of the second point
+    learner = ScratchLearner(recipe, seeds, 16, compiled=False)
+    shown, held_out = (
+        examples(recipe, Reading().draw(purpose, count, seeds), torch.float32)
+        for purpose, count in (("train", definition.train_size), ("val", definition.val_size))
+    )
+    for epoch in range(definition.max_epochs):
+        train_epoch(learner, recipe, shown, epoch)
+    assert evaluate(learner, recipe, held_out)[1].tolist() == pytest.approx(
+        study.trials[1].user_attrs[ERRORS], abs=1.5 / definition.val_size
+    )
 
 
 @pytest.mark.parametrize(("definition", "points"), [(DEFINITION, POINTS), (DISC, DISC_POINTS)])

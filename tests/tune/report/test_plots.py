@@ -1,6 +1,7 @@
 """A study's plots show its trials, and no trial without a score."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ DEFINITION = Definition("auxiliary", "paper", "grid", "none", 2, 0, 3, 60, 40, N
 SCORES = [0.3, 0.1, None, 0.2]  # of the first points; None has diverged
 
 
-def trials(scores: list[float | None]) -> list[FrozenTrial]:
-    space, made = DEFINITION.searched(), list[FrozenTrial]()
+def trials(scores: list[float | None], definition: Definition = DEFINITION) -> list[FrozenTrial]:
+    space, made = definition.searched(), list[FrozenTrial]()
     for point, score in enumerate(scores):
         attributes: dict[str, Any] = {POINT: point, ERRORS: [score, score], STD: 0.0}
         made.append(
@@ -48,6 +49,16 @@ def test_the_plots_hold_the_trials_with_a_score_and_no_others() -> None:
     bars = figures["importances"].axes[0].patches
     assert len(bars) == 3
     assert sum(bar.get_width() for bar in bars) == pytest.approx(1)  # type: ignore[attr-defined]
+
+
+def test_the_grid_on_the_disc_has_its_best_activations_on_top_and_a_field_for_each_score() -> None:
+    disc = replace(DEFINITION, model="disc")
+    grid = draw(trials([0.3, 0.2, None, 0.25, 0.4, 0.5, 0.1], disc), disc)["grid"].axes[0]
+    names = [label.get_text() for label in grid.get_yticklabels()]
+    assert names == ["tanh tanh tanh relu", "tanh tanh tanh tanh"]
+    fields = {tuple(map(round, text.get_position())): text.get_text() for text in grid.texts}
+    first = {(0, 0): "10.0"}
+    assert fields == first | {(0, 1): "30.0", (1, 1): "20.0", (3, 1): "25.0", (4, 1): "40.0", (5, 1): "50.0"}
 
 
 @pytest.fixture
