@@ -20,8 +20,8 @@ from lightning_modules.demo.__main__ import demo
 from lightning_modules.predict.__main__ import predict
 from lightning_modules.report.__main__ import report
 from lightning_modules.training.workers import run_jobs
-from scratch_framework.__main__ import disc
 from scratch_framework.experiments.digits.command import digits
+from scratch_framework.experiments.disc.command import disc
 from tune.__main__ import report as tune_report
 from tune.__main__ import tune
 
