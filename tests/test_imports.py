@@ -16,7 +16,6 @@ REPLICAS, NETWORKS, MODELS, EVALUATION, TRAINING, PREDICT = (
     for room in ("replicas", "networks", "models", "evaluation", "training", "predict")
 )
 CORE, IMAGES, FAST = (f"scratch_framework.{room}" for room in ("core", "images", "fast"))
-POINTS = "scratch_framework.experiments.disc.points"  # its seeds
 SCRATCH = {CORE, IMAGES, FAST, "scratch_framework"}  # the last is the package's public names
 
 # The drawing of docs/architecture.md: a room, or a file, to what of ours it may import beside itself. Of
@@ -43,7 +42,7 @@ MAY_IMPORT = {
     "scratch_framework/examples": {"scratch_framework"},  # the public names alone
     "scratch_framework/examples/digits.py": {"scratch_framework", "datamodules"},
     "scratch_framework/experiments": SCRATCH | {COMMAND, RESULTS, REPLICAS},
-    "scratch_framework/experiments/digits": SCRATCH | {COMMAND, RESULTS, REPLICAS, TRAINING, POINTS},
+    "scratch_framework/experiments/digits": SCRATCH | {COMMAND, RESULTS, REPLICAS, TRAINING},
     # Hands the pairs of digits in; the framework and its experiments know nothing of where they come from.
     "scratch_framework/experiments/digits/command.py": {
         *(COMMAND, MODELS, REPLICAS, RESULTS, "datamodules", "scratch_framework.experiments.digits"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -10,6 +9,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import Trial
+
+from lightning_modules.replicas.seeding import derive_seed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +65,7 @@ def begin(name: str, storage: RDBStorage, definition: Definition, trial: FrozenT
 
 def _sampler(definition: Definition, point: int) -> BaseSampler:
     """A sampler with a stream of its own for each point: which process draws does not matter."""
-    seed = random.Random(f"sampler {definition.seed} {point}").getrandbits(32)
+    seed = derive_seed(point, f"sampler {definition.seed}")
     return TPESampler(seed=seed) if definition.sampler == "tpe" else RandomSampler(seed=seed)
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Generator, Tensor
 
 import scratch_framework as sf
+from lightning_modules.replicas.seeding import derive_seed
 from scratch_framework.experiments.digits.networks import NETWORKS, PaperSiamese, initial_state
-from scratch_framework.experiments.disc.points import stream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ class DigitLearner:
             dtype: Type to compute in.
         """
         self.seeds, self.dtype = seeds, dtype
-        masks = [Generator().manual_seed(stream(seed, "dropout")) for seed in seeds]
+        masks = [Generator().manual_seed(derive_seed(seed, "dropout")) for seed in seeds]
         self.model = NETWORKS[net](replicas=len(seeds), dtype=dtype, masks=masks)
         self.model.load_state_dict(initial_state(net, seeds))
         self.optimizer = sf.SGD(self.model.parameters(), settings["lr"])

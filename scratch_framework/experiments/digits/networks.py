@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Generator
 
 import scratch_framework as sf
-from scratch_framework.experiments.disc.points import stream
+from lightning_modules.replicas.seeding import derive_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -149,5 +149,5 @@ def initial_state(net: str, seeds: Sequence[int]) -> State:
     Returns:
         Tensors (R, ...) by name.
     """
-    generators = [Generator().manual_seed(stream(seed, "initialisation")) for seed in seeds]
+    generators = [Generator().manual_seed(derive_seed(seed, "initialisation")) for seed in seeds]
     return sf.stack_states([NETWORKS[net](generator=generator).state_dict() for generator in generators])

@@ -10,10 +10,11 @@ from torch import Generator, Tensor
 
 import scratch_framework as sf
 from lightning_modules.replicas.finite import are_finite
+from lightning_modules.replicas.seeding import derive_seed
 from lightning_modules.results.runs import Run
 from lightning_modules.results.tensorboard import EpochFigures
 from scratch_framework.experiments.disc.objective import OBJECTIVES
-from scratch_framework.experiments.disc.points import MIDDLE, stream
+from scratch_framework.experiments.disc.points import MIDDLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -84,7 +85,7 @@ def train_epoch(learner: Learner, recipe: Recipe, train: Examples, epoch: int) -
 
 def epoch_order(count: int, seeds: Sequence[int], epoch: int) -> Tensor:
     """The order of an epoch: a function of seed and epoch alone, (R, count)."""
-    streams = [Generator().manual_seed(stream(seed, f"order {epoch}")) for seed in seeds]
+    streams = [Generator().manual_seed(derive_seed(seed, f"order {epoch}")) for seed in seeds]
     return torch.stack([torch.randperm(count, generator=source) for source in streams])
 
 
