@@ -51,24 +51,24 @@ def tune(
     log_dir: str = "runs",
     verbose: bool = False,
 ) -> None:
-    """Search hyperparameters by the mean validation error over some repeats; no test data are looked at.
+    """Search hyperparameters by the mean validation error over some repeats; test data are not used.
 
-    The same command goes on where it was stopped, killed or interrupted, with what is missing.
+    A study that was stopped, killed or interrupted goes on by the same command, with its missing trials.
 
     Args:
         model: Which network.
-        sampler: All points of a grid, or so many as asked for by TPE or at random.
+        sampler: All points of a grid, or `n_trials` points by TPE or at random.
         space: What is searched: the paper's grid, or a space around the modern recipe.
         n_trials: Trials of the whole study, those of earlier starts included; by default a whole grid, or 50.
         repeats: Trainings of each trial, each with pairs (points) and initialisation of its own.
-        pruner: Who drops hopeless trials from a running fit.
+        pruner: Which rule drops hopeless trials from a running fit.
         max_epochs: Epochs of a training (paper: 25; disc: 100).
         train_size: Training pairs of a training (paper: 500); for disc points (1000).
         val_size: Validation pairs of a training (paper: 500); for disc points (1000).
         data_dir: Folder of IDX files of MNIST or a relative; the embedded MNIST by default.
         mistake: For disc: `bias_per_row` keeps a bias for each row of the batch, as the authors' code does.
         seed: Seed of the first repeat and of the sampler; the next repeats count up, alike in all trials.
-        timeout: Seconds after which nothing new is begun; what runs is finished.
+        timeout: Seconds after which no new trial is begun; running ones are finished.
         workers: Processes; one a core by default, one where an accelerator computes.
         accelerator: Lightning's: auto, cpu, gpu, ...
         study_name: Name of the study, and its folder in log_dir; by default model, space and sampler.
@@ -87,7 +87,7 @@ def tune(
         from lightning_modules.command.atomic_io import choose_folder
         from tune.run import Run
         from tune.study.definition import Definition
-        from tune.study.storage import Place
+        from tune.study.storage import StudyStorage
 
     disc = model == "disc"
     definition = Definition(
@@ -101,12 +101,12 @@ def tune(
         train_size=(1000 if disc else 500) if train_size is None else train_size,
         val_size=(1000 if disc else 500) if val_size is None else val_size,
         data_dir=data_dir,
-        together=1,
+        trials_per_fit=1,
         mistake=mistake,
     )
     name = f"{model}-{space}-{sampler}" if study_name is None else study_name
-    place = Place(choose_folder(log_dir, name), storage)
-    Run(definition, name, place, n_trials, workers, accelerator, timeout, Path(log_dir), verbose).run()
+    where = StudyStorage(choose_folder(log_dir, name), storage)
+    Run(definition, name, where, n_trials, workers, accelerator, timeout, Path(log_dir), verbose).run()
 
 
 def report(
@@ -126,11 +126,11 @@ def report(
         from lightning_modules.command.console import make_console
         from tune.report.report import conclude
         from tune.run import find
-        from tune.study.storage import Place
+        from tune.study.storage import StudyStorage
 
     check_range("top", top, 1)
-    place = Place(choose_folder(log_dir, study_name), storage)
-    conclude(find(study_name, place), place.folder, make_console(), top)
+    where = StudyStorage(choose_folder(log_dir, study_name), storage)
+    conclude(find(study_name, where), where.folder, make_console(), top)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from matplotlib.figure import Figure
 
-from tune.fit.chunk import ERRORS
+from tune.fit.trial_batch import ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What is searched: for each model the paper's grid, and a space around the modern recipe."""
+"""Search spaces: for each model the paper's grid, and a space around the modern recipe."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from lightning_modules.models.recipes import PER_REPLICA
 
-# What each replica of a net on the disc may have its own of.
+# Per-replica hyperparameters of a net on the disc.
 DISC_REPLICA = ("lr", "weight_decay")
 
 
@@ -20,7 +20,7 @@ class Space:
     """Parameters by the names of the flags that they become."""
 
     distributions: Mapping[str, BaseDistribution]
-    per_replica: frozenset[str]  # of these, those that may differ within a fit
+    per_replica: frozenset[str]  # names of those that may differ within a fit
 
     def grid(self) -> list[dict[str, Any]]:
         """All points, the last parameter varying fastest.
@@ -36,7 +36,7 @@ class Space:
         return [dict(zip(choices, values, strict=True)) for values in product(*choices.values())]
 
     def block(self) -> int:
-        """How many consecutive points of the grid differ only in what replicas may have their own of."""
+        """How many consecutive points of the grid differ in per-replica hyperparameters only."""
         return prod(len(self._choices(name)) for name in self.per_replica)
 
     def _choices(self, name: str) -> tuple[Any, ...]:

@@ -18,13 +18,13 @@ from scratch_framework.experiments.disc.recipe import PAPER, Mistake
 from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
 from scratch_framework.experiments.disc.training import evaluate, examples, train_epoch
 from tune.fit import digit_pairs, disc
-from tune.fit.chunk import CURVE, ERRORS, SECONDS, STD, Chunk, Member
+from tune.fit.trial_batch import CURVE, ERRORS, SECONDS, STD, BatchedTrial, TrialBatch
 from tune.study.definition import Definition
-from tune.study.points import REASON
 from tune.study.samplers import make_pruner
-from tune.study.storage import Place
+from tune.study.storage import StudyStorage
+from tune.study.trials import REASON
 
-DEFINITION = Definition("auxiliary", "paper", "grid", "none", 2, 5, 4, 60, 40, None, together=3)
+DEFINITION = Definition("auxiliary", "paper", "grid", "none", 2, 5, 4, 60, 40, None, trials_per_fit=3)
 DISC = replace(DEFINITION, model="disc", train_size=200, val_size=100)
 Params = list[dict[str, Any]]
 
@@ -49,18 +49,18 @@ def train(
             return hopeless(trial)
 
     folder.mkdir(exist_ok=True)
-    storage = Place(folder).open()
+    storage = StudyStorage(folder).open()
     study = optuna.create_study(storage=storage, pruner=Pruner())
     members = []
     for point in points:
         trial = study.ask()
         trial_id = study.trials[trial.number]._trial_id
-        members.append(Member(point, trial, trial_id))
-    chunk = Chunk(definition, storage, members, lambda: None)
+        members.append(BatchedTrial(point, trial, trial_id))
+    batch = TrialBatch(definition, storage, members, lambda: None)
     if definition.model == "disc":
-        disc.train(chunk)
+        disc.train(batch)
     else:
-        digit_pairs.train(chunk, "cpu")
+        digit_pairs.train(batch, "cpu")
     return study
 
 

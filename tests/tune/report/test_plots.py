@@ -10,14 +10,14 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
-from tune.fit.chunk import ERRORS, STD
+from tune.fit.trial_batch import ERRORS, STD
 from tune.report.plots import draw
 from tune.report.report import conclude
 from tune.study.definition import Definition
-from tune.study.points import POINT, REASON
-from tune.study.storage import Place
+from tune.study.storage import StudyStorage
+from tune.study.trials import POINT, REASON
 
-DEFINITION = Definition("auxiliary", "paper", "grid", "none", 2, 0, 3, 60, 40, None, together=3)
+DEFINITION = Definition("auxiliary", "paper", "grid", "none", 2, 0, 3, 60, 40, None, trials_per_fit=3)
 SCORES = [0.3, 0.1, None, 0.2]  # of the first points; None has diverged
 
 
@@ -66,8 +66,8 @@ def report(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> Callable[[list[
     """Reports a study whose trials have these scores."""
 
     def say(scores: list[float | None]) -> str:
-        study = optuna.create_study(storage=Place(tmp_path).open(), study_name="study")
-        DEFINITION.enter(study, optuna.__version__)
+        study = optuna.create_study(storage=StudyStorage(tmp_path).open(), study_name="study")
+        DEFINITION.create_or_match(study, optuna.__version__)
         for trial in trials(scores):
             study.add_trial(trial)
         conclude(study, tmp_path, Console(width=200), 10)
