@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from scratch_framework.experiments.disc.points import Reading
+from scratch_framework.experiments.disc.points import DataConfig
 from scratch_framework.experiments.disc.recipe import RECIPES
 from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
 from scratch_framework.experiments.disc.training import (
@@ -42,7 +42,7 @@ def train(batch: TrialBatch) -> None:
     compiled = recipe.mistake == "none"  # the compiled step knows no mistake
     learner = ScratchLearner(recipe, seeds, steps, compiled=compiled, lr=lr, weight_decay=weight_decay)
     shown, held_out = (
-        examples(recipe, Reading().draw(purpose, count, seeds), torch.float32)
+        examples(recipe, DataConfig().draw(purpose, count, seeds), torch.float32)
         for purpose, count in (("train", definition.train_size), ("val", definition.val_size))
     )
     for epoch in range(definition.max_epochs):
@@ -55,7 +55,7 @@ def train(batch: TrialBatch) -> None:
         if not surviving:
             return
         if len(surviving) < len(errors):
-            learner = learner.keep(surviving)
+            learner = learner.select(surviving)
             shown, held_out = (Examples(*(part[surviving] for part in data)) for data in (shown, held_out))
     batch.finish()
 

@@ -37,7 +37,7 @@ def paper_cnn(
         replicas: R nets at once; None is one net, without the leading dimension.
         dtype: Type of the parameters.
         generator: Source of the weights.
-        masks: Sources of the dropped, one for each replica.
+        masks: Sources of the dropout masks, one for each replica.
 
     Returns:
         A net from (R, N, in_channels, 14, 14) to (R, N, out_features).
@@ -116,7 +116,7 @@ class PaperCNN(sf.Module):
         return self.cnn.forward(x)
 
     def backward(self, grad_output: Tensor) -> Tensor:
-        """Walk back through the chain."""
+        """Differentiate the chain of layers."""
         return self.cnn.backward(grad_output)
 
 

@@ -117,12 +117,12 @@ def disc(
         import torch
 
         from scratch_framework.experiments.disc.experiment import Experiment
-        from scratch_framework.experiments.disc.points import Reading
+        from scratch_framework.experiments.disc.points import DataConfig
     torch.set_num_threads(1)
     Experiment(
         recipe=chosen,
         recipe_name=recipe,
-        reading=Reading(disc, points),
+        data=DataConfig(disc, points),
         train_points=train_points,
         val_points=val_points,
         test_points=test_points,

@@ -1,4 +1,4 @@
-"""An experiment: R runs of one recipe, its run folder, and what a person gets of it.
+"""An experiment on the disc: R runs of one recipe, their results, and the run folder.
 
 <log_dir>/<name>/results.json
 <log_dir>/<name>/disc/            TensorBoard events, config.yaml, checkpoint.pt, figures 2.1 to 2.4
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from lightning_modules.results.runs import Run
     from scratch_framework.experiments.disc.learner import Learner
-    from scratch_framework.experiments.disc.points import Points, Reading
+    from scratch_framework.experiments.disc.points import DataConfig, Points
     from scratch_framework.experiments.disc.recipe import Recipe
 
 # Section 2.3: "approximately 10% of error [...] for the test set, and 1.5% on the train set".
@@ -51,11 +51,11 @@ HPARAMS = ("lr", "weight_decay", "loss", "optimizer", "schedule", "max_epochs", 
 
 @dataclass
 class Experiment:
-    """What to train, how, and where to put what comes out."""
+    """Settings of an experiment; `run` trains, tests and writes."""
 
     recipe: Recipe
     recipe_name: str
-    reading: Reading
+    data: DataConfig
     train_points: int
     val_points: int  # may be 0
     test_points: int
@@ -81,8 +81,8 @@ class Experiment:
             "seed": self.seeds[0],
             "backend": self.backend,
             **self.recipe.flags(),
-            "disc": self.reading.disc,
-            "points": self.reading.points,
+            "disc": self.data.disc,
+            "points": self.data.points,
             "train_points": self.train_points,
             "val_points": self.val_points,
             "test_points": self.test_points,
@@ -101,9 +101,7 @@ class Experiment:
         """
         learners = self._learners()  # refuses wrong values, before there is a folder
         counts = {"train": self.train_points, "val": self.val_points, "test": self.test_points}
-        points = {
-            split: self.reading.draw(split, count, self.seeds) for split, count in counts.items() if count
-        }
+        points = {split: self.data.draw(split, count, self.seeds) for split, count in counts.items() if count}
         self.folder = choose_folder(self.log_dir, self.name)
         make_folder(self.folder)
         self.run_folder = make_run_folder(self.folder, "disc", self.config)
@@ -113,7 +111,7 @@ class Experiment:
                 monitor = Monitor(log, bar, self.recipe.max_epochs, len(self.seeds))
                 results = self._train(learners, points, monitor)
             write_results(self.folder / "results.json", [results], command_line(), self.config)
-            figures = pictures(self.recipe, self.reading, points, learners[0], monitor.losses, self.dtype)
+            figures = pictures(self.recipe, self.data, points, learners[0], monitor.losses, self.dtype)
             for name, figure in figures.items():
                 write_figure(self.run_folder / f"figure_{name}.png", figure)
             tagged = {f"figure/{name}": figure for name, figure in figures.items()}

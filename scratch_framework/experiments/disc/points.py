@@ -32,10 +32,10 @@ class Points(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What the paper's words about its data are taken to mean."""
+class DataConfig:
+    """How the points are drawn: which of the readings of the paper's two words is meant."""
 
-    disc: Literal["radius", "diameter"] = "radius"  # of the disc, that is 1/sqrt(2 pi)
+    disc: Literal["radius", "diameter"] = "radius"  # which of the two is 1/sqrt(2 pi)
     points: Literal["uniform", "normal"] = "uniform"
 
     @property

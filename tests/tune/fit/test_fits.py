@@ -13,7 +13,7 @@ import torch
 from optuna.trial import TrialState
 
 from datamodules import DigitPairs
-from scratch_framework.experiments.disc.points import Reading
+from scratch_framework.experiments.disc.points import DataConfig
 from scratch_framework.experiments.disc.recipe import PAPER, Mistake
 from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
 from scratch_framework.experiments.disc.training import evaluate, examples, train_epoch
@@ -94,7 +94,7 @@ def test_a_score_on_the_disc_is_that_of_a_training_by_itself(mistake: Mistake, t
     )  # that of the second point
     learner = ScratchLearner(recipe, seeds, 16, compiled=False)
     shown, held_out = (
-        examples(recipe, Reading().draw(purpose, count, seeds), torch.float32)
+        examples(recipe, DataConfig().draw(purpose, count, seeds), torch.float32)
         for purpose, count in (("train", definition.train_size), ("val", definition.val_size))
     )
     for epoch in range(definition.max_epochs):
@@ -122,13 +122,13 @@ def test_the_test_data_are_not_touched(
         del self.test_set, self.test_digits
 
     monkeypatch.setattr(DigitPairs, "setup", without_test_data)
-    drawn, draw = set[str](), Reading.draw
+    drawn, draw = set[str](), DataConfig.draw
 
-    def note(self: Reading, purpose: Any, *more: Any) -> Any:
+    def note(self: DataConfig, purpose: Any, *more: Any) -> Any:
         drawn.add(purpose)
         return draw(self, purpose, *more)
 
-    monkeypatch.setattr(Reading, "draw", note)
+    monkeypatch.setattr(DataConfig, "draw", note)
     train(definition, points, tmp_path, never)
     assert drawn == ({"train", "val"} if definition.model == "disc" else set())
 
