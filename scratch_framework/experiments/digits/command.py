@@ -6,7 +6,7 @@ Data is handed in here, and only here: neither the framework nor the experiment 
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from lightning_modules.command import cli
 from lightning_modules.command.forkserver import worker_context
@@ -86,15 +86,16 @@ def digits(
     (settings,) = resolve(PAPER, [net], searched).values()
     for setting, number in settings.items():
         per_replica(setting, number, 1, positive=setting == "lr")
-    pairs = {
+    pairs: dict[str, Any] = {
         "train_pairs": train_pairs,
         "val_pairs": val_pairs,
         "test_pairs": test_pairs,
         "batch_size": batch_size,
         "data_dir": data_dir,
     }
-    config = {"net": net, "recipe": recipe, "runs": runs, "seed": seed, **settings, "max_epochs": max_epochs}
-    config |= {**pairs, "workers": workers, "replicas": replicas, "precision": precision, "log_dir": log_dir}
+    config: dict[str, Any] = {"net": net, "recipe": recipe, "runs": runs, "seed": seed, **settings, **pairs}
+    config |= {"max_epochs": max_epochs, "workers": workers, "replicas": replicas}
+    config |= {"precision": precision, "log_dir": log_dir}
     own = AS_IN_PAPER | {"max_epochs": PAPER.max_epochs, "batch_size": PAPER.batch_size}
     seeds = list(range(seed, seed + runs))
     data = partial(DigitPairs, **pairs)

@@ -32,13 +32,12 @@ def new_study(folder: Path, definition: Definition = DEFINITION, count: int = 6)
     storage = StudyStorage(folder).open()
     study = optuna.create_study(study_name="study", storage=storage)
     definition.create_or_match(study, optuna.__version__)
-    return TrialQueue(study, storage, definition, count), Job(
-        StudyStorage(folder), "study", count, "cpu", None
-    )
+    job = Job(StudyStorage(folder), "study", count, "cpu", None)
+    return TrialQueue(study, storage, definition, count), job
 
 
 def run(job: Job) -> dict[int, FrozenTrial]:
-    """Work as the only worker; the trials by their queue."""
+    """Work as the only worker; the trials by their points."""
     work(job, lambda value: None)
     trials = optuna.load_study(study_name="study", storage=job.storage.open()).get_trials()
     assert not [trial for trial in trials if not trial.state.is_finished()]
