@@ -25,10 +25,10 @@ from rich.table import Table
 
 from benchmarks.machine import machine
 from lightning_modules.command import cli
-from tune.fit.chunk import SECONDS
+from tune.fit.trial_batch import SECONDS
 from tune.report.report import ranked
-from tune.study.points import POINT, standing
-from tune.study.storage import Place
+from tune.study.storage import StudyStorage
+from tune.study.trials import POINT, trials_by_point
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -52,8 +52,10 @@ def study(pruner: str, flags: dict[str, int]) -> list[FrozenTrial]:
         ]
         command += [word for name, value in flags.items() for word in (f"--{name}", str(value))]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        storage = Place(Path(folder) / "grid").open()
-        return list(standing(optuna.load_study(study_name="grid", storage=storage).get_trials()).values())
+        storage = StudyStorage(Path(folder) / "grid").open()
+        return list(
+            trials_by_point(optuna.load_study(study_name="grid", storage=storage).get_trials()).values()
+        )
 
 
 def row(pruner: str, trials: list[FrozenTrial], whole: list[FrozenTrial]) -> dict[str, Any]:

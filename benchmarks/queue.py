@@ -23,15 +23,16 @@ from sqlalchemy import insert
 from lightning_modules.command import cli
 from lightning_modules.command.limits import check_range
 from tune.study.definition import Definition
-from tune.study.points import POINT, Points
-from tune.study.storage import Place
+from tune.study.queue import TrialQueue
+from tune.study.storage import StudyStorage
+from tune.study.trials import POINT
 from tune.workers import worker
 
 if TYPE_CHECKING:
     from optuna.storages._cached_storage import _CachedStorage
     from sqlalchemy.orm import Session
 
-    from tune.fit.chunk import Chunk
+    from tune.fit.trial_batch import TrialBatch
 
 
 def _fill(session: Session, study_id: int, definition: Definition, points: int) -> None:
@@ -66,46 +67,46 @@ class Clock:
         """Nothing is finished yet."""
         self.seconds: list[float] = []
 
-    def __call__(self, chunk: Chunk, accelerator: str) -> None:
+    def __call__(self, batch: TrialBatch, accelerator: str) -> None:
         """Finish a fit.
 
         Args:
-            chunk: The fit.
+            batch: The fit.
             accelerator: Not used.
         """
-        errors = [0.1] * (len(chunk.members) * chunk.definition.repeats)
-        for epoch in range(chunk.definition.max_epochs):
-            chunk.pace()
-            chunk.report(epoch, errors, [True] * len(errors))
-        chunk.finish()
+        errors = [0.1] * (len(batch.members) * batch.definition.repeats)
+        for epoch in range(batch.definition.max_epochs):
+            batch.record_epoch()
+            batch.report(epoch, errors, [True] * len(errors))
+        batch.finish()
         self.seconds.append(time.process_time())
 
 
-def queue(points: int = 10_000, measured: int = 300, together: int = 3, verbose: bool = False) -> None:
+def queue(points: int = 10_000, measured: int = 300, trials_per_fit: int = 3, verbose: bool = False) -> None:
     """Measure the processor time of one worker for the last points of a large study.
 
     Args:
         points: Of the study.
         measured: How many are left to be run, and are measured.
-        together: Trials of one fit.
+        trials_per_fit: Trials of one fit.
         verbose: Whether to show tracebacks.
     """
-    check_range("measured", measured, 2 * together, points)
+    check_range("measured", measured, 2 * trials_per_fit, points)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    definition = Definition("auxiliary", "paper", "random", "none", 5, 0, 1, 500, 500, None, together)
+    definition = Definition("auxiliary", "paper", "random", "none", 5, 0, 1, 500, 500, None, trials_per_fit)
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(worker, "_train", Clock()) as clock:
-        place = Place(Path(folder))
-        storage = place.open()
-        study = optuna.create_study(study_name="study", storage=storage)
-        definition.enter(study, optuna.__version__)
+        storage = StudyStorage(Path(folder))
+        database = storage.open()
+        study = optuna.create_study(study_name="study", storage=database)
+        definition.create_or_match(study, optuna.__version__)
         session = cast("_CachedStorage", storage)._backend.scoped_session()
         _fill(session, study._study_id, definition, points - measured)
         start = time.process_time()
-        assert Points(study, storage, definition, points).remaining() == measured
+        assert TrialQueue(study, database, definition, points).remaining() == measured
         first = time.process_time() - start
-        worker.work(worker.Job(place, "study", points, "cpu", None), lambda value: None)
+        worker.work(worker.Job(storage, "study", points, "cpu", None), lambda value: None)
     fits = clock.seconds
-    each = 1000 * (fits[-1] - fits[0]) / (len(fits) - 1) / together
+    each = 1000 * (fits[-1] - fits[0]) / (len(fits) - 1) / trials_per_fit
     Console(width=100).print(
         f"{points} points, processor time: first look {first:.2f} s, then {each:.1f} ms a point"
     )

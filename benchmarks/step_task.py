@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import scratch_framework as sf
 from scratch_framework.experiments.disc.network import ACTIVATIONS, initial_state
-from scratch_framework.experiments.disc.points import Reading
+from scratch_framework.experiments.disc.points import DataConfig
 from scratch_framework.experiments.disc.recipe import PAPER
 from scratch_framework.experiments.disc.training import examples
 
@@ -37,7 +37,7 @@ class Task:
         """Draw weights and points."""
         seeds = range(replicas)
         state = sf.stack_states([initial_state(recipe, seed) for seed in seeds])
-        shown = examples(recipe, Reading().draw("train", STEPS * recipe.batch_size, seeds), dtype)
+        shown = examples(recipe, DataConfig().draw("train", STEPS * recipe.batch_size, seeds), dtype)
         x, y = (part.unflatten(1, (STEPS, -1)).transpose(0, 1) for part in (shown.x, shown.target))
         return cls(recipe, {name: value.to(dtype) for name, value in state.items()}, x, y)
 

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lightning_modules.command import cli
-from tune.study.storage import Place
+from tune.study.storage import StudyStorage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ def _plain_sqlite(folder: Path) -> BaseStorage:
 
 
 def _ours(folder: Path) -> BaseStorage:
-    return Place(folder).open()
+    return StudyStorage(folder).open()
 
 
 STORAGES: dict[str, Callable[[Path], BaseStorage]] = {

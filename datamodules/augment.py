@@ -7,7 +7,6 @@ batch are one matrix product, and all digits one look-up.
 """
 
 import math
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +15,8 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
+
+from datamodules.seeding import derive_seed
 
 SIDE = 14  # pixels
 KNOTS = 4  # of the smooth field, in each direction
@@ -52,7 +53,7 @@ class Augmentation:
         """
         pairs, digits, *_ = images.shape
         count = views * pairs * digits // len(seeds)  # digits of a replica
-        streams = [random.Random(f"augmentation {seed} {step} {rank}").getrandbits(32) for seed in seeds]
+        streams = [derive_seed("augmentation", seed, step, rank) for seed in seeds]
         uniform, normal = _draw(streams, count)
         uniform, normal = uniform.to(images.device), normal.to(images.device)
         grid = self._grid(uniform, normal).unflatten(1, (views, pairs, 2))  # (R, V, N, 2, 14, 14, 2)

@@ -1,6 +1,5 @@
 """Batches by tensor indexing: the data set is one tensor, a batch is one look-up in it."""
 
-import random
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Self
@@ -11,6 +10,7 @@ from torch import Generator, Tensor, distributed
 from datamodules.augment import Augmentation
 from datamodules.mnist import Digits
 from datamodules.pairs import PairSet
+from datamodules.seeding import derive_seed
 
 Batch = tuple[Tensor, Tensor, Tensor]  # images (V * B, 2R, 14, 14), target (B, R), classes (B, R, 2)
 
@@ -26,9 +26,8 @@ def epoch_order(pairs: int, seed: int, epoch: int) -> Tensor:
     Returns:
         (pairs,) int64, a permutation.
     """
-    # Hashed, because the stream of the bare seed is taken: the pairs were drawn from it.
-    stream = random.Random(f"order {seed} {epoch}").getrandbits(32)  # torch's generators see no more
-    return torch.randperm(pairs, generator=Generator().manual_seed(stream))
+    # Not the stream of the bare seed, from which the pairs were drawn.
+    return torch.randperm(pairs, generator=Generator().manual_seed(derive_seed("order", seed, epoch)))
 
 
 class PairLoader:

@@ -6,32 +6,32 @@ from collections.abc import Callable
 from typing import Any
 
 import tune.workers.worker
-from tune.fit.chunk import Chunk
+from tune.fit.trial_batch import TrialBatch
 from tune.workers.worker import Job
 
 POISON = {"lr": 0.05, "alpha": 0.2, "gamma": 0.5}  # the grid's point 1
 
 
-def train(chunk: Chunk, accelerator: str) -> None:
+def train(batch: TrialBatch, accelerator: str) -> None:
     """Finish a fit with errors that follow from the parameters.
 
     Args:
-        chunk: The fit.
+        batch: The fit.
         accelerator: Not used.
     """
-    repeats = chunk.definition.repeats
-    for epoch in range(chunk.definition.max_epochs):
-        errors = [error for member in chunk.members for error in [member.params["gamma"] / 2] * repeats]
-        chunk.pace()
-        if not chunk.report(epoch, errors, [True] * len(errors)):
+    repeats = batch.definition.repeats
+    for epoch in range(batch.definition.max_epochs):
+        errors = [error for member in batch.members for error in [member.params["gamma"] / 2] * repeats]
+        batch.record_epoch()
+        if not batch.report(epoch, errors, [True] * len(errors)):
             return
-    chunk.finish()
+    batch.finish()
 
 
-def _deadly(chunk: Chunk, accelerator: str) -> None:
-    if POISON in [member.params for member in chunk.members]:
+def _deadly(batch: TrialBatch, accelerator: str) -> None:
+    if POISON in [member.params for member in batch.members]:
         os.kill(os.getpid(), signal.SIGKILL)
-    train(chunk, accelerator)
+    train(batch, accelerator)
 
 
 def work(job: Job, report: Callable[[Any], None]) -> None:

@@ -98,7 +98,7 @@ def test_help_is_printed_without_torch(command: str, flags: tuple[str, ...]) -> 
 @pytest.mark.parametrize(
     "modules",
     [
-        "experiments.disc.experiment scratch_framework.experiments.disc.grid_report",
+        "experiments.disc.experiment scratch_framework.experiments.disc.training",
         "experiments.digits.experiment scratch_framework.experiments.digits.training",
     ],
 )

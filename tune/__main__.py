@@ -3,7 +3,8 @@
 Command lines:
     python -m tune                                       the paper's grid for auxiliary losses: 320 trainings
     python -m tune --model cnn                           for the plain net
-    python -m tune --model disc                          for chapter 2's net
+    python -m tune --model disc                          for chapter 2's net: 96 points, 480 trainings
+    python -m tune --model disc --mistake bias_per_row --study_name mistaken    with its authors' mistake
     python -m tune --model cnn --space modern --sampler tpe --n_trials 24 --pruner median
     python -m tune --storage postgresql://user:password@host/database     with other machines
     python -m tune report --study_name auxiliary-paper-grid               table and files again, at any time
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Literal
 from lightning_modules.command import cli
 from lightning_modules.command.forkserver import worker_context
 from lightning_modules.command.limits import check_range
+from scratch_framework.experiments.disc.recipe import Mistake  # noqa: TC001  # a flag has this type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +41,7 @@ def tune(
     train_size: int | None = None,
     val_size: int | None = None,
     data_dir: str | None = None,
+    mistake: Mistake = "none",
     seed: int = 0,
     timeout: float | None = None,
     workers: int | None = None,
@@ -48,23 +51,24 @@ def tune(
     log_dir: str = "runs",
     verbose: bool = False,
 ) -> None:
-    """Search hyperparameters by the mean validation error over some repeats; no test data are looked at.
+    """Search hyperparameters by the mean validation error over some repeats; test data are not used.
 
-    The same command goes on where it was stopped, killed or interrupted, with what is missing.
+    A study that was stopped, killed or interrupted goes on by the same command, with its missing trials.
 
     Args:
         model: Which network.
-        sampler: All points of a grid, or so many as asked for by TPE or at random.
+        sampler: All points of a grid, or `n_trials` points by TPE or at random.
         space: What is searched: the paper's grid, or a space around the modern recipe.
         n_trials: Trials of the whole study, those of earlier starts included; by default a whole grid, or 50.
         repeats: Trainings of each trial, each with pairs (points) and initialisation of its own.
-        pruner: Who drops hopeless trials from a running fit.
+        pruner: Which rule drops hopeless trials from a running fit.
         max_epochs: Epochs of a training (paper: 25; disc: 100).
         train_size: Training pairs of a training (paper: 500); for disc points (1000).
         val_size: Validation pairs of a training (paper: 500); for disc points (1000).
         data_dir: Folder of IDX files of MNIST or a relative; the embedded MNIST by default.
+        mistake: For disc: `bias_per_row` keeps a bias for each row of the batch, as the authors' code does.
         seed: Seed of the first repeat and of the sampler; the next repeats count up, alike in all trials.
-        timeout: Seconds after which nothing new is begun; what runs is finished.
+        timeout: Seconds after which no new trial is begun; running ones are finished.
         workers: Processes; one a core by default, one where an accelerator computes.
         accelerator: Lightning's: auto, cpu, gpu, ...
         study_name: Name of the study, and its folder in log_dir; by default model, space and sampler.
@@ -83,7 +87,7 @@ def tune(
         from lightning_modules.command.atomic_io import choose_folder
         from tune.run import Run
         from tune.study.definition import Definition
-        from tune.study.storage import Place
+        from tune.study.storage import StudyStorage
 
     disc = model == "disc"
     definition = Definition(
@@ -97,11 +101,12 @@ def tune(
         train_size=(1000 if disc else 500) if train_size is None else train_size,
         val_size=(1000 if disc else 500) if val_size is None else val_size,
         data_dir=data_dir,
-        together=1,
+        trials_per_fit=1,
+        mistake=mistake,
     )
     name = f"{model}-{space}-{sampler}" if study_name is None else study_name
-    place = Place(choose_folder(log_dir, name), storage)
-    Run(definition, name, place, n_trials, workers, accelerator, timeout, Path(log_dir), verbose).run()
+    where = StudyStorage(choose_folder(log_dir, name), storage)
+    Run(definition, name, where, n_trials, workers, accelerator, timeout, Path(log_dir), verbose).run()
 
 
 def report(
@@ -121,11 +126,11 @@ def report(
         from lightning_modules.command.console import make_console
         from tune.report.report import conclude
         from tune.run import find
-        from tune.study.storage import Place
+        from tune.study.storage import StudyStorage
 
     check_range("top", top, 1)
-    place = Place(choose_folder(log_dir, study_name), storage)
-    conclude(find(study_name, place), place.folder, make_console(), top)
+    where = StudyStorage(choose_folder(log_dir, study_name), storage)
+    conclude(find(study_name, where), where.folder, make_console(), top)
 
 
 def main(args: Sequence[str] | None = None) -> None:

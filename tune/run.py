@@ -1,4 +1,4 @@
-"""A study from its command line to its files."""
+"""One start of the command: it creates or resumes a study, runs its trials, and writes its files."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from lightning_modules.training.runner import make_trainer, quiet
 from lightning_modules.training.workers import check_start
 from tune.fit.digit_pairs import check
 from tune.report.report import conclude
-from tune.study.definition import Definition, choose_together
-from tune.study.points import Points
-from tune.study.storage import FILE, Place, clear_errors
+from tune.study.definition import Definition, choose_trials_per_fit
+from tune.study.queue import TrialQueue
+from tune.study.storage import FILE, StudyStorage, clear_errors
 from tune.workers.supervisor import supervise
 from tune.workers.worker import Job
 
@@ -37,7 +37,7 @@ class Run:
 
     definition: Definition
     name: str
-    place: Place
+    storage: StudyStorage
     n_trials: int | None
     workers: int | None
     accelerator: str
@@ -46,7 +46,7 @@ class Run:
     verbose: bool
 
     def run(self) -> None:
-        """Run what is missing of the study, then show it and write its files.
+        """Run the missing trials of the study, then show it and write its files.
 
         Raises:
             CommandError: A setting is refused, the study is another one, or the storage cannot be used.
@@ -57,21 +57,22 @@ class Run:
             quiet()
         workers, whole = self._machine()
         check(self.definition)
-        together = choose_together(self.definition, self.n_trials, workers, whole)
+        trials_per_fit = choose_trials_per_fit(self.definition, self.n_trials, workers, whole)
         check_start()
-        if self.place.embedded:
-            make_folder(self.place.folder, anew=False)
-        storage = self.place.open()
-        make_folder(self.place.folder, anew=False)
-        with clear_errors(self.place):
+        if self.storage.embedded:
+            make_folder(self.storage.folder, anew=False)
+        database = self.storage.open()
+        make_folder(self.storage.folder, anew=False)
+        with clear_errors(self.storage):
             study = optuna.create_study(
-                study_name=self.name, storage=storage, direction="minimize", load_if_exists=True
+                study_name=self.name, storage=database, direction="minimize", load_if_exists=True
             )
-            definition = replace(self.definition, together=together).enter(study, optuna.__version__)
+            wanted = replace(self.definition, trials_per_fit=trials_per_fit)
+            definition = wanted.create_or_match(study, optuna.__version__)
             try:
-                self._fill(study, storage, definition, workers)
+                self._run_missing(study, database, definition, workers)
             finally:
-                conclude(study, self.place.folder, make_console(), TOP)
+                conclude(study, self.storage.folder, make_console(), TOP)
 
     def _machine(self) -> tuple[int, bool]:
         """Workers, and whether one program computes everything."""
@@ -83,10 +84,12 @@ class Run:
         execution = Choice(workers=self.workers).on(trainer, self.definition.points(self.n_trials))
         return execution.workers, trainer.strategy.root_device.type != "cpu"
 
-    def _fill(self, study: optuna.Study, storage: RDBStorage, definition: Definition, workers: int) -> None:
+    def _run_missing(
+        self, study: optuna.Study, database: RDBStorage, definition: Definition, workers: int
+    ) -> None:
         count, console = definition.points(self.n_trials), make_console()
-        points = Points(study, storage, definition, count)
-        left = points.remaining()
+        queue = TrialQueue(study, database, definition, count)
+        left = queue.remaining()
         if not left:
             what = "points of the grid" if definition.sampler == "grid" else "trials"
             console.print(f"nothing is left to run: all {count} {what} of {self.name} are finished")
@@ -94,27 +97,27 @@ class Run:
         if left < count:
             console.print(f"going on with {self.name}: {count - left} of {count} trials are finished")
         until = None if self.timeout is None else time.monotonic() + self.timeout
-        job = Job(self.place, self.name, count, self.accelerator, until)
-        supervise(job, min(workers, left), points, console)
+        job = Job(self.storage, self.name, count, self.accelerator, until)
+        supervise(job, min(workers, left), queue, console)
 
 
-def find(name: str, place: Place) -> optuna.Study:
+def find(name: str, storage: StudyStorage) -> optuna.Study:
     """An existing study.
 
     Args:
         name: Its name.
-        place: Where its state lies.
+        storage: Its storage.
 
     Raises:
         CommandError: There is none.
     """
-    missing = CommandError(f"there is no study {name} in {place}; `python -m tune --study_name` begins one")
-    if place.embedded and not (place.folder / FILE).exists():
+    missing = CommandError(f"there is no study {name} in {storage}; `python -m tune --study_name` begins one")
+    if storage.embedded and not (storage.folder / FILE).exists():
         raise missing
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with clear_errors(place):
+    with clear_errors(storage):
         try:
-            study = optuna.load_study(study_name=name, storage=place.open())
+            study = optuna.load_study(study_name=name, storage=storage.open())
         except KeyError as error:
             raise missing from error
         Definition.of(study)

@@ -23,7 +23,7 @@ MIXING = (torch.optim.LBFGS, torch.optim.Adafactor, torch.optim.Muon, torch.opti
 SHARE = "replica_share"  # an optimiser's own entry in its groups: each replica's share of the learning rate
 
 
-def stream(seed: int, purpose: str) -> int:
+def derive_seed(seed: int, purpose: str) -> int:
     """The seed of one purpose's random stream: hashed, so that streams of neighbouring seeds are unrelated.
 
     Args:
@@ -43,7 +43,7 @@ def initialise(network: nn.Module, seeds: Sequence[int]) -> None:
         network: R replicas; its convolutions and linear layers are set.
         seeds: R seeds.
     """
-    generators = [Generator().manual_seed(stream(seed, "initialisation")) for seed in seeds]
+    generators = [Generator().manual_seed(derive_seed(seed, "initialisation")) for seed in seeds]
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | Linear):
             bound = 1 / math.sqrt(layer.weight[0].numel())
@@ -69,8 +69,8 @@ def reseed(network: nn.Module, seeds: Sequence[int], epoch: int, rank: int = 0) 
         names = [f"dropout {number} {epoch} {rank}" + f" {k}" * (k > 0) for k in range(branches)]
         if layer.first_seed is None or layer.draws_for_all:
             layer.first_seed = seeds[0]
-        device_seed = stream(layer.first_seed, names[0])
-        layer.seed([stream(seed, name) for seed in seeds for name in names], device_seed)
+        device_seed = derive_seed(layer.first_seed, names[0])
+        layer.seed([derive_seed(seed, name) for seed in seeds for name in names], device_seed)
 
 
 def with_replica_lr(

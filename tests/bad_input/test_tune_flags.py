@@ -24,6 +24,8 @@ WRONG = {
     f"--train_size {HUGE}": "train_size must be at most 100000000",
     "--val_size 0": "val_size must be at least 1, got 0",
     f"--model disc --val_size {HUGE}": "val_size must be at most 100000000",
+    "--mistake bias_per_row": "mistake has no effect on cnn, only on disc; leave it out",
+    "--mistake x": "--mistake: expected Literal['none', 'bias_per_row'], got x",
     "--data_dir nowhere": "nowhere: no such folder; data_dir must hold the four IDX files",
     "--timeout nan": "--timeout: expected a finite number, got nan",
     "--timeout .nan": "timeout must be above 0, got nan",

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 from disks import Disk
-from refusal import Main, contents, refusal
+from refusal import Main, refusal
 
 import train
 from lightning_modules.predict.__main__ import main as predict
 from lightning_modules.report.__main__ import main as report
 from scratch_framework.__main__ import main as scratch
-from scratch_framework.experiments.disc.grid import main as grid
 from tune.__main__ import main as tune
 
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
@@ -34,7 +33,6 @@ DISC = [
     "mine",
 ]
 DIGITS = ["--net", "cnn", *PAIRS.split()]
-GRID = ["--max_epochs", "1", "--repeats", "1", "--train_points", "20", "--val_points", "10", "--name", "mine"]
 TUNE = ["--model", "disc", "--study_name", "mine", "--n_trials", "2", "--max_epochs", "1", "--repeats", "1"]
 TUNE += ["--train_size", "20", "--val_size", "10", "--workers", "1"]
 
@@ -42,7 +40,6 @@ COMMANDS: dict[str, tuple[Main, list[str]]] = {
     "train": (train.main, TRAIN),
     "disc": (scratch, DISC),
     "digits": (scratch, DIGITS),
-    "grid": (grid, GRID),
     "tune": (tune, TUNE),
 }
 
@@ -101,8 +98,8 @@ def test_a_full_disk_is_one_line_and_with_room_the_command_goes_on(
     disk.make_room()
     if name == "train":
         main([*args, "--resume"])
-    elif name in ("grid", "tune"):
-        main(args)  # they always go on
+    elif name == "tune":
+        main(args)  # it always goes on
     else:
         main([*args[: args.index("mine")], "again", *args[args.index("mine") + 1 :]])
     assert not [path for path in disk.path.rglob("*") if path.name.endswith((".part", ".tmp"))]
@@ -168,19 +165,3 @@ def test_trials_that_were_finished_before_the_disk_was_full_stay_so(
     lines = (disk.path / "mine" / "trials.csv").read_text().splitlines()
     assert lines[:3] == trials.splitlines()
     assert len(lines) == 7
-
-
-@pytest.mark.slow
-def test_groups_that_were_finished_before_the_disk_was_full_stay_so(
-    disk: Disk, capsys: pytest.CaptureFixture[str]
-) -> None:
-    args = [*GRID, "--log_dir", str(disk.path)]
-    disk.fill(6 * 4096)
-    said = failure(grid, args, capsys)
-    assert "No space left on device; make room on that disk" in said
-    done = {path: data for path, data in contents(disk.path).items() if path.name.startswith("group_")}
-    assert 1 <= len(done) < 16
-    disk.make_room()
-    grid(args)
-    assert contents(disk.path).items() >= done.items()
-    assert len(json.loads((disk.path / "mine" / "grid.json").read_text())) == 96

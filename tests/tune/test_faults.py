@@ -15,8 +15,8 @@ from postgresql_server import serve
 from processes import workers_of
 
 from tune.study.definition import Definition
-from tune.study.points import POINT, REASON, is_finished
-from tune.study.storage import Place
+from tune.study.storage import StudyStorage
+from tune.study.trials import POINT, REASON, is_finished
 
 ROOT = Path(__file__).parents[2]
 KILLS = 24
@@ -28,9 +28,9 @@ def command(log_dir: Path, name: str, *flags: str) -> list[str]:
     return [sys.executable, "-m", "tune", *STUDY, *where, *flags]
 
 
-def values(place: Place, name: str) -> dict[int, tuple[float | None, list[float]]]:
+def values(storage: StudyStorage, name: str) -> dict[int, tuple[float | None, list[float]]]:
     """Score and raw errors of each point, of which each must be finished once."""
-    trials = optuna.load_study(study_name=name, storage=place.open()).get_trials()
+    trials = optuna.load_study(study_name=name, storage=storage.open()).get_trials()
     finished = [trial for trial in trials if is_finished(trial)]
     times = Counter(trial.user_attrs[POINT] for trial in finished)
     assert set(times.values()) == {1}, "a point ran twice"
@@ -65,7 +65,7 @@ def disturb(flags: list[str], chance: random.Random) -> int:
 def check(log_dir: Path, url: str | None, workers: int, seed: int) -> None:
     shared = [] if url is None else ["--storage", url]
     count = ["--workers", str(workers)]
-    calm, wild = Place(log_dir / "calm", url), Place(log_dir / "wild", url)
+    calm, wild = StudyStorage(log_dir / "calm", url), StudyStorage(log_dir / "wild", url)
     subprocess.run(command(log_dir, "calm", *shared, *count), cwd=ROOT, check=True)
     kills = disturb(command(log_dir, "wild", *shared, *count), random.Random(seed))
     assert kills >= 20
@@ -90,33 +90,37 @@ def test_so_is_one_of_four_workers_on_a_postgresql_server(tmp_path: Path, postgr
 ELSEWHERE = """
 import sys
 from pathlib import Path
-import tune.study.owner, tune.study.points, tune.study.storage, tune.workers.worker
-from tune.study.storage import Place
+import tune.study.process_identity, tune.study.queue, tune.study.storage
+import tune.workers.heartbeat, tune.workers.worker
+from tune.study.storage import StudyStorage
 machine, folder, url, count = sys.argv[1:]
-tune.study.owner._place = lambda: machine
-tune.study.storage.GRACE = tune.study.points.GRACE = 3
-tune.workers.worker.HEARTBEAT = 1
-place = Place(Path(folder), url)
-tune.workers.worker.work(tune.workers.worker.Job(place, "study", int(count), "cpu", None), lambda value: None)
+tune.study.process_identity._this_machine = lambda: machine
+tune.study.storage.GRACE = tune.study.queue.GRACE = 3
+tune.workers.heartbeat.HEARTBEAT = 1
+storage = StudyStorage(Path(folder), url)
+job = tune.workers.worker.Job(storage, "study", int(count), "cpu", None)
+tune.workers.worker.work(job, lambda value: None)
 """
 
 
-def study_of(place: Place, count: int, max_epochs: int) -> optuna.Study:
+def study_of(storage: StudyStorage, count: int, max_epochs: int) -> optuna.Study:
     """A new study of slow fits, three points each."""
-    place.folder.mkdir(exist_ok=True)
-    definition = Definition("auxiliary", "paper", "grid", "none", 2, 0, max_epochs, 100, 60, None, together=3)
-    study = optuna.create_study(study_name="study", storage=place.open())
-    definition.enter(study, optuna.__version__)
+    storage.folder.mkdir(exist_ok=True)
+    definition = Definition(
+        "auxiliary", "paper", "grid", "none", 2, 0, max_epochs, 100, 60, None, trials_per_fit=3
+    )
+    study = optuna.create_study(study_name="study", storage=storage.open())
+    definition.create_or_match(study, optuna.__version__)
     return study
 
 
 @pytest.mark.slow
 def test_a_worker_that_slept_past_the_grace_time_is_not_listened_to(tmp_path: Path, postgresql: str) -> None:
-    place, count = Place(tmp_path / "calm", postgresql), 6
-    study = study_of(place, count, 30)
+    storage, count = StudyStorage(tmp_path / "calm", postgresql), 6
+    study = study_of(storage, count, 30)
 
     def start(machine: str) -> subprocess.Popen[bytes]:
-        arguments = [machine, str(place.folder), postgresql, str(count)]
+        arguments = [machine, str(storage.folder), postgresql, str(count)]
         return subprocess.Popen([sys.executable, "-c", ELSEWHERE, *arguments], cwd=ROOT)
 
     sleeper = start("one")
@@ -128,12 +132,12 @@ def test_a_worker_that_slept_past_the_grace_time_is_not_listened_to(tmp_path: Pa
     assert slept
     try:
         assert start("two").wait(timeout=300) == 0
-        assert sorted(values(place, "study")) == list(range(count))
-        first = values(place, "study")
+        assert sorted(values(storage, "study")) == list(range(count))
+        first = values(storage, "study")
     finally:
         sleeper.send_signal(signal.SIGCONT)
     assert sleeper.wait(timeout=300) == 0
-    assert values(place, "study") == first
+    assert values(storage, "study") == first
     reasons = {
         trial.number: trial.user_attrs[REASON] for trial in study.get_trials() if trial.number in slept
     }
@@ -161,4 +165,4 @@ def test_a_server_that_restarts_costs_a_line_or_nothing_and_the_study_goes_on(tm
             assert not [line for line in lines if "Traceback" in line]
             assert sum("cannot be used" in line for line in lines) == (code != 0), lines
         assert code == 0
-        assert sorted(values(Place(tmp_path / "restarted", server.url), "restarted")) == list(range(6))
+        assert sorted(values(StudyStorage(tmp_path / "restarted", server.url), "restarted")) == list(range(6))

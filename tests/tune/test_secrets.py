@@ -13,7 +13,7 @@ from processes import workers_of
 from lightning_modules.command import cli
 from lightning_modules.command.cli import CommandError
 from tune.__main__ import main
-from tune.study.storage import Place
+from tune.study.storage import StudyStorage
 from tune.workers.worker import Job
 
 ROOT = Path(__file__).parents[2]
@@ -71,12 +71,12 @@ def test_no_wrong_url_is_printed_with_its_password(
 
 @pytest.mark.parametrize("url", [*URLS, f"postgresql://127.0.0.1:9/db?user=me&password={CANARY} {CANARY}"])
 def test_python_alone_does_not_show_it_either(url: str, tmp_path: Path) -> None:
-    place = Place(tmp_path, url)
+    storage = StudyStorage(tmp_path, url)
     cli.run(lambda verbose=False: None, "another", [])  # forgets the arguments of other commands
-    for shown in (repr(place), str(place), repr(Job(place, "mine", 1, "cpu", None))):
+    for shown in (repr(storage), str(storage), repr(Job(storage, "mine", 1, "cpu", None))):
         assert CANARY not in shown
     with pytest.raises(CommandError) as refused:
-        place.open()
+        storage.open()
     error: BaseException | None = refused.value
     while error is not None:
         assert CANARY not in f"{error!r} {error}"

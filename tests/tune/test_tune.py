@@ -16,8 +16,8 @@ from matplotlib.image import imread
 import train
 from scratch_framework.__main__ import main as scratch
 from tune.__main__ import main
-from tune.study.points import POINT, is_finished
-from tune.study.storage import Place
+from tune.study.storage import StudyStorage
+from tune.study.trials import POINT, is_finished
 
 ROOT = Path(__file__).parents[2]
 SIZES = ["--repeats", "2", "--max_epochs", "2", "--train_size", "40", "--val_size", "20", "--workers", "1"]
@@ -112,8 +112,13 @@ def test_a_study_of_another_definition_is_refused(tmp_path: Path, capsys: pytest
         said = refusal(capsys, tmp_path, *flags, *other)
         assert message in said
     (tmp_path / "theirs").mkdir()
-    optuna.create_study(storage=Place(tmp_path / "theirs").open(), study_name="theirs").ask()
+    optuna.create_study(storage=StudyStorage(tmp_path / "theirs").open(), study_name="theirs").ask()
     assert "was not made by python -m tune" in refusal(capsys, tmp_path, "--study_name", "theirs")
+    (tmp_path / "older").mkdir()
+    older = optuna.create_study(storage=StudyStorage(tmp_path / "older").open(), study_name="older")
+    older.set_user_attr("definition", {"model": "cnn", "trials_per_fit": 1})
+    said = refusal(capsys, tmp_path, "--study_name", "older")
+    assert "older was made by another version (0.1.0?) of python -m tune; choose another study_name" in said
 
 
 def test_a_report_of_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,7 +152,7 @@ def test_two_commands_at_once_share_a_study_on_a_server(tmp_path: Path, postgres
         for name, workers in (("one", "1"), ("two", "12"))  # alone they would make programs of 8 and 2 trials
     ]
     assert [machine.wait() for machine in machines] == [0, 0]
-    storage = Place(tmp_path, postgresql).open()
+    storage = StudyStorage(tmp_path, postgresql).open()
     trials = optuna.load_study(study_name="shared", storage=storage).get_trials()
     points = [trial.user_attrs[POINT] for trial in trials if is_finished(trial)]
     assert sorted(points) == list(range(24))

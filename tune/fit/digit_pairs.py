@@ -18,55 +18,55 @@ from lightning_modules.training.runner import Study, fit, make_trainer
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tune.fit.chunk import Chunk
+    from tune.fit.trial_batch import TrialBatch
     from tune.study.definition import Definition
 
 
 class Report(pl.Callback):
-    """Hands a chunk its replicas' figures, and drops those that do not go on."""
+    """Reports each epoch to a batch of trials, and drops the replicas that do not survive it."""
 
-    def __init__(self, chunk: Chunk) -> None:
-        """Keep the chunk.
+    def __init__(self, batch: TrialBatch) -> None:
+        """Make the callback of a fit.
 
         Args:
-            chunk: Whose members train.
+            batch: The trials that train in it.
         """
-        self.chunk = chunk
+        self.batch = batch
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Validation has run by now."""
+        """Report, after validation."""
         assert isinstance(pl_module, Comparison)
-        self.chunk.pace()
-        epoch, sound = trainer.current_epoch, sound_replicas(pl_module)
-        # What diverged goes at once: what is done between epochs is not made for numbers that are none.
-        if all(sound) and not self.chunk.definition.is_reported(epoch):
+        self.batch.record_epoch()
+        epoch, finite = trainer.current_epoch, sound_replicas(pl_module)
+        # A diverged replica goes at once: callbacks between epochs expect finite numbers.
+        if all(finite) and not self.batch.definition.is_reported(epoch):
             return
         errors = pl_module.figures("val")["val/error"].tolist()
-        kept = self.chunk.report(epoch, errors, sound)
-        if not kept:
+        surviving = self.batch.report(epoch, errors, finite)
+        if not surviving:
             trainer.should_stop = True
-        elif len(kept) < len(errors):
-            keep_in_fit(trainer, kept)
+        elif len(surviving) < len(errors):
+            keep_in_fit(trainer, surviving)
 
 
-def train(chunk: Chunk, accelerator: str) -> None:
-    """Train a chunk's members, on training and validation pairs alone.
+def train(batch: TrialBatch, accelerator: str) -> None:
+    """Train the trials of a batch, on training and validation pairs alone.
 
     Args:
-        chunk: Members that differ only in what replicas may have their own of.
+        batch: Trials that differ only in hyperparameters that each replica may have for itself.
         accelerator: Lightning's.
 
     Raises:
         ValueError: A setting is refused.
     """
-    study = _study(chunk, accelerator)
-    fit(study, lambda figures: None, [Report(chunk)])
-    chunk.finish()
+    study = _study(batch, accelerator)
+    fit(study, lambda figures: None, [Report(batch)])
+    batch.finish()
 
 
-def _study(chunk: Chunk, accelerator: str) -> Study:
-    definition, replicas = chunk.definition, list[dict[str, float]]()
-    for member in chunk.members:
+def _study(batch: TrialBatch, accelerator: str) -> Study:
+    definition, replicas = batch.definition, list[dict[str, float]]()
+    for member in batch.members:
         settings = _settings(definition, member.params)
         replica, common, data_settings = parts(settings)
         replicas += [{"seed": seed, **replica} for seed in definition.seeds]
@@ -89,7 +89,7 @@ def _study(chunk: Chunk, accelerator: str) -> Study:
 
 
 def _shared_pairs(seed: Sequence[int], **arguments: Any) -> DigitPairs:
-    """Pairs, order and warps are the same for all members, so that only their parameters tell them apart."""
+    """Pairs, order and warps are the same for all trials, so that only hyperparameters tell them apart."""
     return DigitPairs(seed=seed, stream_seed=seed, **arguments)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from scratch_framework.experiments.disc.points import Reading
+from scratch_framework.experiments.disc.points import DataConfig
 from scratch_framework.experiments.disc.recipe import RECIPES
 from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
 from scratch_framework.experiments.disc.training import (
@@ -20,48 +20,49 @@ from scratch_framework.experiments.disc.training import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tune.fit.chunk import Chunk
+    from tune.fit.trial_batch import TrialBatch
 
 
-def train(chunk: Chunk) -> None:
-    """Train a chunk's members, on training and validation points alone.
+def train(batch: TrialBatch) -> None:
+    """Train the trials of a batch, on training and validation points alone.
 
     Args:
-        chunk: Members that differ only in learning rate and weight decay.
+        batch: Trials that differ only in learning rate and weight decay.
 
     Raises:
         ValueError: A setting is refused.
     """
-    definition = chunk.definition
-    members = [RECIPES[definition.space].overridden(member.params) for member in chunk.members]
-    recipe = members[0].overridden({"max_epochs": definition.max_epochs})
+    definition = batch.definition
+    members = [RECIPES[definition.space].overridden(member.params) for member in batch.members]
+    recipe = members[0].overridden({"max_epochs": definition.max_epochs, "mistake": definition.mistake})
     rates = [(own.lr, own.weight_decay) for own in members for _ in definition.seeds]
     lr, weight_decay = torch.tensor(rates).T.contiguous()  # (R,) each
     seeds = definition.seeds * len(members)
     steps = definition.max_epochs * steps_per_epoch(recipe, definition.train_size)
-    learner = ScratchLearner(recipe, seeds, steps, lr=lr, weight_decay=weight_decay)
+    compiled = recipe.mistake == "none"  # the compiled step knows no mistake
+    learner = ScratchLearner(recipe, seeds, steps, compiled=compiled, lr=lr, weight_decay=weight_decay)
     shown, held_out = (
-        examples(recipe, Reading().draw(purpose, count, seeds), torch.float32)
+        examples(recipe, DataConfig().draw(purpose, count, seeds), torch.float32)
         for purpose, count in (("train", definition.train_size), ("val", definition.val_size))
     )
     for epoch in range(definition.max_epochs):
         loss = train_epoch(learner, recipe, shown, epoch)
-        chunk.pace()
+        batch.record_epoch()
         if not definition.is_reported(epoch):
             continue
         errors = evaluate(learner, recipe, held_out)[1].tolist()
-        kept = chunk.report(epoch, errors, _sound(learner, loss))
-        if not kept:
+        surviving = batch.report(epoch, errors, _are_finite(learner, loss))
+        if not surviving:
             return
-        if len(kept) < len(errors):
-            learner = learner.keep(kept)
-            shown, held_out = (Examples(*(part[kept] for part in data)) for data in (shown, held_out))
-    chunk.finish()
+        if len(surviving) < len(errors):
+            learner = learner.select(surviving)
+            shown, held_out = (Examples(*(part[surviving] for part in data)) for data in (shown, held_out))
+    batch.finish()
 
 
-def _sound(learner: ScratchLearner, loss: Tensor) -> list[bool]:
-    """Which replicas have a finite loss and finite weights."""
-    sound = loss.isfinite()
+def _are_finite(learner: ScratchLearner, loss: Tensor) -> list[bool]:
+    """Whether each replica has a finite loss and finite weights."""
+    finite = loss.isfinite()
     for value in learner.state_dict().values():
-        sound &= value.flatten(1).isfinite().all(1)
-    return sound.tolist()
+        finite &= value.flatten(1).isfinite().all(1)
+    return finite.tolist()

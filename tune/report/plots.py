@@ -1,4 +1,4 @@
-"""Plots of a study: Optuna's own, and a map of the paper's grid."""
+"""Plots of a study: Optuna's own, and the map of a paper's grid (`grids`)."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ from typing import TYPE_CHECKING, cast
 import matplotlib.pyplot as plt
 import numpy as np
 import optuna
-from matplotlib.figure import Figure
 from optuna.trial import TrialState
 from optuna.visualization import matplotlib as optuna_plots
 
-from scratch_framework.experiments.disc.grid_report import grid_figure
-from scratch_framework.experiments.disc.search import Setting
-from tune.fit.chunk import ERRORS
+from tune.report.grids import auxiliary_grid, disc_grid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
     from optuna.trial import FrozenTrial
 
     from tune.study.definition import Definition
 
+GRIDS = {"auxiliary": auxiliary_grid, "disc": disc_grid}  # of the paper, by model
 LABEL = "validation error, %"
 LONG = 10  # characters of a label that has to stand upright
 
@@ -41,10 +40,8 @@ def draw(trials: Sequence[FrozenTrial], definition: Definition) -> dict[str, Fig
     """
     scored = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     figures = _by_optuna(trials, scored, definition)
-    if definition.space == "paper" and definition.model == "auxiliary":
-        figures["grid"] = weights_figure(scored)
-    if definition.space == "paper" and definition.model == "disc":
-        figures["grid"] = grid_figure(_settings(scored))
+    if definition.space == "paper" and definition.model in GRIDS:
+        figures["grid"] = GRIDS[definition.model](scored)
     return figures
 
 
@@ -95,56 +92,3 @@ def _figure(axes: Axes | NDArray[np.object_]) -> Figure:
     figure = cast("Figure", axis.figure)
     plt.close(figure)
     return figure
-
-
-def weights_figure(trials: Sequence[FrozenTrial]) -> Figure:
-    """Draw every error of the grid of auxiliary losses: a map of alpha and gamma for each learning rate.
-
-    Args:
-        trials: With scores.
-    """
-    rates, alphas, gammas = (
-        sorted({trial.params[name] for trial in trials}) for name in ("lr", "alpha", "gamma")
-    )
-    errors = np.full((len(rates), len(alphas), len(gammas)), np.nan)
-    for trial in trials:
-        lr, alpha, gamma = (trial.params[name] for name in ("lr", "alpha", "gamma"))
-        place = rates.index(lr), alphas.index(alpha), gammas.index(gamma)
-        errors[place] = 100 * cast("float", trial.value)
-    figure = Figure(figsize=(0.8 + 2.3 * len(rates), 3.1), layout="constrained")
-    shades = np.log(errors.clip(min=0.1))  # a ratio of errors is a step of colour
-    for axis, rate, values, tones in zip(
-        figure.subplots(1, len(rates), squeeze=False)[0], rates, errors, shades, strict=True
-    ):
-        _map(axis, values, tones, (np.nanmin(shades), np.nanmax(shades)))
-        axis.set_title(f"lr {rate:g}", fontsize=10)
-        axis.set_xticks(range(len(gammas)), [f"{gamma:g}" for gamma in gammas])
-        axis.set_yticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
-        axis.set_xlabel("gamma")
-        axis.set_ylabel("alpha")
-    figure.suptitle(f"{LABEL}, mean of {len(trials[0].user_attrs[ERRORS])} runs", fontsize=10)
-    return figure
-
-
-def _map(
-    axis: Axes, values: NDArray[np.float64], shades: NDArray[np.float64], limits: tuple[float, float]
-) -> None:
-    axis.imshow(shades, cmap="viridis_r", vmin=limits[0], vmax=limits[1], origin="lower")
-    for row, column in zip(*np.isfinite(values).nonzero(), strict=True):
-        color = "white" if shades[row, column] > sum(limits) / 2 else "black"
-        label = f"{values[row, column]:.1f}"
-        axis.text(column, row, label, ha="center", va="center", color=color, fontsize=9)
-
-
-def _settings(trials: Sequence[FrozenTrial]) -> list[Setting]:
-    """Trials on the disc as its own grid's picture takes them, the best first."""
-    settings = [
-        Setting(
-            activations=tuple(trial.params["activations"].split(",")),
-            lr=trial.params["lr"],
-            weight_decay=trial.params["weight_decay"],
-            val_errors=trial.user_attrs[ERRORS],
-        )
-        for trial in trials
-    ]
-    return sorted(settings, key=lambda setting: setting.val_error)

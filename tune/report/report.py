@@ -1,4 +1,4 @@
-"""What a person gets of a study: a table of its best trials, and its files, as often as one likes.
+"""Report of a study: a table of its best trials, and its files, written anew at every call.
 
 <log_dir>/<study_name>/trials.csv       number, state, value, std, parameters, seconds of every trial
 <log_dir>/<study_name>/best.yaml        the best trial's settings, for the command that trains its model
@@ -23,12 +23,12 @@ from lightning_modules.command.atomic_io import write_whole
 from lightning_modules.command.settings_file import to_yaml
 from lightning_modules.results.figures import write_figure
 from lightning_modules.results.runs import percent
-from tune.fit.chunk import SECONDS, STD
+from tune.fit.trial_batch import SECONDS, STD
 from tune.report.plots import draw
 from tune.report.tensorboard import log_plots, log_trials
 from tune.study.definition import Definition
 from tune.study.spaces import PAPER_CHOICE
-from tune.study.trials import DIVERGED, is_finished, reason, standing
+from tune.study.trials import DIVERGED, is_finished, reason, trials_by_point
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,9 @@ def conclude(study: optuna.Study, folder: Path, console: Console, top: int) -> N
     definition = Definition.of(study)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "report.lock"):  # two commands of one study end at the same time
-        trials = sorted(standing(study.get_trials(deepcopy=False)).values(), key=lambda trial: trial.number)
+        trials = sorted(
+            trials_by_point(study.get_trials(deepcopy=False)).values(), key=lambda trial: trial.number
+        )
         files = _write(folder, study.study_name, trials, definition)
     _say(console, trials, definition, top)
     if not ranked(trials):
@@ -119,6 +121,8 @@ def _best(trial: FrozenTrial, definition: Definition, name: str) -> str:
         settings["max_epochs"] = definition.max_epochs
     if definition.data_dir is not None:
         settings["data_dir"] = definition.data_dir
+    if definition.mistake != "none":
+        settings["mistake"] = definition.mistake
     score = percent(cast("float", trial.value), trial.user_attrs[STD])
     about = f"# trial {trial.number} of study {name}: validation error {score} %\n"
     return about + to_yaml(settings)

@@ -15,7 +15,7 @@ from lightning_modules.command.interrupts import interrupts_wait
 from lightning_modules.models.recipes import RECIPES
 from lightning_modules.results.tensorboard import EpochFigures, StudyLog
 from scratch_framework.experiments.disc.recipe import RECIPES as DISC_RECIPES
-from tune.fit.chunk import CURVE
+from tune.fit.trial_batch import CURVE
 from tune.study.trials import is_finished
 
 if TYPE_CHECKING:

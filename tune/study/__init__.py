@@ -1,1 +1,1 @@
-"""What a study is: its definition, its storage, and the queue of its points."""
+"""A study: its definition, its storage, and the queue of its trials."""

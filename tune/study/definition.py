@@ -1,4 +1,4 @@
-"""What a study is: all that its values follow from, written into it, so that a resumed one is the same."""
+"""Definition of a study: the settings that its values follow from, stored in it and compared on resuming."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from tune.study.storage import write_once
 if TYPE_CHECKING:
     import optuna
 
+    from scratch_framework.experiments.disc.recipe import Mistake
     from tune.study.spaces import Space
 
 KEY = "definition"  # the attribute of Optuna's study that holds it
-TRIALS = 50  # of a sampler that could go on for ever
-REPORTS = 25  # at most so many epochs of a trial are reported: a storage is slower than an epoch of the disc
+TRIALS = 50  # by default, of a sampler that could go on for ever
+REPORTS = 25  # most epochs of a trial that are reported: writing them is slower than an epoch on the disc
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Definition:
     train_size: int  # pairs, or points of the disc
     val_size: int
     data_dir: str | None
-    together: int  # trials of one fit, at most; the machine's choice that began the study
+    trials_per_fit: int  # at most; chosen by the machine that begins the study
+    mistake: Mistake = "none"  # of the paper's code, made again; of disc only
 
     def __post_init__(self) -> None:
         for name, least, most in (
@@ -50,67 +52,68 @@ class Definition:
             check_range(name, getattr(self, name), least, most)
         if self.model == "disc" and self.data_dir is not None:
             raise ValueError("data_dir has no effect on disc, whose points are drawn; leave it out")
+        if self.model != "disc" and self.mistake != "none":
+            raise ValueError(f"mistake has no effect on {self.model}, only on disc; leave it out")
         if self.sampler == "grid":
             self.searched().grid()  # refuses a space that is none
 
     def searched(self) -> Space:
-        """The space."""
+        """The space that is searched."""
         return space_of(self.model, self.space)
 
     @property
     def seeds(self) -> list[int]:
-        """Those of every trial's repeats, so that trials are compared over the same pairs."""
+        """Seeds of the repeats, the same in every trial: trials are compared over the same pairs."""
         return list(range(self.seed, self.seed + self.repeats))
 
     @property
     def exact(self) -> bool:
-        """Whether a point's value follows from the definition alone.
+        """Whether a point's value follows from the definition alone, if its fit has the same other replicas.
 
-        In float32 it does so to the bit only beside the same other replicas. With a pruner or a sampler that
-        looks at other trials it depends on who was faster.
+        With a pruner or TPE a value depends on which trials were finished first.
         """
         return self.pruner == "none" and self.sampler != "tpe"
 
     def is_reported(self, epoch: int) -> bool:
-        """Whether an epoch is, by its number from 0; the last one always is."""
+        """Whether an epoch, counted from 0, is reported; the last one always is."""
         return (self.max_epochs - 1 - epoch) % math.ceil(self.max_epochs / REPORTS) == 0
 
     def points(self, n_trials: int | None) -> int:
         """How many points the study has.
 
         Args:
-            n_trials: How many a person wants; None for the whole grid.
+            n_trials: How many are asked for; None for the whole grid.
         """
         if self.sampler != "grid":
             return n_trials or TRIALS
         whole = len(self.searched().grid())
         return min(n_trials or whole, whole)
 
-    def chunk(self, point: int) -> range:
-        """The points of the fit that a point belongs to.
+    def batch(self, point: int) -> range:
+        """The points of the fit that a point belongs to; they differ in per-replica hyperparameters only.
 
-        They differ only in what replicas may have their own of. A study of fewer points lacks some of them.
+        Some of them may lie beyond the study's last point.
         """
         block = self.searched().block() if self.sampler == "grid" else sys.maxsize
-        first = point // block * block  # of the points that differ in nothing else
-        start = first + (point - first) // self.together * self.together
-        return range(start, min(start + self.together, first + block))
+        first = point // block * block  # of the points that may share a fit
+        start = first + (point - first) // self.trials_per_fit * self.trials_per_fit
+        return range(start, min(start + self.trials_per_fit, first + block))
 
-    def enter(self, study: optuna.Study, version: str) -> Self:
+    def create_or_match(self, study: optuna.Study, version: str) -> Self:
         """Write the definition into a new study, or compare it with that of an old one.
 
-        Several commands may do so for a new study at once: the first one's definition stays, and the others
-        are compared with it.
+        Several commands may do so at once for a new study: the first definition stays, and the others are
+        compared with it.
 
         Args:
             study: The study.
             version: Optuna's, to be recorded with a new study.
 
         Returns:
-            The study's own, which is this one but for `together`.
+            The study's own definition, which may differ from this one in `trials_per_fit`.
 
         Raises:
-            CommandError: The study is another one.
+            CommandError: The study has another definition.
         """
         if KEY not in study.user_attrs and not study.trials:
             write_once(study, "optuna", version)
@@ -118,7 +121,7 @@ class Definition:
         begun = Definition.of(study)
         for field in fields(self):
             ours, theirs = getattr(self, field.name), getattr(begun, field.name)
-            if field.name != "together" and ours != theirs:
+            if field.name != "trials_per_fit" and ours != theirs:
                 raise CommandError(
                     f"study {study.study_name} was begun with {field.name} {theirs}, not {ours};"
                     " choose another study_name"
@@ -133,24 +136,25 @@ class Definition:
             study: The study.
 
         Raises:
-            CommandError: It is none of ours.
+            CommandError: It has none, or that of another version.
         """
         written: dict[str, Any] | None = study.user_attrs.get(KEY)
         if written is None or written.keys() != {field.name for field in fields(cls)}:
+            made = "not made by" if written is None else "made by another version (0.1.0?) of"
             raise CommandError(
-                f"study {study.study_name} was not made by python -m tune; choose another study_name"
+                f"study {study.study_name} was {made} python -m tune; choose another study_name"
             )
         return cls(**written)
 
 
-def choose_together(definition: Definition, n_trials: int | None, workers: int, whole: bool) -> int:
-    """How many trials to train at once.
+def choose_trials_per_fit(definition: Definition, n_trials: int | None, workers: int, whole: bool) -> int:
+    """How many trials to train in one fit.
 
-    On a CPU as many as a core likes, but so few that every worker has some; elsewhere all, unless the sampler
-    is to learn from earlier trials.
+    On a CPU as many as are fastest on a core, but so few that every worker has some; elsewhere all, unless
+    the sampler is to learn from earlier trials.
 
     Args:
-        definition: The study, whose own choice does not matter.
+        definition: The study's; its own `trials_per_fit` does not matter.
         n_trials: Its trials, None for the whole grid.
         workers: Processes on this machine.
         whole: Whether one program shall train as much as it can.
@@ -165,5 +169,5 @@ def choose_together(definition: Definition, n_trials: int | None, workers: int, 
     return min(most, math.ceil(points / workers))
 
 
-# The disc's nets are so small that a core likes more of them: all rates of a choice of activations.
+# Replicas of one program that are fastest on a core; the disc's nets are small, and 48 hold all of its rates.
 CORE_REPLICAS = dict.fromkeys(("cnn", "weight_sharing", "auxiliary"), REPLICAS_PER_CORE) | {"disc": 48}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -10,6 +9,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import Trial
+
+from lightning_modules.replicas.seeding import derive_seed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 
     from tune.study.definition import Definition
 
-START = 5  # complete trials before the median means anything
-WARMUP = 0.2  # share of the epochs in which nobody is hopeless
-REDUCTION = 3  # Hyperband: of so many trials one goes on
+START = 5  # complete trials before the median prunes
+WARMUP = 0.2  # share of the epochs before any trial is pruned
+REDUCTION = 3  # Hyperband keeps one of so many trials
 
 
 def parameters(definition: Definition, point: int) -> Mapping[str, Any]:
@@ -40,8 +41,10 @@ def parameters(definition: Definition, point: int) -> Mapping[str, Any]:
     return alone.ask(dict(definition.searched().distributions)).params
 
 
-def begin(name: str, storage: RDBStorage, definition: Definition, trial: FrozenTrial, point: int) -> Trial:
-    """Give a trial that was taken its parameters, where it has none.
+def suggest_parameters(
+    name: str, storage: RDBStorage, definition: Definition, trial: FrozenTrial, point: int
+) -> Trial:
+    """Give a claimed trial its parameters, where it has none.
 
     Args:
         name: Of the study.
@@ -50,21 +53,21 @@ def begin(name: str, storage: RDBStorage, definition: Definition, trial: FrozenT
         trial: The trial.
         point: Its point.
     """
-    # A fresh study: Optuna's own remembers other trials from one `ask` to the next, and there is none here.
+    # A fresh study object: one that is kept would remember the trials of earlier suggestions.
     sampler = _sampler(definition, point)
     study = optuna.load_study(
         study_name=name, storage=storage, sampler=sampler, pruner=make_pruner(definition)
     )
-    begun = Trial(study, trial._trial_id)
+    running = Trial(study, trial._trial_id)
     if not trial.params:
         for parameter, distribution in definition.searched().distributions.items():
-            _suggest(begun, parameter, distribution)
-    return begun
+            _suggest(running, parameter, distribution)
+    return running
 
 
 def _sampler(definition: Definition, point: int) -> BaseSampler:
-    """A sampler with a stream of its own for each point: which process draws does not matter."""
-    seed = random.Random(f"sampler {definition.seed} {point}").getrandbits(32)
+    """A sampler with a random stream for each point, so that it does not matter which process draws."""
+    seed = derive_seed(point, f"sampler {definition.seed}")
     return TPESampler(seed=seed) if definition.sampler == "tpe" else RandomSampler(seed=seed)
 
 

@@ -1,4 +1,4 @@
-"""What is searched: for each model the paper's grid, and a space around the modern recipe."""
+"""Search spaces: for each model the paper's grid, and a space around the modern recipe."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +10,8 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from lightning_modules.models.recipes import PER_REPLICA
-from scratch_framework.experiments.disc.search import GROUPS, RATES
 
-# What each replica of a net on the disc may have its own of.
+# Per-replica hyperparameters of a net on the disc.
 DISC_REPLICA = ("lr", "weight_decay")
 
 
@@ -21,7 +20,7 @@ class Space:
     """Parameters by the names of the flags that they become."""
 
     distributions: Mapping[str, BaseDistribution]
-    per_replica: frozenset[str]  # of these, those that may differ within a fit
+    per_replica: frozenset[str]  # names of those that may differ within a fit
 
     def grid(self) -> list[dict[str, Any]]:
         """All points, the last parameter varying fastest.
@@ -37,7 +36,7 @@ class Space:
         return [dict(zip(choices, values, strict=True)) for values in product(*choices.values())]
 
     def block(self) -> int:
-        """How many consecutive points of the grid differ only in what replicas may have their own of."""
+        """How many consecutive points of the grid differ in per-replica hyperparameters only."""
         return prod(len(self._choices(name)) for name in self.per_replica)
 
     def _choices(self, name: str) -> tuple[Any, ...]:
@@ -62,9 +61,9 @@ PAPER: Mapping[str, Mapping[str, BaseDistribution]] = {
     "weight_sharing": {"lr": LR},
     "auxiliary": {"lr": LR, "alpha": WEIGHTS, "gamma": WEIGHTS},
     "disc": {
-        "activations": _choice(*(",".join(group) for group in GROUPS)),
-        "lr": _choice(*dict.fromkeys(lr for lr, _ in RATES)),
-        "weight_decay": _choice(*dict.fromkeys(decay for _, decay in RATES)),
+        "activations": _choice(*map(",".join, product(("tanh", "relu"), repeat=4))),
+        "lr": _choice(1e-3, 5e-3, 1e-2),
+        "weight_decay": _choice(0.0, 1e-6),
     },
 }
 

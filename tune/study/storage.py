@@ -1,7 +1,7 @@
-"""Where a study's state lies: by default a SQLite file in its folder, by URL a server for many machines.
+"""Storage of a study: by default a SQLite file in its folder, by URL a server for many machines.
 
-Everything goes through `optuna.storages.RDBStorage`, whose heartbeat tells workers of other machines that one
-of them is gone. docs/tuning.md says why SQLite and not Optuna's journal file.
+Both are an `optuna.storages.RDBStorage`, whose heartbeats tell workers of other machines which of them are
+alive. docs/tuning.md says why it is SQLite and not Optuna's journal file.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from optuna.storages._cached_storage import _CachedStorage
     from sqlalchemy import URL
 
-HEARTBEAT, GRACE = 10, 60  # seconds between two signs of life; without one for so long a worker is gone
+HEARTBEAT, GRACE = 10, 60  # seconds between two heartbeats; a worker without one for so long is lost
 TRIES = 3  # to open a database that somebody else may be making
 BUSY = 120  # seconds to wait for another process's write
 FULL = 2**20  # bytes; SQLite's log and index need some of them
@@ -58,13 +58,13 @@ SESSION = (
     "SET idle_in_transaction_session_timeout TO '60s'",
 )
 
-# What comes of an unreachable or a dying server, whoever noticed.
+# Errors of an unreachable or dying server, from SQLAlchemy or from Optuna.
 StorageError = (exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a study's state lies, as every process opens it for itself."""
+class StudyStorage:
+    """Where a study is stored; every process opens it for itself."""
 
     folder: Path
     url: str | None = field(default=None, repr=False)  # None: a file in the folder; may hold a password
@@ -87,35 +87,36 @@ class Place:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             if self.url is not None:
                 return _cached(_connect_server(self.url))
-            with self.turn():  # one at a time makes the tables
+            with self.claim_lock():  # one at a time makes the tables
                 return _cached(_connect_file(self.folder / FILE))
 
-    def turn(self) -> AbstractContextManager[Any]:
-        """One process of this machine at a time takes points, so that none makes a trial in vain.
+    def claim_lock(self) -> AbstractContextManager[Any]:
+        """A lock with which one process of this machine at a time claims points.
 
-        Right it is without, too (`points.Points.take`). The kernel frees the lock of a killed process.
+        Correctness does not depend on it (`queue.TrialQueue.claim`); it only saves futile trials. The kernel
+        frees the lock of a killed process.
         """
-        return FileLock(self.folder / "turn.lock")
+        return FileLock(self.folder / "claim.lock")
 
 
 @contextmanager
-def clear_errors(place: Place) -> Iterator[None]:
-    """Say in one line what is wrong with a storage.
+def clear_errors(storage: StudyStorage) -> Iterator[None]:
+    """Turn an error of the database into one line that names the storage.
 
     Args:
-        place: Where it is.
+        storage: The storage.
 
     Raises:
-        CommandError: Something is.
+        CommandError: The database raised an error.
     """
     try:
         yield
     except StorageError as error:
         cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
         reason, *_ = [*str(getattr(cause, "orig", None) or cause).strip().splitlines(), type(cause).__name__]
-        if place.embedded and disk_usage(place.folder).free < FULL:  # SQLite may say `disk I/O error`
+        if storage.embedded and disk_usage(storage.folder).free < FULL:  # SQLite may say `disk I/O error`
             reason = f"the disk is full ({reason}); make room on that disk"
-        raise CommandError(f"storage {place} cannot be used: {reason}") from error
+        raise CommandError(f"storage {storage} cannot be used: {reason}") from error
 
 
 def write_once(study: optuna.Study, key: str, value: object) -> None:
@@ -202,7 +203,7 @@ def _cached(storage: RDBStorage) -> RDBStorage:
 
 
 def _relax(connection: Any, record: object) -> None:
-    """Write ahead: readers and a writer do not wait for each other, and a commit needs no fsync.
+    """Use a write-ahead log: readers and a writer do not wait for each other, and a commit needs no fsync.
 
     A killed process loses nothing by that; a machine that loses power may lose its last trials, which are
     then run again.
@@ -213,7 +214,7 @@ def _relax(connection: Any, record: object) -> None:
 
 
 def _join(connection: Any, record: object) -> None:
-    """Give a server's session our settings, whatever the defaults of machine, user and database."""
+    """Set a session's `SESSION` settings, whatever the defaults of machine, user and database."""
     with connection.cursor() as cursor:
         for setting in SESSION:
             cursor.execute(setting)

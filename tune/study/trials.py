@@ -1,4 +1,4 @@
-"""The trials of a study by the points that they stand for, read once and then kept up to date.
+"""The trials of a study by their points, read once and then kept up to date.
 
 Optuna's `Study.get_trials` walks all trials at every call, so that a study of N points would take N^2 steps.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Attributes of a trial.
 POINT, OWNER, REASON = "point", "owner", "reason"
-# How the reason of a trial without a score begins: what is final, and an attempt that came to nothing.
+# How the reason of a trial without a score begins: two that are final, and one of a failed attempt.
 DIVERGED, FAILED, BROKEN = "diverged", "failed", "broken"
 
 
@@ -29,14 +29,14 @@ def reason(trial: FrozenTrial) -> str:
 
 
 def is_finished(trial: FrozenTrial) -> bool:
-    """Whether a trial has said what it has to say: a score, or that there will be none."""
+    """Whether a trial is done with: it has a score, or it is certain that it will have none."""
     if trial.state == TrialState.FAIL:
         return reason(trial).startswith((DIVERGED, FAILED))
     return trial.state.is_finished()
 
 
-def standing(trials: Sequence[FrozenTrial]) -> dict[int, FrozenTrial]:
-    """The trial that stands for each point, by point.
+def trials_by_point(trials: Sequence[FrozenTrial]) -> dict[int, FrozenTrial]:
+    """The trial that stands for each point: of those that count, the one with the lowest number.
 
     Args:
         trials: All of a study, by number.
@@ -58,7 +58,7 @@ class Trials:
     unfinished: dict[int, FrozenTrial] = field(default_factory=dict)  # by Optuna's trial id
     closed: dict[int, list[FrozenTrial]] = field(
         default_factory=lambda: defaultdict(list)
-    )  # by point; do not count
+    )  # by point: lost, duplicate and failed attempts
     _counting: dict[int, dict[int, FrozenTrial]] = field(
         default_factory=lambda: defaultdict(dict)
     )  # point, number
@@ -85,11 +85,11 @@ class Trials:
             self.closed[point].append(trial)
         else:
             self._counting[point][trial.number] = trial
-        stands = self.standing(point)
-        if point < self.count and stands is not None and is_finished(stands):
+        trial_of_point = self.trial_of_point(point)
+        if point < self.count and trial_of_point is not None and is_finished(trial_of_point):
             self.finished.add(point)
 
-    def standing(self, point: int) -> FrozenTrial | None:
+    def trial_of_point(self, point: int) -> FrozenTrial | None:
         """The trial that stands for a point: of those that count, the one with the lowest number.
 
         Args:
@@ -99,7 +99,7 @@ class Trials:
         return counting[min(counting)] if counting else None
 
     def attempts(self, point: int) -> int:
-        """How often the training of a point came to nothing by itself.
+        """How often the training of a point killed its process or raised an exception.
 
         Args:
             point: The point.

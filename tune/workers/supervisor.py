@@ -1,4 +1,4 @@
-"""The command's own process: starts workers, replaces those that die, and shows how far the study is."""
+"""The command's own process: it starts workers, replaces those that die, and shows the study's progress."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lightning_modules.command.cli import CommandError
 from lightning_modules.results.progress import progress_bar
 from lightning_modules.results.runs import percent
 from lightning_modules.training.workers import WorkerError, receive, start
-from tune.fit.chunk import STD
+from tune.fit.trial_batch import STD
 from tune.study.trials import FAILED, POINT, Trials, is_finished, reason
 from tune.workers.worker import work
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-    from tune.study.points import Points
+    from tune.study.queue import TrialQueue
     from tune.workers.worker import Job
 
-LOOK = 1.0  # seconds between two looks at the storage
-DEATHS = 3  # of each worker before it has a trial, without a score in between, before it is given up
-FAILURES = 10  # trials that fail, without a score in between, before the study is given up
+POLL_INTERVAL = 1.0  # seconds between two looks at the storage
+DEATHS = 3  # in a row, per worker and before its first trial, after which the study stops
+FAILURES = 10  # failed trials in a row after which the study stops
 
 
-def supervise(job: Job, workers: int, points: Points, console: Console) -> None:
+def supervise(job: Job, workers: int, queue: TrialQueue, console: Console) -> None:
     """Run a study's points in worker processes.
 
     Args:
         job: What the workers do.
         workers: Their number.
-        points: The study's.
-        console: Where to show it.
+        queue: The study's.
+        console: Where to show its progress.
 
     Raises:
         WorkerError: Workers die before they begin a trial.
@@ -46,45 +46,45 @@ def supervise(job: Job, workers: int, points: Points, console: Console) -> None:
         Exception: What a worker raised.
     """
     with progress_bar(console) as bar:
-        _run(job, workers, points, View(bar, points))
+        _run(job, workers, queue, View(bar, queue))
 
 
 class View:
     """The progress bar: epochs of all points, trials, and the best so far."""
 
-    def __init__(self, bar: Progress, points: Points) -> None:
-        """Start the bar.
+    def __init__(self, bar: Progress, queue: TrialQueue) -> None:
+        """Add a bar.
 
         Args:
-            bar: Where to draw.
-            points: What to look at.
+            bar: Where to add it.
+            queue: The study's.
         """
-        self.bar, self.points = bar, points
-        self.trials = Trials(points.study, points.count)
+        self.bar, self.queue = bar, queue
+        self.trials = Trials(queue.study, queue.count)
         self.best: FrozenTrial | None = None
         self.failed: list[FrozenTrial] = []  # for good, since the last one with a score
-        self.task = bar.add_task("starting", total=points.count * points.definition.max_epochs)
+        self.task = bar.add_task("starting", total=queue.count * queue.definition.max_epochs)
 
-    def look(self) -> bool:
-        """Draw what the storage says; return whether a trial has a score that had none."""
+    def refresh(self) -> bool:
+        """Draw the storage's state; return whether a trial has got a score since the last time."""
         done = [trial for trial in self.trials.refresh() if is_finished(trial)]
         failed = [trial for trial in done if reason(trial).startswith(FAILED)]
-        went_on = len(failed) < len(done)
-        self.failed = failed if went_on else self.failed + failed
+        scored = len(failed) < len(done)
+        self.failed = failed if scored else self.failed + failed
         for trial in done:
             if trial.state.name == "COMPLETE" and (self.best is None or _value(trial) < _value(self.best)):
                 self.best = trial
-        epochs = len(self.trials.finished) * self.points.definition.max_epochs
+        epochs = len(self.trials.finished) * self.queue.definition.max_epochs
         epochs += sum(
             trial.last_step or 0
             for trial in self.trials.unfinished.values()
-            if trial.user_attrs.get(POINT, self.points.count) < self.points.count
+            if trial.user_attrs.get(POINT, self.queue.count) < self.queue.count
         )
         self.bar.update(self.task, description=self._text(), completed=epochs)
-        return went_on
+        return scored
 
     def _text(self) -> str:
-        text = f"{self.points.definition.model}: {len(self.trials.finished)} of {self.points.count} trials"
+        text = f"{self.queue.definition.model}: {len(self.trials.finished)} of {self.queue.count} trials"
         if self.best is None:
             return text
         error = percent(_value(self.best), self.best.user_attrs.get(STD))
@@ -95,21 +95,21 @@ def _value(trial: FrozenTrial) -> float:
     return cast("float", trial.value)
 
 
-def _run(job: Job, workers: int, points: Points, view: View) -> None:
+def _run(job: Job, workers: int, queue: TrialQueue, view: View) -> None:
     running: dict[Connection, BaseProcess] = dict(start(partial(work, job)) for _ in range(workers))
     deaths, looked = 0, time.monotonic()
-    view.look()
+    view.refresh()
     view.failed = []  # those of earlier commands
     try:
         while running:
-            for ready in wait(list(running), LOOK):
+            for ready in wait(list(running), POLL_INTERVAL):
                 connection = cast("Connection", ready)
                 try:
                     kind, value = receive(connection, running[connection])
                 except WorkerError as error:
-                    held = points.of_process(cast("int", running.pop(connection).pid))
-                    points.give_up(held, str(error))
-                    deaths += not held
+                    trials = queue.of_process(cast("int", running.pop(connection).pid))
+                    queue.give_up(trials, str(error))
+                    deaths += not trials
                     if deaths >= DEATHS * workers:
                         raise
                     running |= [start(partial(work, job))]
@@ -118,10 +118,10 @@ def _run(job: Job, workers: int, points: Points, view: View) -> None:
                     raise value
                 if kind == "result":
                     running.pop(connection).join()
-            if time.monotonic() - looked >= LOOK or not running:
+            if time.monotonic() - looked >= POLL_INTERVAL or not running:
                 looked = time.monotonic()
-                deaths = 0 if view.look() else deaths
-                if len(view.failed) >= min(FAILURES, points.count):
+                deaths = 0 if view.refresh() else deaths
+                if len(view.failed) >= min(FAILURES, queue.count):
                     raise CommandError(
                         f"{len(view.failed)} trials in a row failed, the last one: {reason(view.failed[-1])}"
                     )

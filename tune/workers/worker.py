@@ -1,42 +1,39 @@
-"""A worker: takes points, trains them together, writes down what came out, and looks for more.
+"""A worker process: claims points of a study, trains them as one program, and claims more.
 
-It knows of others only what the storage says.
+Workers know of each other only through the storage.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable  # noqa: TC003  # the server of the processes reads annotations
 from dataclasses import dataclass
-from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import optuna
 
 from lightning_modules.command.cli import CommandError
-from lightning_modules.command.masking import masked
 from lightning_modules.training.runner import quiet
 from tune.fit import digit_pairs, disc
-from tune.fit.chunk import Chunk, Member
+from tune.fit.trial_batch import BatchedTrial, TrialBatch
 from tune.study.definition import Definition
-from tune.study.points import Points
-from tune.study.samplers import begin, parameters
-from tune.study.storage import HEARTBEAT, Place, StorageError, clear_errors
+from tune.study.queue import TrialQueue
+from tune.study.samplers import parameters, suggest_parameters
+from tune.study.storage import StorageError, StudyStorage, clear_errors
 from tune.study.trials import POINT
+from tune.workers.heartbeat import Heartbeat
 
 if TYPE_CHECKING:
-    from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
 
-LOOK = 1.0  # seconds between two looks for points, while the last ones are run by others
+POLL_INTERVAL = 1.0  # seconds between two looks for free points, while other workers train the last ones
 
 
 @dataclass(frozen=True)
 class Job:
     """What a worker needs to know."""
 
-    place: Place
+    storage: StudyStorage
     name: str  # of the study
     count: int  # of its points
     accelerator: str
@@ -44,11 +41,11 @@ class Job:
 
 
 def work(job: Job, report: Callable[[Any], None]) -> None:
-    """Run points until all are finished, by whomever.
+    """Train points until all points of the study are finished, by this worker or by others.
 
     Args:
         job: The study.
-        report: Called now and then; raises where nobody listens any more.
+        report: Called after each epoch and while waiting; raises when the command has ended.
 
     Raises:
         CommandError: The storage cannot be used.
@@ -56,84 +53,45 @@ def work(job: Job, report: Callable[[Any], None]) -> None:
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     quiet()
-    storage = job.place.open()
-    with clear_errors(job.place):
-        study = optuna.load_study(study_name=job.name, storage=storage)
+    database = job.storage.open()
+    with clear_errors(job.storage):
+        study = optuna.load_study(study_name=job.name, storage=database)
         definition = Definition.of(study)
-        points = Points(study, storage, definition, job.count)
-        with Heartbeat(storage, points):
-            while (job.until is None or time.monotonic() < job.until) and points.remaining():
-                with job.place.turn():
-                    taken = points.take()
-                    members = _members(points, taken)
-                if taken:
-                    chunk = Chunk(definition, storage, members, lambda: report("epoch"))
+        queue = TrialQueue(study, database, definition, job.count)
+        with Heartbeat(database, queue):
+            while (job.until is None or time.monotonic() < job.until) and queue.remaining():
+                with job.storage.claim_lock():
+                    claimed = queue.claim()
+                    members = _members(queue, claimed)
+                if claimed:
+                    batch = TrialBatch(definition, database, members, lambda: report("epoch"))
                     try:
-                        _train(chunk, job.accelerator)
-                    except (*StorageError, CommandError, OSError):  # not for what was to be trained
+                        _train(batch, job.accelerator)
+                    except (*StorageError, CommandError, OSError):  # no fault of the trials
                         raise
                     except Exception as error:
-                        points.give_up(taken, f"{type(error).__name__}: {error}")
-                    points.held -= {trial.number for trial in taken}
+                        queue.give_up(claimed, f"{type(error).__name__}: {error}")
+                    queue.own_trials -= {trial.number for trial in claimed}
                 else:
                     report("waiting")
-                    time.sleep(LOOK)
+                    time.sleep(POLL_INTERVAL)
 
 
-def _members(points: Points, taken: list[FrozenTrial]) -> list[Member]:
-    """The members of a fit: trials that were taken, and points that only give them their exact values."""
-    definition, own = points.definition, dict[int, Member]()
-    for frozen in taken:
+def _members(queue: TrialQueue, claimed: list[FrozenTrial]) -> list[BatchedTrial]:
+    """The members of a fit: the claimed trials, and the points beside which their values are exact."""
+    definition, own = queue.definition, dict[int, BatchedTrial]()
+    for frozen in claimed:
         point = frozen.user_attrs[POINT]
-        trial = begin(points.study.study_name, points.storage, definition, frozen, point)
-        own[point] = Member(trial.params, trial, frozen._trial_id)
+        trial = suggest_parameters(queue.study.study_name, queue.storage, definition, frozen, point)
+        own[point] = BatchedTrial(trial.params, trial, frozen._trial_id)
     return [
-        own[point] if point in own else Member(parameters(definition, point), None)
-        for point in points.fit(own)
+        own[point] if point in own else BatchedTrial(parameters(definition, point), None)
+        for point in queue.points_of_fit(own)
     ]
 
 
-def _train(chunk: Chunk, accelerator: str) -> None:
-    if chunk.definition.model == "disc":
-        disc.train(chunk)
+def _train(batch: TrialBatch, accelerator: str) -> None:
+    if batch.definition.model == "disc":
+        disc.train(batch)
     else:
-        digit_pairs.train(chunk, accelerator)
-
-
-class Heartbeat:
-    """Tells other machines that this process still runs its trials; Optuna does so in `optimize` only."""
-
-    def __init__(self, storage: RDBStorage, points: Points) -> None:
-        """Prepare a thread.
-
-        Args:
-            storage: Where to.
-            points: Whose held trials live.
-        """
-        self.storage, self.points, self.stop = storage, points, Event()
-        self.thread = Thread(target=self._beat, daemon=True)
-
-    def __enter__(self) -> None:
-        self.thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop.set()
-        self.thread.join(HEARTBEAT)  # not for ever, for a server that does not answer
-
-    def _beat(self) -> None:
-        said = False
-        while not self.stop.wait(HEARTBEAT):
-            try:
-                for number in set(self.points.held):
-                    study_id = self.points.study._study_id
-                    trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
-                    self.storage.record_heartbeat(trial_id)
-            except Exception as error:  # a short trouble passes; the worker itself meets a longer one
-                if not said:
-                    text = " ".join(f"{type(error).__name__}: {error}".split())
-                    print(
-                        masked(f"tune: a heartbeat failed, others follow: {text}"),
-                        file=sys.stderr,
-                        flush=True,
-                    )
-                said = True
+        digit_pairs.train(batch, accelerator)

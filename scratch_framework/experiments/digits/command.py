@@ -1,4 +1,4 @@
-"""The command's second half: ``python -m scratch_framework --net cnn``, its flags and what they become.
+"""Command for pairs of digits: ``python -m scratch_framework --net cnn``, its flags and what they become.
 
 Data is handed in here, and only here: neither the framework nor the experiment knows where pairs come from.
 """
@@ -6,19 +6,14 @@ Data is handed in here, and only here: neither the framework nor the experiment 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from lightning_modules.command import cli
 from lightning_modules.command.forkserver import worker_context
 from lightning_modules.command.limits import MOST_EPOCHS, MOST_PROCESSES, MOST_RUNS, check_range
 from lightning_modules.replicas.per_replica import per_replica
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-Net: TypeAlias = Literal["mlp", "cnn", "weight_sharing", "auxiliary"]  # mlp is the other half's
-
-DATA = ("train_pairs", "val_pairs", "test_pairs", "batch_size", "data_dir")
+Net: TypeAlias = Literal["mlp", "cnn", "weight_sharing", "auxiliary"]  # mlp is the disc's
 
 # With these flags, and no setting of the recipe changed, the paper's figures are about the same task.
 AS_IN_PAPER = {"train_pairs": 1000, "test_pairs": 1000, "data_dir": None}
@@ -69,56 +64,51 @@ def digits(
         name: Folder of this study in it, which must not exist; a unique one by default.
         verbose: Whether to show tracebacks.
     """
-    flags = {key: value for key, value in locals().items() if key not in ("name", "verbose")}
-    searched = {"lr": lr, "alpha": alpha, "gamma": gamma}  # the paper's choice of them is not printed
     if workers != 1:
         worker_context()  # the workers' server imports while we do
-    with cli.imports():
-        from lightning_modules.models.recipes import PAPER, resolve
-
-    for setting, value in (("max_epochs", PAPER.max_epochs), ("batch_size", PAPER.batch_size)):
-        flags[setting] = value if flags[setting] is None else flags[setting]
-    check_range("runs", runs, 1, MOST_RUNS)
-    check_range("max_epochs", flags["max_epochs"], 1, MOST_EPOCHS)
-    check_range("workers", 1 if workers is None else workers, 1, MOST_PROCESSES)
-    check_range("replicas", replicas, 1)
-    (settings,) = resolve(PAPER, [net], searched).values()
-    for setting, number in settings.items():
-        per_replica(setting, number, 1, positive=setting == "lr")
-    own = AS_IN_PAPER | {"max_epochs": PAPER.max_epochs, "batch_size": PAPER.batch_size}
-    run(flags, settings, name, as_in_paper=all(flags[flag] == value for flag, value in own.items()))
-
-
-def run(flags: dict[str, Any], settings: Mapping[str, float], name: str | None, as_in_paper: bool) -> None:
-    """Make checked flags an experiment, and run it.
-
-    Args:
-        flags: The arguments of `digits`.
-        settings: Those of the net: lr, and maybe alpha and gamma.
-        name: Folder of the study.
-        as_in_paper: Whether the paper's figures are about the same task.
-    """
     with cli.imports():
         import torch
 
         from datamodules import DigitPairs
         from lightning_modules.command.cores import core_count
+        from lightning_modules.models.recipes import PAPER, resolve
         from lightning_modules.results.runs import PAPER_FIGURES
         from scratch_framework.experiments.digits.experiment import Experiment
         from scratch_framework.experiments.digits.training import Training
 
-    seeds = list(range(flags["seed"], flags["seed"] + flags["runs"]))
-    data = partial(DigitPairs, **{argument: flags[argument] for argument in DATA})
+    max_epochs = PAPER.max_epochs if max_epochs is None else max_epochs
+    batch_size = PAPER.batch_size if batch_size is None else batch_size
+    check_range("runs", runs, 1, MOST_RUNS)
+    check_range("max_epochs", max_epochs, 1, MOST_EPOCHS)
+    check_range("workers", 1 if workers is None else workers, 1, MOST_PROCESSES)
+    check_range("replicas", replicas, 1)
+    searched = {"lr": lr, "alpha": alpha, "gamma": gamma}  # the paper's choice of them is not printed
+    (settings,) = resolve(PAPER, [net], searched).values()
+    for setting, number in settings.items():
+        per_replica(setting, number, 1, positive=setting == "lr")
+    pairs: dict[str, Any] = {
+        "train_pairs": train_pairs,
+        "val_pairs": val_pairs,
+        "test_pairs": test_pairs,
+        "batch_size": batch_size,
+        "data_dir": data_dir,
+    }
+    config: dict[str, Any] = {"net": net, "recipe": recipe, "runs": runs, "seed": seed, **settings, **pairs}
+    config |= {"max_epochs": max_epochs, "workers": workers, "replicas": replicas}
+    config |= {"precision": precision, "log_dir": log_dir}
+    own = AS_IN_PAPER | {"max_epochs": PAPER.max_epochs, "batch_size": PAPER.batch_size}
+    seeds = list(range(seed, seed + runs))
+    data = partial(DigitPairs, **pairs)
     probe = data(seed=seeds)  # refuses wrong values, before there is a folder
     probe.setup()
     probe.train_dataloader()
-    dtype = {"32-true": torch.float32, "64-true": torch.float64}[flags["precision"]]
+    dtype = {"32-true": torch.float32, "64-true": torch.float64}[precision]
     Experiment(
-        training=Training(flags["net"], settings, seeds, data, flags["max_epochs"], dtype),
-        workers=min(flags["workers"] or core_count(), len(seeds)),
-        replicas=flags["replicas"],
-        log_dir=flags["log_dir"],
+        training=Training(net, settings, seeds, data, max_epochs, dtype),
+        workers=min(workers or core_count(), runs),
+        replicas=replicas,
+        log_dir=log_dir,
         name=name,
-        config={**flags, **settings},
-        paper=PAPER_FIGURES if as_in_paper else {},
+        config=config,
+        paper=PAPER_FIGURES if all(config[flag] == value for flag, value in own.items()) else {},
     ).run()

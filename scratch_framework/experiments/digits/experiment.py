@@ -1,4 +1,4 @@
-"""An experiment with pairs of digits: R runs of one net, its run folder, and what a person gets of it.
+"""An experiment on pairs of digits: R runs of one net, their results, and the run folder.
 
 <log_dir>/<name>/results.json, results.png
 <log_dir>/<name>/<net>/             TensorBoard events, config.yaml, checkpoint.pt
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Experiment:
-    """What to train, how, and where to put what comes out."""
+    """Settings of an experiment; `run` trains, tests and writes."""
 
     training: Training  # of all runs
     workers: int  # processes

@@ -1,4 +1,4 @@
-"""R nets that learn from pairs of digits: what a step minimises, and what a batch is counted for."""
+"""R nets that learn from pairs of digits: the step, and loss and error counts of a batch."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from torch import Generator, Tensor
 
 import scratch_framework as sf
+from lightning_modules.replicas.seeding import derive_seed
 from scratch_framework.experiments.digits.networks import NETWORKS, PaperSiamese, initial_state
-from scratch_framework.experiments.disc.points import stream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ Sums: TypeAlias = dict[
 
 
 class DigitLearner:
-    """R nets that are told which digit of a pair is larger: `cnn` and `weight_sharing`."""
+    """R nets whose only target is which digit of a pair is larger: `cnn` and `weight_sharing`."""
 
     def __init__(
         self, net: str, seeds: Sequence[int], settings: Mapping[str, float], dtype: torch.dtype
@@ -37,7 +37,7 @@ class DigitLearner:
             dtype: Type to compute in.
         """
         self.seeds, self.dtype = seeds, dtype
-        masks = [Generator().manual_seed(stream(seed, "dropout")) for seed in seeds]
+        masks = [Generator().manual_seed(derive_seed(seed, "dropout")) for seed in seeds]
         self.model = NETWORKS[net](replicas=len(seeds), dtype=dtype, masks=masks)
         self.model.load_state_dict(initial_state(net, seeds))
         self.optimizer = sf.SGD(self.model.parameters(), settings["lr"])
@@ -50,22 +50,22 @@ class DigitLearner:
             batch: Pairs.
 
         Returns:
-            The figures before the step.
+            Loss and errors before the step.
         """
         self.optimizer.zero_grad()
-        sums = self.judge(batch)
+        sums = self.loss_and_errors(batch)
         self.backward()
         self.optimizer.step()
         return sums
 
-    def judge(self, batch: Batch) -> Sums:
-        """Compare what the nets say with what is right.
+    def loss_and_errors(self, batch: Batch) -> Sums:
+        """Sum loss and errors over the pairs of a batch; `backward` differentiates the loss.
 
         Args:
             batch: Pairs.
 
         Returns:
-            Their figures.
+            loss, error and maybe digit_error, (R,) each.
         """
         images, target, _ = batch
         pairs = images.to(self.dtype).unflatten(1, (len(self.seeds), 2)).movedim(1, 0)  # (R, N, 2, 14, 14)
@@ -75,7 +75,7 @@ class DigitLearner:
         return {"loss": loss * len(target), "error": wrong.sum(-1)}
 
     def backward(self) -> None:
-        """Find the gradients of the loss of the batch that was judged last."""
+        """Compute the gradients of the last batch's mean loss."""
         self.model.backward(self.comparison.backward())
 
     def state_dict(self) -> State:
@@ -84,7 +84,7 @@ class DigitLearner:
 
 
 class AuxiliaryLearner(DigitLearner):
-    """R nets that are also told the digits: gamma * comparison + alpha * (first digit + second digit)."""
+    """R nets that learn the digits too; the loss is gamma * comparison + alpha * (first + second digit)."""
 
     model: PaperSiamese
 
@@ -98,9 +98,9 @@ class AuxiliaryLearner(DigitLearner):
         weights = (settings["gamma"], 2 * settings["alpha"])
         self.gamma, self.alpha = (torch.full((len(seeds),), weight, dtype=dtype) for weight in weights)
 
-    def judge(self, batch: Batch) -> Sums:
-        """Compare what the nets say, of digits too, with what is right."""
-        sums = super().judge(batch)
+    def loss_and_errors(self, batch: Batch) -> Sums:
+        """Sum loss and errors over the pairs of a batch, those of the digits included."""
+        sums = super().loss_and_errors(batch)
         classes = batch[2].movedim(1, 0)  # (R, N, 2)
         scores = self.model.auxiliary  # (R, N, 2, 10)
         loss = self.reading(scores.flatten(1, 2), classes.flatten(1))  # (R,)
@@ -109,7 +109,7 @@ class AuxiliaryLearner(DigitLearner):
         return sums | {"digit_error": misread / 2}
 
     def backward(self) -> None:
-        """Find the gradients: of the digits' losses where the trunk's outputs leave it."""
+        """Compute the gradients; those of the digits' losses enter at the trunk's outputs."""
         digits = self.reading.backward(self.alpha).view(self.model.auxiliary.shape)
         self.model.backward(self.comparison.backward(self.gamma), digits)
 

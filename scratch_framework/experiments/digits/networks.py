@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Generator
 
 import scratch_framework as sf
-from scratch_framework.experiments.disc.points import stream
+from lightning_modules.replicas.seeding import derive_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +37,7 @@ def paper_cnn(
         replicas: R nets at once; None is one net, without the leading dimension.
         dtype: Type of the parameters.
         generator: Source of the weights.
-        masks: Sources of the dropped, one for each replica.
+        masks: Sources of the dropout masks, one for each replica.
 
     Returns:
         A net from (R, N, in_channels, 14, 14) to (R, N, out_features).
@@ -116,7 +116,7 @@ class PaperCNN(sf.Module):
         return self.cnn.forward(x)
 
     def backward(self, grad_output: Tensor) -> Tensor:
-        """Walk back through the chain."""
+        """Differentiate the chain of layers."""
         return self.cnn.backward(grad_output)
 
 
@@ -149,5 +149,5 @@ def initial_state(net: str, seeds: Sequence[int]) -> State:
     Returns:
         Tensors (R, ...) by name.
     """
-    generators = [Generator().manual_seed(stream(seed, "initialisation")) for seed in seeds]
+    generators = [Generator().manual_seed(derive_seed(seed, "initialisation")) for seed in seeds]
     return sf.stack_states([NETWORKS[net](generator=generator).state_dict() for generator in generators])

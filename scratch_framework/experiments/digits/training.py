@@ -1,4 +1,4 @@
-"""The plain loop over pairs of digits: epochs of batches, validation after each, the test once at the end."""
+"""The plain training loop on pairs of digits: validation after each epoch, the test once at the end."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Training:
             report: Called with the figures of each epoch, and at last with the test's.
 
         Returns:
-            What came of it.
+            Errors of the runs, and their weights.
         """
         learner = make_learner(self.net, self.seeds, self.settings, self.dtype)
         data = self.data(seed=self.seeds)
@@ -52,7 +52,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Fit:
-    """What comes out of a training."""
+    """Outcome of a training."""
 
     runs: list[Run]
     state: dict[str, NDArray[Any]]  # (R, ...) by name; arrays, because they travel between processes
@@ -67,8 +67,8 @@ def fit(
     """Train, and test once at the end.
 
     Args:
-        learner: Who learns.
-        data: The learner's pairs, set up.
+        learner: The nets.
+        data: Their pairs, set up.
         max_epochs: Epochs.
         report: Called with the figures of each epoch, and at last with the test's.
 
@@ -109,14 +109,14 @@ def evaluate(stage: str, learner: DigitLearner, loader: Any) -> dict[str, list[f
 
     Args:
         stage: "train", "val" or "test".
-        learner: Whom to ask.
+        learner: The nets.
         loader: Batches of pairs.
 
     Returns:
         One number a replica, by tag.
     """
     learner.model.eval()
-    return mean_figures(stage, map(learner.judge, loader), loader)
+    return mean_figures(stage, map(learner.loss_and_errors, loader), loader)
 
 
 def mean_figures(stage: str, batches: Iterable[Sums], loader: Any) -> dict[str, list[float]]:
@@ -124,8 +124,8 @@ def mean_figures(stage: str, batches: Iterable[Sums], loader: Any) -> dict[str, 
 
     Args:
         stage: "train", "val" or "test".
-        batches: What each batch came to.
-        loader: Where the batches are from.
+        batches: Sums of each batch.
+        loader: Which served the batches.
 
     Returns:
         One number a replica, by tag.

@@ -1,4 +1,4 @@
-"""An experiment: R runs of one recipe, its run folder, and what a person gets of it.
+"""An experiment on the disc: R runs of one recipe, their results, and the run folder.
 
 <log_dir>/<name>/results.json
 <log_dir>/<name>/disc/            TensorBoard events, config.yaml, checkpoint.pt, figures 2.1 to 2.4
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from lightning_modules.command.atomic_io import choose_folder, make_folder, make_run_folder
+from lightning_modules.command.cli import command_line
 from lightning_modules.command.console import make_console
 from lightning_modules.replicas.checkpoints import keep_checkpoint
 from lightning_modules.results.figures import write_figure
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from lightning_modules.results.runs import Run
     from scratch_framework.experiments.disc.learner import Learner
-    from scratch_framework.experiments.disc.points import Points, Reading
+    from scratch_framework.experiments.disc.points import DataConfig, Points
     from scratch_framework.experiments.disc.recipe import Recipe
 
 # Section 2.3: "approximately 10% of error [...] for the test set, and 1.5% on the train set".
@@ -50,20 +51,45 @@ HPARAMS = ("lr", "weight_decay", "loss", "optimizer", "schedule", "max_epochs", 
 
 @dataclass
 class Experiment:
-    """What to train, how, and where to put what comes out."""
+    """Settings of an experiment; `run` trains, tests and writes."""
 
     recipe: Recipe
     recipe_name: str
-    reading: Reading
-    counts: Mapping[str, int]  # points to "train", to "test", and of validation, "val", which may be 0
+    data: DataConfig
+    train_points: int
+    val_points: int  # may be 0
+    test_points: int
     seeds: list[int]
     backend: Literal["scratch", "torch"]
     compiled: bool
-    dtype: torch.dtype
+    precision: Literal["32-true", "64-true"]
     log_dir: str
     name: str | None
-    config: Mapping[str, Any]  # all settings by the names of their flags
-    command: str
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type to compute in."""
+        return torch.float32 if self.precision == "32-true" else torch.float64
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The flags that repeat this experiment, but for its name."""
+        return {
+            "net": "mlp",
+            "recipe": self.recipe_name,
+            "runs": len(self.seeds),
+            "seed": self.seeds[0],
+            "backend": self.backend,
+            **self.recipe.flags(),
+            "disc": self.data.disc,
+            "points": self.data.points,
+            "train_points": self.train_points,
+            "val_points": self.val_points,
+            "test_points": self.test_points,
+            "compile": self.compiled,
+            "precision": self.precision,
+            "log_dir": self.log_dir,
+        }
 
     def run(self) -> None:
         """Train and test all runs; write and show the results.
@@ -74,7 +100,8 @@ class Experiment:
             OSError: The folder cannot be written.
         """
         learners = self._learners()  # refuses wrong values, before there is a folder
-        points = {split: self.reading.draw(split, n, self.seeds) for split, n in self.counts.items() if n}
+        counts = {"train": self.train_points, "val": self.val_points, "test": self.test_points}
+        points = {split: self.data.draw(split, count, self.seeds) for split, count in counts.items() if count}
         self.folder = choose_folder(self.log_dir, self.name)
         make_folder(self.folder)
         self.run_folder = make_run_folder(self.folder, "disc", self.config)
@@ -83,8 +110,8 @@ class Experiment:
             with progress_bar() as bar:
                 monitor = Monitor(log, bar, self.recipe.max_epochs, len(self.seeds))
                 results = self._train(learners, points, monitor)
-            write_results(self.folder / "results.json", [results], self.command, self.config)
-            figures = pictures(self.recipe, self.reading, points, learners[0], monitor.losses, self.dtype)
+            write_results(self.folder / "results.json", [results], command_line(), self.config)
+            figures = pictures(self.recipe, self.data, points, learners[0], monitor.losses, self.dtype)
             for name, figure in figures.items():
                 write_figure(self.run_folder / f"figure_{name}.png", figure)
             tagged = {f"figure/{name}": figure for name, figure in figures.items()}
@@ -97,7 +124,7 @@ class Experiment:
 
     def _learners(self) -> list[Learner]:
         """All replicas as one, or a twin for each."""
-        steps = self.recipe.max_epochs * steps_per_epoch(self.recipe, self.counts["train"])
+        steps = self.recipe.max_epochs * steps_per_epoch(self.recipe, self.train_points)
         if self.backend == "scratch":
             return [ScratchLearner(self.recipe, self.seeds, steps, self.dtype, self.compiled)]
         return [TorchLearner(self.recipe, seed, steps, self.dtype) for seed in self.seeds]
@@ -124,7 +151,7 @@ class Experiment:
         hparams = {"model": "disc", "recipe": self.recipe_name, "backend": self.backend}
         hparams |= {name: getattr(self.recipe, name) for name in HPARAMS}
         hparams["activations"] = ",".join(self.recipe.activations)
-        return hparams | {"runs": len(self.seeds), "train_points": self.counts["train"]}
+        return hparams | {"runs": len(self.seeds), "train_points": self.train_points}
 
     def _conclude(self, results: ModelRuns) -> None:
         console = make_console()

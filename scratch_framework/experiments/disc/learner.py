@@ -1,4 +1,4 @@
-"""Who learns, as the training loop sees it: R nets that take a step together, whoever computes it."""
+"""Interface of a learner: R nets that take a step together, computed by the framework or by torch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Learner(Protocol):
         ...
 
     def outputs(self, x: Tensor) -> Tensor:
-        """What the nets say.
+        """Outputs of the nets.
 
         Args:
             x: (R, N, 2).
@@ -40,7 +40,7 @@ class Learner(Protocol):
         """
         ...
 
-    def first(self) -> Callable[[Tensor], Tensor]:
+    def first_replica(self) -> Callable[[Tensor], Tensor]:
         """The first net alone, a function from (1, N, 2) to (1, N, C)."""
         ...
 

@@ -1,4 +1,4 @@
-"""What is seen of a training while it runs: curves for TensorBoard and figure 2.3, and one progress bar."""
+"""Progress of a training: curves for TensorBoard and figure 2.3, and one progress bar."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Monitor:
-    """Takes in the figures of every epoch, of all replicas at once or one after the other."""
+    """Collects the figures of every epoch, of all replicas at once or of one after the other."""
 
     def __init__(self, log: StudyLog, bar: Progress, epochs: int, replicas: int) -> None:
-        """Start with nothing.
+        """Add a progress bar.
 
         Args:
             log: Where curves go.
@@ -30,7 +30,7 @@ class Monitor:
         self.task = bar.add_task("starting", total=epochs * replicas)
 
     def add(self, first: int, figures: EpochFigures) -> None:
-        """Take in figures.
+        """Add the figures of an epoch.
 
         Args:
             first: Number of the first of these replicas.

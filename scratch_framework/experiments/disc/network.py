@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 import scratch_framework as sf
-from scratch_framework.experiments.disc.points import stream
+from lightning_modules.replicas.seeding import derive_seed
 from scratch_framework.experiments.disc.row_bias import RowBiasLinear
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def initial_state(recipe: Recipe, seed: int) -> State:
     Returns:
         The state_dict of a single net, in float64.
     """
-    generator = Generator().manual_seed(stream(seed, "initialisation"))
+    generator = Generator().manual_seed(derive_seed(seed, "initialisation"))
     linear = partial(sf.Linear, dtype=torch.float64, generator=generator)
     model = sf.Sequential(*_chain(recipe, linear, sf))
     if recipe.initialisation == "paper":

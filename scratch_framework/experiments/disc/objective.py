@@ -1,4 +1,4 @@
-"""What a net is asked for: the loss, the form of its target, and how an output is read as a class."""
+"""The objectives of the recipes: a loss, the form of its target, and the logit of a net's outputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Objective(NamedTuple):
 
     criterion: str  # its name in the framework and in torch.nn
     target: Callable[[Tensor, torch.dtype], Tensor]  # from classes (R, N) bool
-    score: Callable[[Tensor], Tensor]  # from outputs (R, N, C) to (R, N): above 0 means inside
+    logit: Callable[[Tensor], Tensor]  # from outputs (R, N, C) to (R, N): above 0 means inside
 
 
 def _numbers(inside: Tensor, dtype: torch.dtype) -> Tensor:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from scratch_framework.experiments.disc.learner import Learner
-    from scratch_framework.experiments.disc.points import Points, Reading
+    from scratch_framework.experiments.disc.points import DataConfig, Points
     from scratch_framework.experiments.disc.recipe import Recipe
 
 GRID = 121  # points along a side of the square, to find the boundary by
@@ -32,7 +32,7 @@ LOSSES = {"mse": "mean squared error", "bce": "binary cross entropy", "ce": "cro
 
 def pictures(
     recipe: Recipe,
-    reading: Reading,
+    data: DataConfig,
     points: Mapping[str, Points],
     learner: Learner,
     losses: Mapping[str, Tensor],
@@ -42,7 +42,7 @@ def pictures(
 
     Args:
         recipe: The net and its loss.
-        reading: The data's disc.
+        data: How the points are drawn.
         points: Points to "train" and "test", of which the first replica's are shown.
         learner: Whose first net is shown.
         losses: (epochs, R) by tag.
@@ -56,7 +56,7 @@ def pictures(
         "2.1_data": data_figure(
             train.x[0].numpy(),
             train.inside[0].numpy(),
-            reading.radius,
+            data.radius,
             f"training points, seed {learner.seeds[0]}",
         ),
         "2.2_network": network_figure(
@@ -67,30 +67,30 @@ def pictures(
             f"mean loss of {runs} runs, 10th to 90th percentile",
             LOSSES[recipe.loss],
         ),
-        "2.4_prediction": prediction(recipe, reading, points["test"], learner, dtype),
+        "2.4_prediction": prediction(recipe, data, points["test"], learner, dtype),
     }
 
 
 def prediction(
-    recipe: Recipe, reading: Reading, test: Points, learner: Learner, dtype: torch.dtype
+    recipe: Recipe, data: DataConfig, test: Points, learner: Learner, dtype: torch.dtype
 ) -> Figure:
     """Draw figure 2.4: what the first net says of its test points, and its boundary.
 
     Args:
         recipe: The net and its loss.
-        reading: The data's disc.
+        data: How the points are drawn.
         test: Points, of which the first replica's are shown.
         learner: Whose first net is shown.
         dtype: Type to compute in.
     """
-    outputs = learner.first()(inputs(recipe, test.x[:1], dtype))
-    said, inside = OBJECTIVES[recipe.loss].score(outputs)[0] > 0, test.inside[0]
+    outputs = learner.first_replica()(inputs(recipe, test.x[:1], dtype))
+    said, inside = OBJECTIVES[recipe.loss].logit(outputs)[0] > 0, test.inside[0]
     error = (said != inside).double().mean().item()
     return prediction_figure(
         test.x[0].numpy(),
         said.numpy(),
         inside.numpy(),
-        reading.radius,
+        data.radius,
         surfaces(recipe, learner, dtype).numpy(),
         f"test points as the net has them, seed {learner.seeds[0]}: {error:.1%} wrong",
     )
@@ -112,5 +112,5 @@ def surfaces(recipe: Recipe, learner: Learner, dtype: torch.dtype) -> Tensor:
     grid = torch.stack([x.flatten(), y.flatten()], 1)  # (GRID * GRID, 2)
     rows = recipe.batch_size if recipe.mistake == "bias_per_row" else 1
     shown = inputs(recipe, grid.repeat_interleave(rows, 0).unsqueeze(0), dtype)  # every point in every row
-    scores = OBJECTIVES[recipe.loss].score(learner.first()(shown))[0]
+    scores = OBJECTIVES[recipe.loss].logit(learner.first_replica()(shown))[0]
     return scores.view(GRID, GRID, rows).permute(2, 0, 1)

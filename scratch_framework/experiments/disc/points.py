@@ -8,12 +8,13 @@ readings of both words can be drawn.
 from __future__ import annotations
 
 import math
-import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch import Generator, Tensor
+
+from lightning_modules.replicas.seeding import derive_seed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,10 +32,10 @@ class Points(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What the paper's words about its data are taken to mean."""
+class DataConfig:
+    """How the points are drawn: which of the readings of the paper's two words is meant."""
 
-    disc: Literal["radius", "diameter"] = "radius"  # of the disc, that is 1/sqrt(2 pi)
+    disc: Literal["radius", "diameter"] = "radius"  # which of the two is 1/sqrt(2 pi)
     points: Literal["uniform", "normal"] = "uniform"
 
     @property
@@ -53,7 +54,7 @@ class Reading:
         Returns:
             The points and their classes.
         """
-        streams = [Generator().manual_seed(stream(seed, f"{purpose} points")) for seed in seeds]
+        streams = [Generator().manual_seed(derive_seed(seed, f"{purpose} points")) for seed in seeds]
         uniform = [torch.rand(count, 2, dtype=torch.float64, generator=source) for source in streams]
         x = torch.stack(uniform)  # (R, N, 2)
         if self.points == "normal":
@@ -72,16 +73,3 @@ def to_normal(uniform: Tensor) -> Tensor:
     """
     edge = math.erf(MIDDLE / (SIGMA * math.sqrt(2)))  # the share of the normal that falls into [0, 1]
     return MIDDLE + SIGMA * math.sqrt(2) * torch.erfinv(edge * (2 * uniform - 1))
-
-
-def stream(seed: int, purpose: str) -> int:
-    """The seed of one purpose's random stream: hashed, so that streams of neighbouring seeds are unrelated.
-
-    Args:
-        seed: Seed of the replica.
-        purpose: What the stream is for.
-
-    Returns:
-        A seed for `torch.Generator.manual_seed`.
-    """
-    return random.Random(f"{purpose} {seed}").getrandbits(32)  # torch's generators see no more

@@ -3,7 +3,7 @@
 The gradient of a bias is the sum over the batch of dL/dy, because one bias serves all its points (see
 `scratch_framework.core.linear`). The authors' code leaves dL/dy unsummed, of shape (N, out), and subtracts it
 from a bias of shape (out,): what comes out has shape (N, out), from the first step on. Row n of the batch
-then has a bias of its own, which only ever hears of the points in row n; docs/disc.md says what follows.
+then has a bias of its own, which gets gradients from the points in row n only; docs/disc.md has what follows.
 """
 
 from __future__ import annotations

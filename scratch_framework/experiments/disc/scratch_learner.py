@@ -64,10 +64,10 @@ class ScratchLearner:
         return loss
 
     def outputs(self, x: Tensor) -> Tensor:
-        """What the nets say."""
+        """Outputs of the nets."""
         return self.model(x)
 
-    def first(self) -> Callable[[Tensor], Tensor]:
+    def first_replica(self) -> Callable[[Tensor], Tensor]:
         """The first net alone."""
         net = network(self.recipe, self.seeds[:1], self.dtype)
         net.load_state_dict({name: value[:1] for name, value in self.state_dict().items()})
@@ -77,8 +77,8 @@ class ScratchLearner:
         """Parameters by name."""
         return self.model.state_dict()
 
-    def keep(self, kept: Sequence[int]) -> ScratchLearner:
-        """A learner of some of the replicas, which go on from here as they would have.
+    def select(self, kept: Sequence[int]) -> ScratchLearner:
+        """A learner of some of the replicas, which go on exactly as they would have.
 
         Args:
             kept: Which ones, in their order.

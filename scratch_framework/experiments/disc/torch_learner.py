@@ -53,10 +53,10 @@ class TorchLearner:
 
     @torch.no_grad()
     def outputs(self, x: Tensor) -> Tensor:
-        """What the net says."""
+        """Outputs of the net."""
         return self.model(x)
 
-    def first(self) -> Callable[[Tensor], Tensor]:
+    def first_replica(self) -> Callable[[Tensor], Tensor]:
         """The net itself."""
         return self.outputs
 

@@ -1,4 +1,4 @@
-"""The plain loop: epochs of batches, with a look at the errors after each."""
+"""The plain training loop on points: epochs of batches, and the errors after each epoch."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from torch import Generator, Tensor
 
 import scratch_framework as sf
 from lightning_modules.replicas.finite import are_finite
+from lightning_modules.replicas.seeding import derive_seed
 from lightning_modules.results.runs import Run
 from lightning_modules.results.tensorboard import EpochFigures
 from scratch_framework.experiments.disc.objective import OBJECTIVES
-from scratch_framework.experiments.disc.points import MIDDLE, stream
+from scratch_framework.experiments.disc.points import MIDDLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +27,7 @@ DEVIATION = 12**-0.5  # the standard deviation of a coordinate that is uniform i
 
 
 class Examples(NamedTuple):
-    """Points as a net is shown them."""
+    """Points in the form that a recipe's net takes."""
 
     x: Tensor  # (R, N, 2)
     target: Tensor  # (R, N, 1), or (R, N) for classes
@@ -39,7 +40,7 @@ class Examples(NamedTuple):
 
 
 def examples(recipe: Recipe, points: Points, dtype: torch.dtype) -> Examples:
-    """Show points as a recipe wants them.
+    """Bring points into the form that a recipe's net takes.
 
     Args:
         recipe: Says whether inputs are standardised, and which form targets have.
@@ -51,7 +52,7 @@ def examples(recipe: Recipe, points: Points, dtype: torch.dtype) -> Examples:
 
 
 def inputs(recipe: Recipe, x: Tensor, dtype: torch.dtype) -> Tensor:
-    """Coordinates in [0, 1] as a recipe's net is shown them."""
+    """Coordinates in [0, 1], standardised if the recipe says so."""
     return ((x - MIDDLE) / DEVIATION if recipe.standardise else x).to(dtype)
 
 
@@ -61,16 +62,16 @@ def steps_per_epoch(recipe: Recipe, count: int) -> int:
 
 
 def train_epoch(learner: Learner, recipe: Recipe, train: Examples, epoch: int) -> Tensor:
-    """Show every training point once.
+    """Train on every point once.
 
     Args:
-        learner: Who learns.
-        recipe: Says in which batches and order.
+        learner: The nets.
+        recipe: Its batch size, order and reduction count.
         train: The points.
         epoch: Number of the epoch.
 
     Returns:
-        The mean loss of a point, (R,), each as it was in its step.
+        The mean loss of a point, (R,), each before the step that used it.
     """
     count = train.x.shape[1]
     if recipe.order == "shuffled":
@@ -84,16 +85,16 @@ def train_epoch(learner: Learner, recipe: Recipe, train: Examples, epoch: int) -
 
 def epoch_order(count: int, seeds: Sequence[int], epoch: int) -> Tensor:
     """The order of an epoch: a function of seed and epoch alone, (R, count)."""
-    streams = [Generator().manual_seed(stream(seed, f"order {epoch}")) for seed in seeds]
+    streams = [Generator().manual_seed(derive_seed(seed, f"order {epoch}")) for seed in seeds]
     return torch.stack([torch.randperm(count, generator=source) for source in streams])
 
 
 def evaluate(learner: Learner, recipe: Recipe, shown: Examples) -> tuple[Tensor, Tensor]:
-    """Ask for all points and compare.
+    """Measure loss and error on points.
 
     Args:
-        learner: Whom to ask.
-        recipe: Says how to read the answer.
+        learner: The nets.
+        recipe: Its loss counts.
         shown: The points.
 
     Returns:
@@ -102,7 +103,7 @@ def evaluate(learner: Learner, recipe: Recipe, shown: Examples) -> tuple[Tensor,
     objective = OBJECTIVES[recipe.loss]
     outputs = learner.outputs(shown.x)
     loss = getattr(sf, objective.criterion)(replicas=len(outputs))(outputs, shown.target)
-    wrong = (objective.score(outputs) > 0) != shown.inside
+    wrong = (objective.logit(outputs) > 0) != shown.inside
     return loss, wrong.double().mean(-1)  # exact: a float32 would blur the share
 
 
@@ -115,8 +116,8 @@ def fit(
     """Train, and test once at the end.
 
     Args:
-        learner: Who learns.
-        recipe: How.
+        learner: The nets.
+        recipe: How to train.
         data: Points to "train" and to "test", and maybe some of validation, "val".
         report: Called with the figures of each epoch, and at last with the test's.
 

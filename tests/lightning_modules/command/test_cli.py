@@ -20,9 +20,8 @@ from lightning_modules.demo.__main__ import demo
 from lightning_modules.predict.__main__ import predict
 from lightning_modules.report.__main__ import report
 from lightning_modules.training.workers import run_jobs
-from scratch_framework.__main__ import disc
 from scratch_framework.experiments.digits.command import digits
-from scratch_framework.experiments.disc.grid import grid
+from scratch_framework.experiments.disc.command import disc
 from tune.__main__ import report as tune_report
 from tune.__main__ import tune
 
@@ -376,7 +375,7 @@ def test_null_in_a_settings_file_is_a_flag_left_out(
 
 
 def test_every_text_flag_of_every_command_is_known_as_a_path_a_name_or_neither() -> None:
-    commands = [train.train, tune, tune_report, predict, report, demo, disc, digits, grid]
+    commands = [train.train, tune, tune_report, predict, report, demo, disc, digits]
     texts = {
         flag
         for command in commands

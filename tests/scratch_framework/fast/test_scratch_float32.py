@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from scratch_framework.experiments.disc.learner import Learner
-from scratch_framework.experiments.disc.points import Reading
+from scratch_framework.experiments.disc.points import DataConfig
 from scratch_framework.experiments.disc.recipe import RECIPES
 from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
 from scratch_framework.experiments.disc.torch_learner import TorchLearner
@@ -19,7 +19,7 @@ SEEDS, STEPS = [0, 1], 100
 def trained(learner: Learner, name: str, steps: int, replicas: slice) -> list[Tensor]:
     """Loss of the last step and parameters, after some steps of a recipe."""
     recipe = RECIPES[name]
-    data = examples(recipe, Reading().draw("train", 200, SEEDS), torch.float32)
+    data = examples(recipe, DataConfig().draw("train", 200, SEEDS), torch.float32)
     for step in range(steps):
         batch = slice(50 * (step % 4), 50 * (step % 4) + 50)
         loss = learner.step(data.x[replicas, batch], data.target[replicas, batch])

@@ -9,18 +9,22 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+import torch
 from optuna.trial import TrialState
 
 from datamodules import DigitPairs
-from scratch_framework.experiments.disc.points import Reading
+from scratch_framework.experiments.disc.points import DataConfig
+from scratch_framework.experiments.disc.recipe import PAPER, Mistake
+from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
+from scratch_framework.experiments.disc.training import evaluate, examples, train_epoch
 from tune.fit import digit_pairs, disc
-from tune.fit.chunk import CURVE, ERRORS, SECONDS, STD, Chunk, Member
+from tune.fit.trial_batch import CURVE, ERRORS, SECONDS, STD, BatchedTrial, TrialBatch
 from tune.study.definition import Definition
-from tune.study.points import REASON
 from tune.study.samplers import make_pruner
-from tune.study.storage import Place
+from tune.study.storage import StudyStorage
+from tune.study.trials import REASON
 
-DEFINITION = Definition("auxiliary", "paper", "grid", "none", 2, 5, 4, 60, 40, None, together=3)
+DEFINITION = Definition("auxiliary", "paper", "grid", "none", 2, 5, 4, 60, 40, None, trials_per_fit=3)
 DISC = replace(DEFINITION, model="disc", train_size=200, val_size=100)
 Params = list[dict[str, Any]]
 
@@ -45,18 +49,18 @@ def train(
             return hopeless(trial)
 
     folder.mkdir(exist_ok=True)
-    storage = Place(folder).open()
+    storage = StudyStorage(folder).open()
     study = optuna.create_study(storage=storage, pruner=Pruner())
     members = []
     for point in points:
         trial = study.ask()
         trial_id = study.trials[trial.number]._trial_id
-        members.append(Member(point, trial, trial_id))
-    chunk = Chunk(definition, storage, members, lambda: None)
+        members.append(BatchedTrial(point, trial, trial_id))
+    batch = TrialBatch(definition, storage, members, lambda: None)
     if definition.model == "disc":
-        disc.train(chunk)
+        disc.train(batch)
     else:
-        digit_pairs.train(chunk, "cpu")
+        digit_pairs.train(batch, "cpu")
     return study
 
 
@@ -80,6 +84,26 @@ def test_a_score_is_the_mean_validation_error_over_the_repeats(
         assert [round(error * definition.val_size) / definition.val_size for error in errors] == errors
 
 
+@pytest.mark.parametrize("mistake", ["none", "bias_per_row"])
+def test_a_score_on_the_disc_is_that_of_a_training_by_itself(mistake: Mistake, tmp_path: Path) -> None:
+    definition = replace(DISC, mistake=mistake)
+    study = train(definition, DISC_POINTS, tmp_path, never)
+    recipe, seeds = (
+        replace(PAPER, mistake=mistake),
+        definition.seeds,
+    )  # that of the second point
+    learner = ScratchLearner(recipe, seeds, 16, compiled=False)
+    shown, held_out = (
+        examples(recipe, DataConfig().draw(purpose, count, seeds), torch.float32)
+        for purpose, count in (("train", definition.train_size), ("val", definition.val_size))
+    )
+    for epoch in range(definition.max_epochs):
+        train_epoch(learner, recipe, shown, epoch)
+    assert evaluate(learner, recipe, held_out)[1].tolist() == pytest.approx(
+        study.trials[1].user_attrs[ERRORS], abs=1.5 / definition.val_size
+    )
+
+
 @pytest.mark.parametrize(("definition", "points"), [(DEFINITION, POINTS), (DISC, DISC_POINTS)])
 def test_the_test_data_are_not_touched(
     definition: Definition, points: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -98,13 +122,13 @@ def test_the_test_data_are_not_touched(
         del self.test_set, self.test_digits
 
     monkeypatch.setattr(DigitPairs, "setup", without_test_data)
-    drawn, draw = set[str](), Reading.draw
+    drawn, draw = set[str](), DataConfig.draw
 
-    def note(self: Reading, purpose: Any, *more: Any) -> Any:
+    def note(self: DataConfig, purpose: Any, *more: Any) -> Any:
         drawn.add(purpose)
         return draw(self, purpose, *more)
 
-    monkeypatch.setattr(Reading, "draw", note)
+    monkeypatch.setattr(DataConfig, "draw", note)
     train(definition, points, tmp_path, never)
     assert drawn == ({"train", "val"} if definition.model == "disc" else set())
 

@@ -1,6 +1,7 @@
 """A study's plots show its trials, and no trial without a score."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,19 +10,19 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
-from tune.fit.chunk import ERRORS, STD
+from tune.fit.trial_batch import ERRORS, STD
 from tune.report.plots import draw
 from tune.report.report import conclude
 from tune.study.definition import Definition
-from tune.study.points import POINT, REASON
-from tune.study.storage import Place
+from tune.study.storage import StudyStorage
+from tune.study.trials import POINT, REASON
 
-DEFINITION = Definition("auxiliary", "paper", "grid", "none", 2, 0, 3, 60, 40, None, together=3)
+DEFINITION = Definition("auxiliary", "paper", "grid", "none", 2, 0, 3, 60, 40, None, trials_per_fit=3)
 SCORES = [0.3, 0.1, None, 0.2]  # of the first points; None has diverged
 
 
-def trials(scores: list[float | None]) -> list[FrozenTrial]:
-    space, made = DEFINITION.searched(), list[FrozenTrial]()
+def trials(scores: list[float | None], definition: Definition = DEFINITION) -> list[FrozenTrial]:
+    space, made = definition.searched(), list[FrozenTrial]()
     for point, score in enumerate(scores):
         attributes: dict[str, Any] = {POINT: point, ERRORS: [score, score], STD: 0.0}
         made.append(
@@ -50,13 +51,23 @@ def test_the_plots_hold_the_trials_with_a_score_and_no_others() -> None:
     assert sum(bar.get_width() for bar in bars) == pytest.approx(1)  # type: ignore[attr-defined]
 
 
+def test_the_grid_on_the_disc_has_its_best_activations_on_top_and_a_field_for_each_score() -> None:
+    disc = replace(DEFINITION, model="disc")
+    grid = draw(trials([0.3, 0.2, None, 0.25, 0.4, 0.5, 0.1], disc), disc)["grid"].axes[0]
+    names = [label.get_text() for label in grid.get_yticklabels()]
+    assert names == ["tanh tanh tanh relu", "tanh tanh tanh tanh"]
+    fields = {tuple(map(round, text.get_position())): text.get_text() for text in grid.texts}
+    first = {(0, 0): "10.0"}
+    assert fields == first | {(0, 1): "30.0", (1, 1): "20.0", (3, 1): "25.0", (4, 1): "40.0", (5, 1): "50.0"}
+
+
 @pytest.fixture
 def report(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> Callable[[list[float | None]], str]:
     """Reports a study whose trials have these scores."""
 
     def say(scores: list[float | None]) -> str:
-        study = optuna.create_study(storage=Place(tmp_path).open(), study_name="study")
-        DEFINITION.enter(study, optuna.__version__)
+        study = optuna.create_study(storage=StudyStorage(tmp_path).open(), study_name="study")
+        DEFINITION.create_or_match(study, optuna.__version__)
         for trial in trials(scores):
             study.add_trial(trial)
         conclude(study, tmp_path, Console(width=200), 10)

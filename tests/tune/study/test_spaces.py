@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lightning_modules.models.recipes import MODULES, RECIPES, resolve
 from scratch_framework.experiments.disc.recipe import RECIPES as DISC_RECIPES
-from tune.study.definition import Definition, choose_together
+from tune.study.definition import Definition, choose_trials_per_fit
 from tune.study.spaces import PAPER, PAPER_CHOICE, SPACES, space_of
 
 MODELS = [*MODULES, "disc"]
@@ -51,15 +51,13 @@ def test_every_parameter_has_an_effect_on_its_model(model: str, space: str) -> N
 
 
 @given(st.sampled_from(MODELS), st.integers(1, 100))
-def test_points_of_a_fit_differ_only_in_what_replicas_may_have_their_own_of(
-    model: str, together: int
-) -> None:
-    definition = define(model=model, together=together)
+def test_points_of_a_fit_differ_only_in_per_replica_hyperparameters(model: str, trials_per_fit: int) -> None:
+    definition = define(model=model, trials_per_fit=trials_per_fit)
     space, fits = definition.searched(), dict[range, list[dict[str, Any]]]()
     for number, point in enumerate(space.grid()):
-        fits.setdefault(definition.chunk(number), []).append(point)
+        fits.setdefault(definition.batch(number), []).append(point)
     for points in fits.values():
-        assert len(points) <= together
+        assert len(points) <= trials_per_fit
         common = [{name: p[name] for name in p if name not in space.per_replica} for p in points]
         assert all(settings == common[0] for settings in common)
 
@@ -72,7 +70,7 @@ def test_a_grid_of_ranges_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "workers", "whole", "together"),
+    ("changes", "workers", "whole", "trials_per_fit"),
     [
         ({"repeats": 5}, 2, False, 3),  # 15 replicas on a core
         ({"repeats": 5, "model": "cnn"}, 2, False, 2),  # of 4 points, so that both cores have some
@@ -84,9 +82,9 @@ def test_a_grid_of_ranges_is_refused() -> None:
     ],
 )
 def test_a_core_trains_as_many_trials_as_it_likes_and_an_accelerator_all(
-    changes: dict[str, Any], workers: int, whole: bool, together: int
+    changes: dict[str, Any], workers: int, whole: bool, trials_per_fit: int
 ) -> None:
-    assert choose_together(define(**changes), None, workers, whole) == together
+    assert choose_trials_per_fit(define(**changes), None, workers, whole) == trials_per_fit
 
 
 @pytest.mark.parametrize("max_epochs", [1, 3, 25, 26, 100])

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from lightning_modules.command.atomic_io import choose_folder
 from lightning_modules.command.cli import CommandError
-from tune.study.storage import FILE, Place
+from tune.study.storage import FILE, StudyStorage
 
 # What SQLAlchemy, urllib, SQLite or Optuna may take for more than a part of a name, and other characters.
 ODD = st.sampled_from([*"?%#&;:+=@~{}'\"\\$*|é ", "%20", "%2F", ":memory:", "file:", "?mode=memory"])
@@ -35,7 +35,7 @@ def test_a_studys_database_is_the_file_in_its_folder(name: str, log_dir: str) ->
             folder.mkdir(parents=True)
         except (CommandError, OSError):
             return  # refused: no plain name, or none that a disk takes
-        storage = Place(folder).open()
+        storage = StudyStorage(folder).open()
         optuna.create_study(storage=storage, study_name=name)
         files = [path for path in Path().rglob("*") if path.is_file()]
         found = {path for path in files if path.read_bytes().startswith(b"SQLite format 3")}
@@ -45,7 +45,7 @@ def test_a_studys_database_is_the_file_in_its_folder(name: str, log_dir: str) ->
 
 def session(url: str, setting: str) -> str:
     """What a session of ours has at a server."""
-    with Place(Path(), url).open()._backend.engine.connect() as connection:  # type: ignore[attr-defined]
+    with StudyStorage(Path(), url).open()._backend.engine.connect() as connection:  # type: ignore[attr-defined]
         return str(connection.execute(text(f"SHOW {setting}")).scalar())
 
 
@@ -64,11 +64,11 @@ def test_a_beating_trial_is_alive_for_sessions_of_other_time_zones(
     zone: str, postgresql: str, far_away: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The driver takes its time zone from the environment, and the server has one for each user."""
-    here = Place(Path(), postgresql).open()
+    here = StudyStorage(Path(), postgresql).open()
     study = optuna.create_study(storage=here)
     trial_id = here.create_new_trial(study._study_id, create_trial(state=TrialState.RUNNING))
     monkeypatch.setenv("PGTZ", zone)
-    there = Place(Path(), far_away).open()
+    there = StudyStorage(Path(), far_away).open()
     for beats, looks in ((here, there), (there, here)):
         for _ in range(2):  # the first beat is the database's default, the later ones are not
             beats.record_heartbeat(trial_id)
@@ -85,7 +85,7 @@ def test_a_gone_network_is_noticed_and_the_url_may_say_when(postgresql: str) -> 
     """The driver's own parameters of the open connection."""
     found = []
     for url in (postgresql, f"{postgresql}?connect_timeout=7&application_name=mine"):
-        with Place(Path(), url).open()._backend.engine.connect() as connection:  # type: ignore[attr-defined]
+        with StudyStorage(Path(), url).open()._backend.engine.connect() as connection:  # type: ignore[attr-defined]
             found.append(connection.connection.driver_connection.info.get_parameters())
     assert [(one["connect_timeout"], one["tcp_user_timeout"]) for one in found] == [
         ("10", "60000"),

@@ -136,7 +136,7 @@ def test_gradients_of_the_loss_are_what_autograd_finds_in_plain_torch(net: str, 
         ours.step(batch)
     twins = [Plain(net, sf.replica_state(ours.state_dict(), k)) for k in range(len(SEEDS))]
     ours.model.train(train).zero_grad()
-    ours.judge((images, target, classes))
+    ours.loss_and_errors((images, target, classes))
     ours.backward()
     for k, twin in enumerate(twins):
         twin.net.train(train)
@@ -203,7 +203,7 @@ def test_the_figures_of_a_batch_are_those_of_the_lightning_module(net: str) -> N
     without_dropout(module.network)
     (batch,) = batches(SEEDS)[:1]
     module.training_step(batch, 0)
-    sums = learner(net, SEEDS).judge(batch)
+    sums = learner(net, SEEDS).loss_and_errors(batch)
     expected = module.figures("train")
     assert {f"train/{name}" for name in sums} == set(expected)
     for name, total in sums.items():

@@ -18,7 +18,7 @@ from events import events, scalars
 from processes import let_compute
 
 from scratch_framework.__main__ import main
-from scratch_framework.experiments.disc.points import Reading
+from scratch_framework.experiments.disc.points import DataConfig
 from scratch_framework.experiments.disc.recipe import PAPER
 from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
 from scratch_framework.experiments.disc.training import evaluate, examples
@@ -104,7 +104,7 @@ def test_the_checkpoint_gives_the_reported_errors(tmp_path: Path) -> None:
     recipe = replace(PAPER, mistake="bias_per_row", max_epochs=2)
     learner = ScratchLearner(recipe, checkpoint["seeds"], 4, compiled=False)
     learner.model.load_state_dict(checkpoint["state_dict"])
-    test = examples(recipe, Reading().draw("test", 60, [0, 1, 2]), torch.float32)
+    test = examples(recipe, DataConfig().draw("test", 60, [0, 1, 2]), torch.float32)
     _, error = evaluate(learner, recipe, test)
     assert error.tolist() == pytest.approx([row["test_error"] for row in results["rows"]])
 

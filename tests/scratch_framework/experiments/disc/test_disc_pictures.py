@@ -9,12 +9,12 @@ import torch
 from matplotlib.figure import Figure
 
 from scratch_framework.experiments.disc.pictures import GRID, pictures, surfaces
-from scratch_framework.experiments.disc.points import Points, Reading
+from scratch_framework.experiments.disc.points import DataConfig, Points
 from scratch_framework.experiments.disc.recipe import PAPER, Recipe
 from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
 from scratch_framework.experiments.disc.training import evaluate, examples
 
-POINTS = {split: Reading().draw(split, 60, [0, 1]) for split in ("train", "test")}
+POINTS = {split: DataConfig().draw(split, 60, [0, 1]) for split in ("train", "test")}
 LOSSES = {"train/loss": torch.rand(3, 2), "val/loss": torch.rand(3, 2)}
 
 
@@ -27,7 +27,7 @@ def labels(figure: Figure) -> list[str]:
 
 
 def draw(learner: ScratchLearner, points: dict[str, Points] = POINTS) -> dict[str, Figure]:
-    return pictures(learner.recipe, Reading(), points, learner, LOSSES, torch.float32)
+    return pictures(learner.recipe, DataConfig(), points, learner, LOSSES, torch.float32)
 
 
 def test_the_figures_count_classes_and_wrong_points() -> None:

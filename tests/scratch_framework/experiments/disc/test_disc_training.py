@@ -8,7 +8,7 @@ import torch
 from lightning_modules.results.runs import Run
 from lightning_modules.results.tensorboard import EpochFigures
 from scratch_framework.experiments.disc.learner import Learner
-from scratch_framework.experiments.disc.points import Reading
+from scratch_framework.experiments.disc.points import DataConfig
 from scratch_framework.experiments.disc.recipe import MODERN, PAPER, Recipe
 from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
 from scratch_framework.experiments.disc.torch_learner import TorchLearner
@@ -28,7 +28,7 @@ MISTAKE = replace(SHORT, mistake="bias_per_row")
 
 def train(learner: Learner, recipe: Recipe) -> tuple[list[EpochFigures], list[Run]]:
     data = {
-        split: examples(recipe, Reading().draw(split, COUNT, learner.seeds), torch.float64)
+        split: examples(recipe, DataConfig().draw(split, COUNT, learner.seeds), torch.float64)
         for split in ("train", "val", "test")
     }
     history: list[EpochFigures] = []
@@ -119,7 +119,7 @@ def test_the_test_points_have_no_say_in_the_training() -> None:
     learner = scratch(recipe, [0])
     points = {"train": ("train", COUNT), "val": ("val", COUNT), "test": ("other", 7)}
     data = {
-        split: examples(recipe, Reading().draw(purpose, count, [0]), torch.float64)
+        split: examples(recipe, DataConfig().draw(purpose, count, [0]), torch.float64)
         for split, (purpose, count) in points.items()
     }
     (others,) = fit(learner, recipe, data, lambda figures: None)

@@ -1,13 +1,12 @@
-"""Who holds a trial, and whether he still lives: by process number and start time on this machine."""
+"""Which process runs a trial, and whether it is dead: machine, process number and start time tell."""
 
 from __future__ import annotations
 
 import os
 import socket
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -16,34 +15,25 @@ BOOT, NAMESPACE = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/p
 
 
 @dataclass(frozen=True)
-class Owner:
-    """A process, named so that no later one of its number and none of another machine is taken for it."""
+class ProcessIdentity:
+    """A process, told from later processes with its number and from those of other machines."""
 
-    place: str  # host, boot, and namespace of process numbers; or host and network card
+    machine: str  # host, boot, and namespace of process numbers; or host and network card
     pid: int
     started: float  # in seconds
 
     @classmethod
-    def me(cls) -> Owner:
+    def current(cls) -> ProcessIdentity:
         """This process."""
-        return cls(_place(), os.getpid(), _started(psutil.Process()))
+        return cls(_this_machine(), os.getpid(), _started(psutil.Process()))
 
-    @classmethod
-    def read(cls, written: dict[str, Any]) -> Owner:
-        """From what `written` gave."""
-        return cls(**written)
+    def is_local(self) -> bool:
+        """Whether it is or was a process of this machine."""
+        return self.machine == _this_machine()
 
-    def written(self) -> dict[str, Any]:
-        """As a storage holds it."""
-        return asdict(self)
-
-    def is_here(self) -> bool:
-        """Whether it is, or was, a process of this machine."""
-        return self.place == _place()
-
-    def is_gone(self) -> bool:
-        """Whether the process is known to have ended; of one elsewhere nothing is known here."""
-        if not self.is_here():
+    def is_dead(self) -> bool:
+        """Whether the process is known to have ended; nothing is known of those of other machines."""
+        if not self.is_local():
             return False
         if not psutil.pid_exists(self.pid):
             return True
@@ -54,10 +44,10 @@ class Owner:
         except psutil.ZombieProcess:
             return True
         except psutil.Error:
-            return False  # somebody else's, or it ends just now: the next look tells
+            return False  # another user's, or it ends just now: the next look tells
 
 
-def _place() -> str:
+def _this_machine() -> str:
     if not BOOT.exists():  # two machines may have one name, but not one network card
         return f"{socket.gethostname()} {uuid.getnode():012x}"
     namespace = [str(NAMESPACE.readlink())] if NAMESPACE.is_symlink() else []

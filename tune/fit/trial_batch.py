@@ -1,4 +1,4 @@
-"""The trials of one fit: what is written down of each while they train, and which of them go on."""
+"""The trials that train in one fit: what is reported of each, which are pruned, and what each scores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from lightning_modules.results.runs import spread
-from tune.study.points import close
+from tune.study.queue import fail_trial
 from tune.study.trials import DIVERGED
 
 if TYPE_CHECKING:
@@ -28,65 +28,64 @@ ERRORS, STD, CURVE, SECONDS = "val_errors", "val_error_std", "val_error_curve", 
 
 
 @dataclass
-class Member:
-    """A point of the fit."""
+class BatchedTrial:
+    """A point of the fit, and the trial that stands for it."""
 
     params: Mapping[str, Any]
-    trial: Trial | None  # None: its value is known, and it only keeps the others company
+    trial: Trial | None  # None: its value is not wanted; it trains so that the others' are exact
     trial_id: int = -1
     curve: list[list[float]] = field(default_factory=list)  # validation errors, by report and repeat
     seconds: float = 0.0  # its share of the fit so far
 
 
 @dataclass
-class Chunk:
-    """The members that are still in the fit; each has `repeats` replicas, in order."""
+class TrialBatch:
+    """The trials that are still in the fit, in the order of their replicas; each has `repeats` of them."""
 
     definition: Definition
     storage: RDBStorage
-    members: list[Member]
-    tick: Callable[[], None]  # called after each epoch
-    since: float = field(default_factory=time.perf_counter)
+    members: list[BatchedTrial]
+    on_epoch: Callable[[], None]  # called after each epoch
+    epoch_start: float = field(default_factory=time.perf_counter)
 
-    def pace(self) -> None:
-        """An epoch is done: it took every member its share of the time."""
+    def record_epoch(self) -> None:
+        """Add an equal share of the time since the last epoch to each member's seconds."""
         now = time.perf_counter()
         for member in self.members:
-            member.seconds += (now - self.since) / len(self.members)
-        self.since = now
-        self.tick()
+            member.seconds += (now - self.epoch_start) / len(self.members)
+        self.epoch_start = now
+        self.on_epoch()
 
-    def report(self, epoch: int, errors: Sequence[float], sound: Sequence[bool]) -> list[int]:
-        """Write down an epoch, and finish the members that diverged or are hopeless.
+    def report(self, epoch: int, errors: Sequence[float], finite: Sequence[bool]) -> list[int]:
+        """Report an epoch's errors; end the trials that diverged and those that the pruner drops.
 
         Args:
             epoch: Its number, from 0.
             errors: Validation error of every replica, as a share.
-            sound: Whether every replica's numbers are finite.
+            finite: Whether the numbers of each replica are finite.
 
         Returns:
-            The replicas that go on; none if all members are finished.
+            The surviving replicas; none if no trial is left.
         """
-        repeats, going, kept = self.definition.repeats, list[Member](), list[int]()
-        for place, member in enumerate(self.members):
-            own = range(place * repeats, (place + 1) * repeats)
-            broken = [self.definition.seeds[r - own.start] for r in own if not sound[r]]
+        repeats, members, surviving = self.definition.repeats, list[BatchedTrial](), list[int]()
+        for number, member in enumerate(self.members):
+            own = range(number * repeats, (number + 1) * repeats)
+            diverged = [self.definition.seeds[r - own.start] for r in own if not finite[r]]
             # float32 holds seven digits
-            if self._goes_on(member, epoch, [round(errors[r], 7) for r in own], broken):
-                going.append(member)
-                kept += own
-        self.members = going
-        wanted = any(member.trial for member in going)
-        return kept if wanted else []
+            if self._survives(member, epoch, [round(errors[r], 7) for r in own], diverged):
+                members.append(member)
+                surviving += own
+        self.members = members
+        return surviving if any(member.trial for member in members) else []
 
     def finish(self) -> None:
-        """Give those that came to the end their scores."""
+        """Complete the trials that were trained to the end."""
         for member in self.members:
             self._tell(member, TrialState.COMPLETE)
 
-    def _goes_on(self, member: Member, epoch: int, errors: list[float], broken: list[int]) -> bool:
-        if broken:
-            seeds = ", ".join(map(str, broken))
+    def _survives(self, member: BatchedTrial, epoch: int, errors: list[float], diverged: list[int]) -> bool:
+        if diverged:
+            seeds = ", ".join(map(str, diverged))
             self._tell(
                 member, TrialState.FAIL, f"{DIVERGED}: not finite after epoch {epoch + 1}, seed {seeds}"
             )
@@ -98,17 +97,17 @@ class Chunk:
             member.trial.report(mean(errors), epoch + 1)
         if self.definition.pruner == "none" or epoch + 1 == self.definition.max_epochs:
             return True
-        if hopeless := member.trial.should_prune():
+        if pruned := member.trial.should_prune():
             self._tell(member, TrialState.PRUNED)
-        return not hopeless
+        return not pruned
 
-    def _tell(self, member: Member, state: TrialState, reason: str | None = None) -> None:
+    def _tell(self, member: BatchedTrial, state: TrialState, reason: str | None = None) -> None:
         if member.trial is None:
             return
-        with suppress(UpdateFinishedTrialError):  # taken for lost meanwhile, and run by somebody else
+        with suppress(UpdateFinishedTrialError):  # another process took it for lost, and trains it again
             self.storage.set_trial_user_attr(member.trial_id, SECONDS, round(member.seconds, 3))
             if reason is not None:
-                close(self.storage, member.trial_id, reason)
+                fail_trial(self.storage, member.trial_id, reason)
                 return
             errors = member.curve[-1]
             for name, value in ((ERRORS, errors), (STD, spread(errors)[1]), (CURVE, member.curve)):

@@ -1,0 +1,19 @@
+"""The framework's example programs learn what they are about."""
+
+import torch
+
+from scratch_framework.examples import digits, disc, xor
+
+
+def test_xor_is_learned_for_all_four_inputs() -> None:
+    assert torch.equal(xor.main().round(), xor.TARGET)
+
+
+def test_five_nets_learn_the_disc() -> None:
+    errors = disc.main()
+    assert errors.shape == (5,)
+    assert errors.max() < 0.1  # half of the square is inside
+
+
+def test_the_digits_are_read() -> None:
+    assert digits.main() < 0.07  # of ten classes
