@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Literal
 from lightning_modules.command import cli
 from lightning_modules.command.forkserver import worker_context
 from lightning_modules.command.limits import check_range
-from scratch_framework.experiments.disc.recipe import Mistake  # noqa: TC001  # a flag has this type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +40,7 @@ def tune(
     train_size: int | None = None,
     val_size: int | None = None,
     data_dir: str | None = None,
-    mistake: Mistake = "none",
+    mistake: Literal["none", "bias_per_row"] = "none",  # as recipe.Mistake, which brings torch
     seed: int = 0,
     timeout: float | None = None,
     workers: int | None = None,
