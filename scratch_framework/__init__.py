@@ -32,11 +32,11 @@ from scratch_framework.core.sgd import SGD
 from scratch_framework.core.softmax import Softmax
 from scratch_framework.fast.replicas import replica_state, stack_states
 from scratch_framework.images.batch_norm import BatchNorm1d, BatchNorm2d
-from scratch_framework.images.branches import Branches
 from scratch_framework.images.conv2d import Conv2d
 from scratch_framework.images.dropout import Dropout
 from scratch_framework.images.flatten import Flatten
 from scratch_framework.images.max_pool2d import MaxPool2d
+from scratch_framework.images.shared_trunk import SharedTrunk
 
 __all__ = [
     "SGD",
@@ -45,7 +45,6 @@ __all__ = [
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
-    "Branches",
     "Buffer",
     "Conv2d",
     "CosineAnnealingLR",
@@ -65,6 +64,7 @@ __all__ = [
     "Parameter",
     "ReLU",
     "Sequential",
+    "SharedTrunk",
     "Sigmoid",
     "Softmax",
     "StepLR",

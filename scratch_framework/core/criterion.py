@@ -94,7 +94,7 @@ class Criterion:
         self._versions = versions(memory)
         return loss
 
-    def recall(self) -> tuple[Tensor, ...]:
+    def saved(self) -> tuple[Tensor, ...]:
         """Give `backward` what `reduce` remembered."""
         if self._memory is None:
             raise RuntimeError(f"{type(self).__name__}: backward before forward; there is no loss yet")
@@ -105,7 +105,7 @@ class Criterion:
             )
         return self._memory
 
-    def chain(self, slopes: Tensor, grad_output: Tensor | None) -> Tensor:
+    def scale_gradient(self, slopes: Tensor, grad_output: Tensor | None) -> Tensor:
         """Pass from the slope of each loss to that of the reduced one: dL/dx = dL/dl_n dl_n/dx.
 
         Args:
@@ -146,9 +146,9 @@ class Criterion:
                 f"{type(self).__name__}: the target must have the prediction's dtype {x.dtype},"
                 f" got {target.dtype}"
             )
-        return self.spread(target, tuple(x.shape))
+        return self.broadcast_target(target, tuple(x.shape))
 
-    def spread(self, target: Tensor, shape: tuple[int, ...]) -> Tensor:
+    def broadcast_target(self, target: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Give every replica the target, when they share one.
 
         Args:

@@ -81,7 +81,7 @@ class Linear(Module):
         else:
             rows = x.expand(self.replicas, -1, -1)  # (R, N, in)
             y = self.bias.value.unsqueeze(1).baddbmm(rows, weight_t)  # (R, N, out)
-        return self.remember(x, y)
+        return self.save_for_backward(x, y)
 
     def backward(self, grad_output: Tensor) -> Tensor:
         """Differentiate y_nj = sum_i W_ji x_ni + b_j, given G = dL/dy of shape (N, out).
@@ -95,7 +95,7 @@ class Linear(Module):
         W and b serve all N points of the batch, hence their sums over n; an input feeds all outputs, hence
         its sum over j. An input shared by R replicas feeds R nets and sums over them too.
         """
-        x = self.recall(grad_output)
+        x = self.saved(grad_output)
         if self.replicas is None:
             rows, grads = x.reshape(-1, self.in_features), grad_output.reshape(-1, self.out_features)
             self.weight.grad.addmm_(grads.mT, rows)  # (out, N) (N, in)

@@ -23,8 +23,8 @@ class MSELoss(Criterion):
 
     def backward(self, grad_output: Tensor | None = None) -> Tensor:
         """dl/dx = 2 (x - t), by the rule for powers."""
-        (difference,) = self.recall()
-        return self.chain(2 * difference, grad_output)
+        (difference,) = self.saved()
+        return self.scale_gradient(2 * difference, grad_output)
 
 
 class BCEWithLogitsLoss(Criterion):
@@ -49,8 +49,8 @@ class BCEWithLogitsLoss(Criterion):
 
         From l = x - x t + log(1 + e^-x):  dl/dx = 1 - t - e^-x / (1 + e^-x) = 1 - t - (1 - p) = p - t.
         """
-        x, target = self.recall()
-        return self.chain(x.sigmoid() - target, grad_output)
+        x, target = self.saved()
+        return self.scale_gradient(x.sigmoid() - target, grad_output)
 
 
 class CrossEntropyLoss(Criterion):
@@ -99,11 +99,11 @@ class CrossEntropyLoss(Criterion):
 
         Without smoothing and with the mean this is (p - onehot) / N.
         """
-        log_p, target = self.recall()
+        log_p, target = self.saved()
         rest = self.label_smoothing / log_p.shape[-1]
         q = log_p.new_empty(log_p.shape).fill_(rest)
         q.scatter_(-1, target.unsqueeze(-1), 1 - self.label_smoothing + rest)
-        return self.chain(log_p.exp() - q, grad_output)
+        return self.scale_gradient(log_p.exp() - q, grad_output)
 
     def _check(self, x: Tensor, target: Tensor) -> Tensor:
         dims, shape = (2 if self.replicas is None else 3), tuple(x.shape)
@@ -115,7 +115,7 @@ class CrossEntropyLoss(Criterion):
             raise ValueError(
                 f"CrossEntropyLoss: the target must hold classes as integers, got {target.dtype}"
             )
-        target = self.spread(target.long(), shape[:-1])
+        target = self.broadcast_target(target.long(), shape[:-1])
         low, high = (int(bound) for bound in target.aminmax())
         if low < 0 or high >= shape[-1]:
             raise ValueError(

@@ -60,7 +60,7 @@ class Module:
         """Call `forward`."""
         return self.forward(x)
 
-    def remember(self, memory: Memory, output: Tensor) -> Tensor:
+    def save_for_backward(self, memory: Memory, output: Tensor) -> Tensor:
         """Keep from `forward` what `backward` needs.
 
         Args:
@@ -81,7 +81,7 @@ class Module:
         self._saved = Saved(memory, own, output, self._passes, lost)
         return mark(output, marks(output) | {id(self): self._passes})
 
-    def recall(self, grad_output: Tensor) -> Memory:
+    def saved(self, grad_output: Tensor) -> Memory:
         """Give `backward` what `forward` kept, once the gradient is seen to fit.
 
         Args:
@@ -122,7 +122,7 @@ class Module:
         saved.settled = True
         return saved.memory
 
-    def memories(self) -> list[Saved | None]:
+    def saved_passes(self) -> list[Saved | None]:
         """What this module and all inside it remember of the latest forward pass.
 
         Whoever applies one module several times takes these after each, and gives them back (`restore`)

@@ -65,14 +65,14 @@ class Optimizer:
         """
         if isinstance(self.weight_decay, (int, float)) and self.weight_decay == 0:
             return direction
-        return direction + along(self.weight_decay, parameter.value) * parameter.value
+        return direction + broadcast_rate(self.weight_decay, parameter.value) * parameter.value
 
     def descend(self, parameter: Parameter, direction: Tensor) -> None:
         """Go: value <- value - lr * direction, each replica at its own rate."""
-        parameter.value.sub_(along(self.lr, parameter.value) * direction)
+        parameter.value.sub_(broadcast_rate(self.lr, parameter.value) * direction)
 
 
-def along(rate: Rate, value: Tensor) -> Rate:
+def broadcast_rate(rate: Rate, value: Tensor) -> Rate:
     """Shape a rate so that it multiplies replica by replica.
 
     Args:

@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
     from scratch_framework.core.aliases import Rate
     from scratch_framework.core.optimizer import Optimizer
-    from scratch_framework.fast.flat import Flat
+    from scratch_framework.fast.parameter_vector import ParameterVector
 
 
 class SpreadRate:
     """A rate beside every number of a vector, written anew only when the rate has changed."""
 
-    def __init__(self, flat: Flat) -> None:
+    def __init__(self, vector: ParameterVector) -> None:
         """Start with a rate of 0.
 
         Args:
-            flat: Whose numbers the rate acts on.
+            vector: Whose numbers the rate acts on.
         """
-        self.flat, self.rates = flat, flat.value.new_zeros(flat.value.shape)
+        self.vector, self.rates = vector, vector.value.new_zeros(vector.value.shape)
         self.latest: float | list[float] = 0.0
 
     def __call__(self, rate: Rate) -> Tensor:
@@ -40,22 +40,22 @@ class SpreadRate:
         latest = rate if isinstance(rate, (int, float)) else rate.tolist()
         if latest != self.latest:
             self.latest = latest
-            self.flat.spread(rate, self.rates)
+            self.vector.broadcast_rate(rate, self.rates)
         return self.rates
 
 
 class FlatOptimizer:
     """Base of the flat steps: decay and descent."""
 
-    def __init__(self, flat: Flat, optimizer: Optimizer) -> None:
+    def __init__(self, vector: ParameterVector, optimizer: Optimizer) -> None:
         """Share the rates of a plain optimiser.
 
         Args:
-            flat: The parameters.
+            vector: The parameters.
             optimizer: The plain optimiser.
         """
-        self.flat, self.optimizer = flat, optimizer
-        self.spread_lr, self.spread_decay = SpreadRate(flat), SpreadRate(flat)
+        self.vector, self.optimizer = vector, optimizer
+        self.spread_lr, self.spread_decay = SpreadRate(vector), SpreadRate(vector)
 
     def step(self) -> None:
         """Move all parameters by one step."""
@@ -65,11 +65,11 @@ class FlatOptimizer:
         """Add share * weight_decay * value to a direction."""
         rate = self.optimizer.weight_decay
         if not (isinstance(rate, (int, float)) and rate == 0):
-            direction.addcmul_(self.flat.value, self.spread_decay(rate), value=share)
+            direction.addcmul_(self.vector.value, self.spread_decay(rate), value=share)
 
     def descend(self, direction: Tensor, share: float = 1.0) -> None:
         """Go: value <- value - share * lr * direction."""
-        self.flat.value.addcmul_(direction, self.spread_lr(self.optimizer.lr), value=-share)
+        self.vector.value.addcmul_(direction, self.spread_lr(self.optimizer.lr), value=-share)
 
 
 class FlatSGD(FlatOptimizer):
@@ -77,20 +77,20 @@ class FlatSGD(FlatOptimizer):
 
     optimizer: SGD
 
-    def __init__(self, flat: Flat, optimizer: SGD) -> None:
+    def __init__(self, vector: ParameterVector, optimizer: SGD) -> None:
         """Share rates and state of a plain optimiser.
 
         Args:
-            flat: The parameters.
+            vector: The parameters.
             optimizer: The plain optimiser.
         """
-        super().__init__(flat, optimizer)
-        self.velocity = flat.value.new_zeros(flat.value.shape)
-        self.views = flat.views(self.velocity)
+        super().__init__(vector, optimizer)
+        self.velocity = vector.value.new_zeros(vector.value.shape)
+        self.views = vector.views(self.velocity)
 
     def step(self) -> None:
         """Move all parameters by one step."""
-        direction = self.flat.grad
+        direction = self.vector.grad
         self.decay(direction)
         if self.optimizer.momentum:
             direction = self.with_momentum(direction)
@@ -121,17 +121,19 @@ class FlatAdam(FlatOptimizer):
 
     optimizer: Adam
 
-    def __init__(self, flat: Flat, optimizer: Adam) -> None:
+    def __init__(self, vector: ParameterVector, optimizer: Adam) -> None:
         """Share rates and state of a plain optimiser.
 
         Args:
-            flat: The parameters.
+            vector: The parameters.
             optimizer: The plain optimiser.
         """
-        super().__init__(flat, optimizer)
-        self.mean, self.square, self.direction = (flat.value.new_zeros(flat.value.shape) for _ in range(3))
-        optimizer.means = move(optimizer.means, flat.views(self.mean))
-        optimizer.squares = move(optimizer.squares, flat.views(self.square))
+        super().__init__(vector, optimizer)
+        self.mean, self.square, self.direction = (
+            vector.value.new_zeros(vector.value.shape) for _ in range(3)
+        )
+        optimizer.means = move(optimizer.means, vector.views(self.mean))
+        optimizer.squares = move(optimizer.squares, vector.views(self.square))
 
     def step(self) -> None:
         """Move all parameters by one step.
@@ -142,7 +144,7 @@ class FlatAdam(FlatOptimizer):
 
         two operations fewer, as s joins the learning rate.
         """
-        optimizer, gradient, direction = self.optimizer, self.flat.grad, self.direction
+        optimizer, gradient, direction = self.optimizer, self.vector.grad, self.direction
         optimizer.steps += 1
         beta1, beta2 = optimizer.betas
         correction = math.sqrt(1 - beta2**optimizer.steps)
@@ -174,18 +176,18 @@ def move(tensors: Sequence[Tensor | None], views: list[Tensor]) -> list[Tensor]:
     return views
 
 
-def flat_optimizer(flat: Flat, optimizer: Optimizer) -> FlatOptimizer:
+def flat_optimizer(vector: ParameterVector, optimizer: Optimizer) -> FlatOptimizer:
     """Find the flat form of an optimiser.
 
     Args:
-        flat: The parameters.
+        vector: The parameters.
         optimizer: The plain optimiser.
 
     Returns:
         Its step on the vector.
     """
     if type(optimizer) is SGD:
-        return FlatSGD(flat, optimizer)
+        return FlatSGD(vector, optimizer)
     if isinstance(optimizer, Adam) and type(optimizer) in (Adam, AdamW):
-        return FlatAdam(flat, optimizer)
+        return FlatAdam(vector, optimizer)
     raise ValueError(f"compile knows the optimisers SGD, Adam and AdamW, got {type(optimizer).__name__}")

@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from scratch_framework.core.criterion import Criterion
-    from scratch_framework.fast.stages import Stage
+    from scratch_framework.fast.fused_layers import FusedLinear
 
 
-class AnyLoss:
+class PlainLoss:
     """The plain criterion, on views that show the last stage the way the plain net would."""
 
-    def __init__(self, criterion: Criterion, last: Stage) -> None:
+    def __init__(self, criterion: Criterion, last: FusedLinear) -> None:
         """Look at the last stage.
 
         Args:
@@ -37,10 +37,10 @@ class AnyLoss:
         return loss
 
 
-class SquaredError(AnyLoss):
+class SquaredError(PlainLoss):
     """`MSELoss` in place: with the differences in a row d the sum is d d^T and its slope 2 d."""
 
-    def __init__(self, criterion: Criterion, last: Stage) -> None:
+    def __init__(self, criterion: Criterion, last: FusedLinear) -> None:
         """Look at the last stage.
 
         Args:
@@ -61,10 +61,10 @@ class SquaredError(AnyLoss):
         return self.loss.clone()
 
 
-class BinaryCrossEntropy(AnyLoss):
+class BinaryCrossEntropy(PlainLoss):
     """`BCEWithLogitsLoss` in place: l = max(x, 0) - x t + log(1 + e^-|x|), with the slope sigmoid(x) - t."""
 
-    def __init__(self, criterion: Criterion, last: Stage) -> None:
+    def __init__(self, criterion: Criterion, last: FusedLinear) -> None:
         """Look at the last stage.
 
         Args:
@@ -84,7 +84,7 @@ class BinaryCrossEntropy(AnyLoss):
         return losses.sum((-2, -1)).mul_(self.slope)
 
 
-def fused_loss(criterion: Criterion, last: Stage) -> AnyLoss:
+def fused_loss(criterion: Criterion, last: FusedLinear) -> PlainLoss:
     """Find the form of a loss that works in place; a loss that has none is computed by its plain form.
 
     Args:
@@ -93,7 +93,7 @@ def fused_loss(criterion: Criterion, last: Stage) -> AnyLoss:
     """
     if type(criterion) is MSELoss:
         return SquaredError(criterion, last)
-    return (BinaryCrossEntropy if type(criterion) is BCEWithLogitsLoss else AnyLoss)(criterion, last)
+    return (BinaryCrossEntropy if type(criterion) is BCEWithLogitsLoss else PlainLoss)(criterion, last)
 
 
 def by_point(rows: Tensor, criterion: Criterion) -> Tensor:

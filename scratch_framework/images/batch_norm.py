@@ -76,7 +76,7 @@ class BatchNorm(Module):
         scale = (var + self.eps).rsqrt()
         z = centred.mul_(scale)
         y = self._along(self.bias.value, x).addcmul(self._along(self.weight.value, x), z)
-        return self.remember((z, scale, over, self.training), y)
+        return self.save_for_backward((z, scale, over, self.training), y)
 
     def backward(self, grad_output: Tensor) -> Tensor:
         """Differentiate y_n = w z_n + b with z_n = (x_n - m) s, s = 1 / sqrt(v + eps), given g = dL/dy.
@@ -100,7 +100,7 @@ class BatchNorm(Module):
         So the gradient has no part that shifts all x alike, and, but for eps, none that scales them: a shift
         leaves z as it is, and a scale too where eps is 0 (mean z^2 = v / (v + eps)).
         """
-        z, scale, over, training = self.recall(grad_output)
+        z, scale, over, training = self.saved(grad_output)
         grad_weight = (grad_output * z).sum(over, keepdim=True)
         grad_bias = grad_output.sum(over, keepdim=True)
         self.weight.grad.add_(grad_weight.view(self.weight.grad.shape))

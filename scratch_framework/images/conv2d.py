@@ -34,7 +34,7 @@ from torch import empty
 from scratch_framework.core import init
 from scratch_framework.core.module import Module
 from scratch_framework.core.parameter import Parameter
-from scratch_framework.images.windows import check_room, places, windows
+from scratch_framework.images.patches import check_room, kernel_offsets, patches
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -106,14 +106,14 @@ class Conv2d(Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute y = W columns + b."""
         self._check(x)
-        view = windows(self._points_last(x), self.kernel_size, self.stride)  # (..., N, C, H', W', k, k)
+        view = patches(self._points_last(x), self.kernel_size, self.stride)  # (..., N, C, H', W', k, k)
         view = view.movedim((-6, -4, -3), (-1, -3, -2))  # (..., C, k, k, H', W', N)
         columns = view.flatten(-3).flatten(-4, -2)  # (..., C k k, H' W' N): here numbers are copied
         y = self.weight.value.flatten(-3).matmul(columns)  # (..., O, H' W' N)
         if self.bias is not None:
             y.add_(self.bias.value.unsqueeze(-1))
         y = y.unflatten(-1, view.shape[-3:]).movedim(-1, -4)  # (..., N, O, H', W')
-        return self.remember((columns, x.shape), y)
+        return self.save_for_backward((columns, x.shape), y)
 
     def backward(self, grad_output: Tensor) -> Tensor:
         """Differentiate Y = W X + b, given G = dL/dY, (O, H' W' N), and X the columns, (C k k, H' W' N).
@@ -127,7 +127,7 @@ class Conv2d(Module):
         A pixel lies in up to k k windows, at another place (u, v) of each, and gets the sum of what it hears
         in all of them (`_fold`). An image shared by R replicas sums over them too.
         """
-        columns, shape = self.recall(grad_output)
+        columns, shape = self.saved(grad_output)
         grad = grad_output.movedim(-4, -1).flatten(-3)  # (..., O, H' W' N)
         self.weight.grad.add_(grad.matmul(columns.mT).view(self.weight.grad.shape))
         if self.bias is not None:
@@ -162,7 +162,9 @@ class Conv2d(Module):
         heard = grad_columns.view(*lead, self.in_channels, -1, down, across, points).movedim(-1, -5)
         image = (*lead, self.in_channels, height + 2 * edge, width + 2 * edge, points)
         grad = grad_columns.new_zeros(image).movedim(-1, -4)  # (..., N, C, H, W), zeros around them included
-        for place, part in zip(places(grad, self.kernel_size, self.stride), heard.unbind(-3), strict=True):
+        for place, part in zip(
+            kernel_offsets(grad, self.kernel_size, self.stride), heard.unbind(-3), strict=True
+        ):
             place.add_(part)  # (..., N, C, H', W')
         return grad[..., edge : edge + height, edge : edge + width]
 

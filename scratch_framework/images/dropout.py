@@ -34,7 +34,7 @@ class Dropout(Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute y = m x, with a mask m of 0 and 1 / (1 - p)."""
         if not self.training:
-            return self.remember(x.new_ones(()), x)  # a mask of 1
+            return self.save_for_backward(x.new_ones(()), x)  # a mask of 1
         keep = 1 - self.p
         mask = x.clone()  # for its order in memory
         if isinstance(self.generator, (list, tuple)):
@@ -49,11 +49,11 @@ class Dropout(Module):
         else:
             mask.bernoulli_(keep, generator=self.generator)
         mask.div_(keep or 1.0)  # p = 1 keeps nothing: 0, not 0 / 0
-        return self.remember(mask, x * mask)
+        return self.save_for_backward(mask, x * mask)
 
     def backward(self, grad_output: Tensor) -> Tensor:
         """dL/dx = m dL/dy: what was dropped hears nothing, what grew hears as much louder."""
-        mask = self.recall(grad_output)
+        mask = self.saved(grad_output)
         return grad_output * mask
 
     def extra_repr(self) -> str:

@@ -33,14 +33,16 @@ class Flatten(Module):
                 f"Flatten: the input must have shape ({self.replicas}, N, ...), got {tuple(x.shape)}"
             )
         start, end = (dim + lead if dim >= 0 else dim for dim in (self.start_dim, self.end_dim))
-        return self.remember(x.data, x.flatten(start, end))  # data: the numbers may change, the order stays
+        return self.save_for_backward(
+            x.data, x.flatten(start, end)
+        )  # data: the numbers may change, the order stays
 
     def backward(self, grad_output: Tensor) -> Tensor:
         """dL/dx is dL/dy in the shape of x: every number has gone through unchanged.
 
         It is copied into the memory order of x, which the layers below work fastest in.
         """
-        x = self.recall(grad_output)
+        x = self.saved(grad_output)
         return x.clone().copy_(grad_output.reshape(x.shape))
 
     def extra_repr(self) -> str:

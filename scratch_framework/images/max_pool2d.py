@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scratch_framework.core.module import Module
-from scratch_framework.images.windows import check_room, places
+from scratch_framework.images.patches import check_room, kernel_offsets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,11 +38,11 @@ class MaxPool2d(Module):
         if len(shape) < 2:
             raise ValueError(f"MaxPool2d: the input must have shape (..., H, W), got {shape}")
         check_room("MaxPool2d", shape[-2:], self.kernel_size)
-        first, *others = places(x, self.kernel_size, self.stride)
+        first, *others = kernel_offsets(x, self.kernel_size, self.stride)
         y = first.clone()
         for place in others:
             y = y.maximum(place)
-        return self.remember((x, y), y)
+        return self.save_for_backward((x, y), y)
 
     def backward(self, grad_output: Tensor) -> Tensor:
         """dL/dx_p = sum of dL/dy_ij over the windows whose first maximum is the pixel p.
@@ -52,10 +52,10 @@ class MaxPool2d(Module):
         gradient there is one share. Like torch we give it to the first, row by row. Digits on black tie in
         most windows, so this is no rare case.
         """
-        x, y = self.recall(grad_output)
+        x, y = self.saved(grad_output)
         finite = bool(grad_output.sum().isfinite())
         grad_input = x.clone().zero_()  # in the memory order of x
-        pixels, grads = (places(image, self.kernel_size, self.stride) for image in (x, grad_input))
+        pixels, grads = (kernel_offsets(image, self.kernel_size, self.stride) for image in (x, grad_input))
         for place, taken in winners(pixels, y):
             if finite:
                 grads[place].addcmul_(taken, grad_output)

@@ -118,7 +118,7 @@ def test_a_net_for_images_learns_without_autograd_too(mode: type[AbstractContext
             *(sf.Conv2d(1, 4, 3), sf.MaxPool2d(2), sf.ReLU(), sf.BatchNorm2d(4), sf.Dropout(0.1)),
             *(sf.Flatten(), sf.Linear(16, 8), sf.BatchNorm1d(8)),
         )
-        net, criterion = sf.Branches(trunk, sf.Linear(16, 2)), sf.CrossEntropyLoss()
+        net, criterion = sf.SharedTrunk(trunk, sf.Linear(16, 2)), sf.CrossEntropyLoss()
         optimizer = sf.SGD(net.parameters(), lr=0.1)
         x = torch.randn(64, 2, 6, 6)
         target = (x[:, 0].sum((1, 2)) > x[:, 1].sum((1, 2))).long()

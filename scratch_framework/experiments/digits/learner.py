@@ -102,7 +102,7 @@ class AuxiliaryLearner(DigitLearner):
         """Compare what the nets say, of digits too, with what is right."""
         sums = super().judge(batch)
         classes = batch[2].movedim(1, 0)  # (R, N, 2)
-        scores = self.model.auxiliary  # (R, N, 2, 10)
+        scores = self.model.features  # (R, N, 2, 10)
         loss = self.reading(scores.flatten(1, 2), classes.flatten(1))  # (R,)
         sums["loss"] = self.gamma * sums["loss"] + self.alpha * loss * classes.shape[1]
         misread = (scores.argmax(-1) != classes).sum((1, 2))
@@ -110,7 +110,7 @@ class AuxiliaryLearner(DigitLearner):
 
     def backward(self) -> None:
         """Find the gradients: of the digits' losses where the trunk's outputs leave it."""
-        digits = self.reading.backward(self.alpha).view(self.model.auxiliary.shape)
+        digits = self.reading.backward(self.alpha).view(self.model.features.shape)
         self.model.backward(self.comparison.backward(self.gamma), digits)
 
 

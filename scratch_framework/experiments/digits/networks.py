@@ -120,7 +120,7 @@ class PaperCNN(sf.Module):
         return self.cnn.backward(grad_output)
 
 
-class PaperSiamese(sf.Branches):
+class PaperSiamese(sf.SharedTrunk):
     """One CNN for both digits, then an MLP on its two outputs (sections 1.2.2 and 1.2.3, figure 1.4)."""
 
     def __init__(self, **options: Any) -> None:

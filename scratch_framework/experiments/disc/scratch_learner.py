@@ -10,7 +10,7 @@ import scratch_framework as sf
 from scratch_framework.experiments.disc.network import network
 from scratch_framework.experiments.disc.objective import OBJECTIVES
 from scratch_framework.experiments.disc.optimisation import make_optimizer, make_schedule
-from scratch_framework.fast.compiled import compile  # noqa: A004
+from scratch_framework.fast.compiled import compile_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -113,6 +113,6 @@ class ScratchLearner:
 
     def _compile(self) -> Callable[[Tensor, Tensor], Tensor]:
         try:
-            return compile(self.model, self.criterion, self.optimizer)
+            return compile_step(self.model, self.criterion, self.optimizer)
         except ValueError as error:
             raise ValueError(f"{error}; --compile false trains without") from error

@@ -75,8 +75,8 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
         "the output's shape (5, 4, 2, 2), got (5, 3, 4",
     ),
     (
-        lambda: sf.Branches(sf.Flatten(), sf.ReLU())(X),
-        "Branches: the input must have shape (..., N, B, H, W)",
+        lambda: sf.SharedTrunk(sf.Flatten(), sf.ReLU())(X),
+        "SharedTrunk: the input must have shape (..., N, B, H, W)",
     ),
     (lambda: sf.Flatten(replicas=2)(X), "Flatten: the input must have shape (2, N, ...), got (5, 3)"),
     (lambda: sf.Dropout(0.5, [None, None])(X), "Dropout: the input must have a first dimension of 2"),
@@ -107,7 +107,10 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     (lambda: sf.Sequential(), "Sequential must hold at least one module, got none"),
     (lambda: sf.Sequential(sf.Linear(1, 1), sf.Tanh), "must hold modules, got <class"),  # type: ignore[arg-type]
     (lambda: sf.Sequential(SHARED, sf.Sequential(SHARED)), "every module once, got this ReLU() twice"),
-    (lambda: sf.Branches(SHARED, SHARED), "Branches must hold every module once, got this ReLU() twice"),
+    (
+        lambda: sf.SharedTrunk(SHARED, SHARED),
+        "SharedTrunk must hold every module once, got this ReLU() twice",
+    ),
     (lambda: sf.Flatten(replicas=0), "replicas must be at least 1, got 0"),
     (lambda: sf.Conv2d(0, 4, 3), "in_channels must be at least 1, got 0"),
     (lambda: sf.Conv2d(3, 4, 3, stride=0), "stride must be at least 1, got 0"),
@@ -186,7 +189,7 @@ RUNTIME_ERRORS: list[Callable[[], Any]] = [
     lambda: sf.Conv2d(3, 4, 3).backward(IMAGES),
     lambda: sf.MaxPool2d(2).backward(IMAGES),
     lambda: sf.BatchNorm1d(3).backward(X),
-    lambda: sf.Branches(sf.Flatten(), sf.ReLU()).backward(X),
+    lambda: sf.SharedTrunk(sf.Flatten(), sf.ReLU()).backward(X),
     lambda: sf.MSELoss().backward(),
     lambda: sf.CrossEntropyLoss().backward(),
 ]

@@ -151,7 +151,7 @@ def test_two_passes_whose_memories_are_given_back_are_both_differentiated() -> N
     layer, grad, passes = linear(), draw(4, 3), []
     for seed in range(2):
         layer(draw(4, 3, seed=seed))
-        passes.append(layer.memories())
+        passes.append(layer.saved_passes())
     for memories in reversed(passes):
         layer.restore(memories)
         layer.backward(grad)

@@ -2,7 +2,7 @@
 
 Numbers lie feature by feature: a batch is (R, features, N), the transpose of what the plain net sees. A row
 is then one unit's answer to all N points, the product of weights (R, out, in) with it needs no transposing,
-and the row of ones (see `flat`) is simply the last. Everything happens in place:
+and the row of ones (see `parameter_vector`) is simply the last. Everything happens in place:
 
     forward     y <- f(W x)             the next stage's x
     backward    g is dL/dy, handed over by the next stage
@@ -128,14 +128,14 @@ def in_place(module: Module, like: Tensor) -> Identity | None:
     return InPlaceReLU() if type(module) is ReLU else InPlaceSigmoid() if type(module) is Sigmoid else None
 
 
-class Stage:
+class FusedLinear:
     """A linear layer with its activation, for one size of batch."""
 
     def __init__(self, weight: Tensor, weight_grad: Tensor, activation: Identity, x: Tensor) -> None:
         """Make the buffers.
 
         Args:
-            weight: Block of the layer, see `flat`.
+            weight: Block of the layer, see `parameter_vector`.
             weight_grad: Its gradient.
             activation: What follows the product.
             x: The input, the y of the stage before.

@@ -41,8 +41,8 @@ def trunk(replicas: int | None = None) -> sf.Sequential:
     )
 
 
-def branches(replicas: int | None = None, parts: int = 2) -> sf.Branches:
-    return sf.Branches(trunk(replicas), sf.Linear(4 * parts, 2, replicas=replicas, dtype=F64))
+def branches(replicas: int | None = None, parts: int = 2) -> sf.SharedTrunk:
+    return sf.SharedTrunk(trunk(replicas), sf.Linear(4 * parts, 2, replicas=replicas, dtype=F64))
 
 
 class TorchBranches(nn.Module):
@@ -97,7 +97,7 @@ def test_losses_on_the_way_have_their_share_of_the_gradient() -> None:
     pair = theirs.head(features.flatten(1))
     torch.autograd.backward([pair, features], [grad, grad_auxiliary])
     assert_same(ours(x), pair)
-    assert_same(ours.auxiliary, features)
+    assert_same(ours.features, features)
     ours.backward(grad, grad_auxiliary)
     for parameter, twin in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert twin.grad is not None
@@ -105,10 +105,10 @@ def test_losses_on_the_way_have_their_share_of_the_gradient() -> None:
 
 
 def test_a_trunk_may_hold_branches_itself() -> None:
-    inner = sf.Branches(
+    inner = sf.SharedTrunk(
         sf.Sequential(sf.Flatten(), sf.Linear(4, 2, dtype=F64), sf.Tanh()), sf.Linear(2, 3, dtype=F64)
     )
-    net = sf.Branches(inner, sf.Linear(6, 1, dtype=F64))
+    net = sf.SharedTrunk(inner, sf.Linear(6, 1, dtype=F64))
     assert_gradients(net, draw(3, 2, 2, 2))
 
 
@@ -116,7 +116,7 @@ def test_what_a_module_remembers_can_be_taken_out_and_given_back() -> None:
     net = trunk()
     first, second = draw(4, 1, 6, 6), draw(5, 1, 6, 6, seed=1)
     y = net(first)
-    memories = net.memories()
+    memories = net.saved_passes()
     grad = draw(*y.shape, seed=2)
     expected = net.backward(grad)
     net(second)
@@ -128,7 +128,7 @@ def test_what_a_module_remembers_can_be_taken_out_and_given_back() -> None:
 
 def test_numbers_of_a_batch_that_serves_twice_hear_of_both() -> None:
     layer = sf.Linear(3, 2, dtype=F64)
-    net = sf.Branches(sf.Sequential(sf.Flatten(), layer), sf.Linear(4, 1, dtype=F64))
+    net = sf.SharedTrunk(sf.Sequential(sf.Flatten(), layer), sf.Linear(4, 1, dtype=F64))
     x = draw(4, 1, 1, 3).expand(-1, 2, -1, -1).clone()  # the same image as both parts
     grad = draw(*net(x).shape, seed=1)
     net.backward(grad)

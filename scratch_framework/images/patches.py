@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def windows(image: Tensor, kernel_size: int, stride: int) -> Tensor:
+def patches(image: Tensor, kernel_size: int, stride: int) -> Tensor:
     """View an image as windows; a rim that no whole window fits into is left out, as torch does.
 
     Args:
@@ -35,7 +35,7 @@ def windows(image: Tensor, kernel_size: int, stride: int) -> Tensor:
     return image.unfold(-2, kernel_size, stride).unfold(-2, kernel_size, stride)
 
 
-def places(image: Tensor, kernel_size: int, stride: int) -> list[Tensor]:
+def kernel_offsets(image: Tensor, kernel_size: int, stride: int) -> list[Tensor]:
     """View an image place by place of the window: first what lies in the upper left corner of each.
 
         a b c d
@@ -53,7 +53,7 @@ def places(image: Tensor, kernel_size: int, stride: int) -> list[Tensor]:
     Returns:
         k * k views (..., H', W'), row by row.
     """
-    rows = windows(image, kernel_size, stride).unbind(-2)
+    rows = patches(image, kernel_size, stride).unbind(-2)
     return [place for row in rows for place in row.unbind(-1)]
 
 

@@ -1,4 +1,4 @@
-"""Branches: one trunk looks at every part of the input, and a head compares what it says of each.
+"""SharedTrunk: one trunk looks at every part of the input, and a head compares what it says of each.
 
                     +-------+
 first digit   ----> | trunk | ----> 10 numbers --+---> auxiliary outputs: a loss of their own, maybe
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Branches(Module):
+class SharedTrunk(Module):
     """Weight sharing (a Siamese net): the channels of an image are parts, each an input of the one trunk.
 
     Shapes: (..., N, B, H, W) to the head's output. The trunk takes (..., N, 1, H, W) and gives (..., N, F),
     the head takes (..., N, B F).
     """
 
-    auxiliary: Tensor  # (..., N, B, F), what the trunk said of each part in the latest forward pass
+    features: Tensor  # (..., N, B, F), what the trunk said of each part in the latest forward pass
 
     def __init__(self, trunk: Module, head: Module) -> None:
         """Join a trunk and a head.
@@ -45,19 +45,21 @@ class Branches(Module):
         before the next.
         """
         if x.dim() < 4:
-            raise ValueError(f"Branches: the input must have shape (..., N, B, H, W), got {tuple(x.shape)}")
+            raise ValueError(
+                f"SharedTrunk: the input must have shape (..., N, B, H, W), got {tuple(x.shape)}"
+            )
         self._saved = None  # the last pass is not needed any more: spare its memory
         outputs, memories = [], []
         for part in x.split(1, -3):  # (..., N, 1, H, W)
             outputs.append(self.trunk(part))
-            memories.append(self.trunk.memories())
+            memories.append(self.trunk.saved_passes())
         *lead, features = outputs[0].shape
-        self.auxiliary = outputs[0].new_empty(*lead, len(outputs), features)
+        self.features = outputs[0].new_empty(*lead, len(outputs), features)
         for place, output in enumerate(outputs):
-            self.auxiliary.select(-2, place).copy_(output)
-        return self.remember(memories, self.head(self.auxiliary.flatten(-2)))
+            self.features.select(-2, place).copy_(output)
+        return self.save_for_backward(memories, self.head(self.features.flatten(-2)))
 
-    def backward(self, grad_output: Tensor, grad_auxiliary: Tensor | None = None) -> Tensor:
+    def backward(self, grad_output: Tensor, grad_features: Tensor | None = None) -> Tensor:
         """Walk back through the head, then through the trunk once for every part.
 
         Every path from a number to the loss has its share of the gradient, and shares add up:
@@ -68,15 +70,15 @@ class Branches(Module):
 
         Args:
             grad_output: dL/dy, of the head's output.
-            grad_auxiliary: dL/da, of `auxiliary`, by what is lost there beside; None for nothing.
+            grad_features: dL/da, of `features`, by what is lost there beside; None for nothing.
 
         Returns:
             dL/dx.
         """
-        memories = self.recall(grad_output)
-        grad = self.head.backward(grad_output).view(self.auxiliary.shape)
-        if grad_auxiliary is not None:
-            grad = grad + grad_auxiliary
+        memories = self.saved(grad_output)
+        grad = self.head.backward(grad_output).view(self.features.shape)
+        if grad_features is not None:
+            grad = grad + grad_features
         inputs = []
         for part, memory in zip(grad.unbind(-2), memories, strict=True):
             self.trunk.restore(memory)

@@ -7,7 +7,7 @@ Layer by layer the vector holds a block (R, out + 1, in + 1): weight, bias and o
 
 If every input ends in a 1, a bias is the weight of that input, and one product computes the whole layer. The
 last row hands a 1 on to the next layer: c is chosen so that the activation makes 1 of it. The last layer has
-no such row. The zeros and c are no parameters: `live` is 0 there, and rates are multiplied by it.
+no such row. The zeros and c are no parameters: `trainable` is 0 there, and rates are multiplied by it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from scratch_framework.core.linear import Linear
 
 
-class Flat:
+class ParameterVector:
     """Values and gradients of a chain of linear layers as two vectors; the parameters become views of them.
 
     So the plain net, its state_dict and its optimiser see every change here, and theirs are seen here.
@@ -40,26 +40,26 @@ class Flat:
         self.shapes = [(self.replicas, one.out_features + 1, one.in_features + 1) for one in layers]
         self.shapes[-1] = (self.replicas, layers[-1].out_features, layers[-1].in_features + 1)
         self.sizes = [count * rows * columns for count, rows, columns in self.shapes]
-        self.value, self.grad, self.live = (
+        self.value, self.grad, self.trainable = (
             layers[0].weight.value.new_zeros(sum(self.sizes)) for _ in range(3)
         )
         for constant, block in zip(constants, self.blocks(self.value)[:-1], strict=True):
             block[:, -1, -1] = constant
-        for view in self.views(self.live):
+        for view in self.views(self.trainable):
             view.fill_(1)
-        self.move_in()
+        self.attach()
 
-    def move_in(self) -> None:
+    def attach(self) -> None:
         """Copy the parameters here and make them views."""
         parameters = [one for layer in self.layers for one in (layer.weight, layer.bias) if one is not None]
         values, grads = self.views(self.value), self.views(self.grad)
         for parameter, value, grad in zip(parameters, values, grads, strict=True):
             parameter.value, parameter.grad = value.copy_(parameter.value), grad.copy_(parameter.grad)
-        self.home = values[0]
+        self.attached = values[0]
 
-    def check_home(self) -> None:
+    def check_attached(self) -> None:
         """Refuse to train a vector that the parameters have left."""
-        if self.layers[0].weight.value is not self.home:
+        if self.layers[0].weight.value is not self.attached:
             raise RuntimeError("compile: this step is out of date, the model was compiled again since")
 
     def blocks(self, vector: Tensor) -> list[Tensor]:
@@ -76,14 +76,14 @@ class Flat:
                 views.append(rows[..., -1])  # (out,), or (R, out)
         return views
 
-    def spread(self, rate: Rate, rates: Tensor) -> None:
+    def broadcast_rate(self, rate: Rate, rates: Tensor) -> None:
         """Write a rate beside every number that it acts on, and 0 where there is no parameter.
 
         Args:
             rate: A number, or (R,).
             rates: Vector to write to.
         """
-        rates.copy_(self.live)
+        rates.copy_(self.trainable)
         if isinstance(rate, (int, float)):
             rates.mul_(rate)
         else:

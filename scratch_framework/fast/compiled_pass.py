@@ -4,37 +4,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scratch_framework.fast.fused_layers import FusedLinear
 from scratch_framework.fast.fused_losses import by_point, fused_loss
-from scratch_framework.fast.stages import Stage
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from scratch_framework.core.criterion import Criterion
-    from scratch_framework.fast.flat import Flat
-    from scratch_framework.fast.stages import Identity
+    from scratch_framework.fast.fused_layers import Identity
+    from scratch_framework.fast.parameter_vector import ParameterVector
 
 
-class Program:
+class CompiledPass:
     """Forward and backward pass of a net over batches of one size."""
 
-    def __init__(self, flat: Flat, activations: list[Identity], criterion: Criterion, points: int) -> None:
+    def __init__(
+        self, vector: ParameterVector, activations: list[Identity], criterion: Criterion, points: int
+    ) -> None:
         """Make the buffers.
 
         Args:
-            flat: The parameters.
+            vector: The parameters.
             activations: One for each layer.
             criterion: The loss.
             points: N.
         """
-        value = flat.value
-        x = value.new_ones(flat.replicas, flat.shapes[0][2], points)  # (R, in + 1, N), the last row stays 1
+        value = vector.value
+        x = value.new_ones(
+            vector.replicas, vector.shapes[0][2], points
+        )  # (R, in + 1, N), the last row stays 1
         self.x = by_point(x[:, :-1], criterion)
-        self.stages: list[Stage] = []
+        self.stages: list[FusedLinear] = []
         for weight, grad, activation in zip(
-            flat.blocks(value), flat.blocks(flat.grad), activations, strict=True
+            vector.blocks(value), vector.blocks(vector.grad), activations, strict=True
         ):
-            self.stages.append(Stage(weight, grad, activation, x))
+            self.stages.append(FusedLinear(weight, grad, activation, x))
             x = self.stages[-1].y
         before = [None, *(stage.grad for stage in self.stages[:-1])]
         self.back = list(zip(self.stages, before, strict=True))[::-1]
