@@ -36,7 +36,7 @@ class ReLU(Module):
 
 
 class LeakyReLU(Module):
-    """y = x above 0, a small multiple of x below: no unit goes entirely deaf."""
+    """y = x above 0, a small multiple of x below: every unit gets some gradient."""
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         """Choose the slope.

@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import Tensor
+    from torch import Generator, Tensor
 
-    from scratch_framework.core.aliases import Generator
     from scratch_framework.core.module import Module
 
 
@@ -48,7 +47,7 @@ def numeric_gradient(function: Callable[[Tensor], Tensor], x: Tensor, step: floa
     return gradient
 
 
-def check_gradients(module: Module, x: Tensor, generator: Generator = None) -> dict[str, float]:
+def check_gradients(module: Module, x: Tensor, generator: Generator | None = None) -> dict[str, float]:
     """Compare a module's `backward` with finite differences.
 
     The loss is a sum of the outputs with random weights, so that every output counts and none alike.
@@ -75,5 +74,5 @@ def check_gradients(module: Module, x: Tensor, generator: Generator = None) -> d
 
 
 def _difference(ours: Tensor, found: Tensor) -> float:
-    # Shapes first: (5, 4) less (4,) is computed without a complaint.
+    # Shapes first: (5, 4) minus (4,) is computed without a complaint.
     return float((ours - found).abs().max()) if ours.shape == found.shape else math.inf

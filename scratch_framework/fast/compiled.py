@@ -16,20 +16,21 @@ infinity is NaN here.
 
 A layer of 25 units and 50 points takes 30,000 multiplications: about a microsecond. The call into torch
 around it costs about as much again, and so does a new tensor. A compiled net therefore has fewer operations
-and hardly a new tensor: parameters and gradients are two vectors (`parameter_vector`), on which the
-optimiser's step runs as a whole (`flat_optimizers`), and layers work in place (`fused_layers`) on buffers
-that are made once for each size of batch (`compiled_pass`). The plain net stays valid, as its parameters are
-views of the vector, and either form goes on where the other stopped. docs/scratch_speed.md has the figures.
+and hardly a new tensor. Parameters and gradients are two vectors (`parameter_vector`), which the optimiser
+moves as if they were one parameter. Layers work in place (`fused_layers`) on buffers that are made once for
+each size of batch (`compiled_pass`). The plain net stays valid, as its parameters are views of the vector,
+and either form goes on where the other stopped. docs/scratch_speed.md has the figures.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from scratch_framework.core.adam import Adam, AdamW
 from scratch_framework.core.linear import Linear
+from scratch_framework.core.optim import SGD
 from scratch_framework.core.sequential import Sequential
 from scratch_framework.fast.compiled_pass import CompiledPass
-from scratch_framework.fast.flat_optimizers import flat_optimizer
 from scratch_framework.fast.fused_layers import Identity, in_place
 from scratch_framework.fast.parameter_vector import ParameterVector
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from scratch_framework.core.criterion import Criterion
     from scratch_framework.core.module import Module
-    from scratch_framework.core.optimizer import Optimizer
+    from scratch_framework.core.optim import Optimizer
 
 Step: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 
@@ -62,11 +63,10 @@ def compile_step(model: Sequential, criterion: Criterion, optimizer: Optimizer) 
     layers, activations = split_layers(model)
     check_parts(model, layers, criterion, optimizer)
     vector = ParameterVector(layers, [activation.constant for activation in activations[:-1]])
-    update = flat_optimizer(vector, optimizer)
+    vector.attach_optimizer(optimizer)
     passes: dict[object, CompiledPass] = {}
 
     def step(x: Tensor, y: Tensor) -> Tensor:
-        vector.check_attached()
         kind = (x.shape, y.shape, x.dtype, y.dtype, x.requires_grad, y.requires_grad)
         compiled_pass = passes.get(kind)
         if compiled_pass is None:
@@ -77,7 +77,7 @@ def compile_step(model: Sequential, criterion: Criterion, optimizer: Optimizer) 
             criterion(model(x), y)  # the plain net says clearly what does not fit
             compiled_pass = passes[kind] = CompiledPass(vector, activations, criterion, x.shape[-2])
         loss = compiled_pass.run(x, y)
-        update.step()
+        optimizer.step()
         return loss
 
     return step
@@ -138,6 +138,8 @@ def check_parts(model: Module, layers: list[Linear], criterion: Criterion, optim
     own = [one for layer in layers for one in (layer.weight, layer.bias) if one is not None]
     if len(set(map(id, own))) < len(own):
         raise ValueError("compile: every layer must have parameters of its own, two layers share one")
+    if type(optimizer) not in (SGD, Adam, AdamW):
+        raise ValueError(f"compile knows the optimisers SGD, Adam and AdamW, got {type(optimizer).__name__}")
     if list(map(id, optimizer.params)) != list(map(id, model.parameters())):
         raise ValueError(
             "compile: the optimizer must hold the parameters of the model, all and in their order"

@@ -29,23 +29,20 @@ class CompiledPass:
             criterion: The loss.
             points: N.
         """
-        value = vector.value
-        x = value.new_ones(
-            vector.replicas, vector.shapes[0][2], points
-        )  # (R, in + 1, N), the last row stays 1
+        replicas, _, inputs = vector.shapes[0]
+        x = vector.value.new_ones(replicas, inputs, points)  # (R, in + 1, N), the last row stays 1
         self.x = by_point(x[:, :-1], criterion)
-        self.stages: list[FusedLinear] = []
-        for weight, grad, activation in zip(
-            vector.blocks(value), vector.blocks(vector.grad), activations, strict=True
-        ):
-            self.stages.append(FusedLinear(weight, grad, activation, x))
-            x = self.stages[-1].y
-        before = [None, *(stage.grad for stage in self.stages[:-1])]
-        self.back = list(zip(self.stages, before, strict=True))[::-1]
-        self.loss = fused_loss(criterion, self.stages[-1])
+        self.layers: list[FusedLinear] = []
+        weights, grads = vector.blocks(vector.value), vector.blocks(vector.grad)
+        for weight, grad, activation in zip(weights, grads, activations, strict=True):
+            self.layers.append(FusedLinear(weight, grad, activation, x))
+            x = self.layers[-1].y
+        x_grads = [None, *(layer.grad for layer in self.layers[:-1])]
+        self.backward = list(zip(self.layers, x_grads, strict=True))[::-1]
+        self.loss = fused_loss(criterion, self.layers[-1])
 
     def run(self, x: Tensor, y: Tensor) -> Tensor:
-        """Leave the gradients in the flat vector.
+        """Compute the loss, and write the gradients into the vector.
 
         Args:
             x: Points.
@@ -55,9 +52,9 @@ class CompiledPass:
             The loss.
         """
         self.x.copy_(x)
-        for stage in self.stages:
-            stage.forward()
+        for layer in self.layers:
+            layer.forward()
         loss = self.loss(y)
-        for stage, x_grad in self.back:
-            stage.backward(x_grad)
+        for layer, x_grad in self.backward:
+            layer.backward(x_grad)
         return loss

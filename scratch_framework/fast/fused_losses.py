@@ -1,4 +1,4 @@
-"""Losses of a compiled net: of a batch the loss and its slope, on the last stage's own buffers."""
+"""Losses of a compiled net: loss and gradient of a batch, on the buffers of the last layer."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class PlainLoss:
-    """The plain criterion, on views that show the last stage the way the plain net would."""
+    """The plain criterion, on views of the last layer's buffers that have the shapes of the plain net."""
 
     def __init__(self, criterion: Criterion, last: FusedLinear) -> None:
-        """Look at the last stage.
+        """Make views of the last layer's buffers.
 
         Args:
             criterion: The loss.
-            last: The stage that predicts.
+            last: The layer that predicts.
         """
         self.criterion = criterion
         self.prediction, self.grad = by_point(last.y, criterion), by_point(last.grad, criterion)
@@ -31,7 +31,7 @@ class PlainLoss:
         )  # of a number in the loss
 
     def __call__(self, target: Tensor) -> Tensor:
-        """Compute the loss, and leave its gradient with the last stage."""
+        """Compute the loss, and write its gradient into the last layer's buffer."""
         loss = self.criterion(self.prediction, target)
         self.grad.copy_(self.criterion.backward())
         return loss
@@ -41,11 +41,11 @@ class SquaredError(PlainLoss):
     """`MSELoss` in place: with the differences in a row d the sum is d d^T and its slope 2 d."""
 
     def __init__(self, criterion: Criterion, last: FusedLinear) -> None:
-        """Look at the last stage.
+        """Make views of the last layer's buffers.
 
         Args:
             criterion: The loss.
-            last: The stage that predicts.
+            last: The layer that predicts.
         """
         super().__init__(criterion, last)
         self.column = self.row.mT
@@ -54,7 +54,7 @@ class SquaredError(PlainLoss):
         self.loss = self.square.view(() if criterion.replicas is None else (-1,))
 
     def __call__(self, target: Tensor) -> Tensor:
-        """Compute the loss, and leave its gradient with the last stage."""
+        """Compute the loss, and write its gradient into the last layer's buffer."""
         self.grad.copy_(self.prediction).sub_(target)
         self.square.baddbmm_(self.row, self.column, beta=0, alpha=self.share)
         self.row.mul_(self.slope)
@@ -65,18 +65,18 @@ class BinaryCrossEntropy(PlainLoss):
     """`BCEWithLogitsLoss` in place: l = max(x, 0) - x t + log(1 + e^-|x|), with the slope sigmoid(x) - t."""
 
     def __init__(self, criterion: Criterion, last: FusedLinear) -> None:
-        """Look at the last stage.
+        """Make views of the last layer's buffers.
 
         Args:
             criterion: The loss.
-            last: The stage that predicts.
+            last: The layer that predicts.
         """
         super().__init__(criterion, last)
         self.losses = by_point(last.y.new_zeros(last.y.shape), criterion)
         self.slope = self.row.new_ones(()).mul_(self.share)
 
     def __call__(self, target: Tensor) -> Tensor:
-        """Compute the loss, and leave its gradient with the last stage."""
+        """Compute the loss, and write its gradient into the last layer's buffer."""
         x, losses = self.prediction, self.losses
         losses.copy_(x).abs_().neg_().exp_().log1p_().add_(x.relu()).addcmul_(x, target, value=-1)
         self.grad.copy_(x).sigmoid_().sub_(target)
@@ -89,7 +89,7 @@ def fused_loss(criterion: Criterion, last: FusedLinear) -> PlainLoss:
 
     Args:
         criterion: The loss.
-        last: The stage that predicts.
+        last: The layer that predicts.
     """
     if type(criterion) is MSELoss:
         return SquaredError(criterion, last)

@@ -35,7 +35,7 @@ def imports(tree: ast.AST, typing_only: bool = False) -> Iterator[tuple[str, str
 
 def is_allowed(module: str, name: str, typing_only: bool) -> bool:
     if module == "torch":
-        return name == "empty" or (typing_only and name == "Tensor")
+        return name == "empty" or (typing_only and name in {"Tensor", "Generator", "device", "dtype"})
     return (module, name) == ("math", "") or module in LIBRARY or module.split(".")[0] == "scratch_framework"
 
 
@@ -74,8 +74,8 @@ def tensors(thing: Any) -> Iterator[Tensor]:
     """All tensors that an object of the framework keeps."""
     if isinstance(thing, Tensor):
         yield thing
-    elif isinstance(thing, (list, tuple)):
-        for item in thing:
+    elif isinstance(thing, (list, tuple, dict)):
+        for item in thing.values() if isinstance(thing, dict) else thing:
             yield from tensors(item)
     elif type(thing).__module__.startswith("scratch_framework"):
         for item in vars(thing).values():

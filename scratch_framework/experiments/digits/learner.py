@@ -14,7 +14,7 @@ from scratch_framework.experiments.disc.points import stream
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from scratch_framework.core.aliases import State
+    from scratch_framework.core.parameter import State
 
 Batch: TypeAlias = tuple[Tensor, Tensor, Tensor]  # images (N, 2R, 14, 14), target (N, R), classes (N, R, 2)
 Sums: TypeAlias = dict[

@@ -16,16 +16,16 @@ from scratch_framework.experiments.disc.points import stream
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from torch import Tensor
+    from torch import Tensor, dtype
 
-    from scratch_framework.core.aliases import DType, State
+    from scratch_framework.core.parameter import State
 
 
 def paper_cnn(
     in_channels: int,
     out_features: int,
     replicas: int | None = None,
-    dtype: DType = None,
+    dtype: dtype | None = None,
     generator: Generator | None = None,
     masks: Sequence[Generator] | None = None,
 ) -> sf.Sequential:
@@ -69,7 +69,7 @@ def paper_cnn(
 
 def paper_head(
     replicas: int | None = None,
-    dtype: DType = None,
+    dtype: dtype | None = None,
     generator: Generator | None = None,
     masks: Sequence[Generator] | None = None,
 ) -> sf.Sequential:
