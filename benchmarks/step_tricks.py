@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 OPERATIONS = [  # all that a step calls
     *("baddbmm_", "sigmoid_", "lerp_", "relu_", "sign_", "square_"),
-    *("mul_", "addcmul_", "sub_", "copy_", "clone"),
+    *("mul_", "addcmul_", "addcmul", "sub_", "copy_", "clone"),
 ]
 
 

@@ -49,8 +49,8 @@ Step: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 def compile_step(model: Sequential, criterion: Criterion, optimizer: Optimizer) -> Step:
     """Make one call of a training step.
 
-    A net whose numbers have become NaN needs compiling anew after its weights are mended: the fixed numbers
-    in its vector are NaN too.
+    If the weights of a net become NaN, so do the fixed numbers in its vector. After the weights are loaded
+    anew, compile the net again.
 
     Args:
         model: A chain of `Linear`, each followed by at most one of `ReLU`, `LeakyReLU`, `Sigmoid`, `Tanh`.

@@ -98,7 +98,7 @@ class InPlaceTanh(Identity):
         """Keep what `forward` needs.
 
         Args:
-            one: The number 1; a number that already is a tensor spares every call its conversion.
+            one: The number 1 as a tensor, so that no call needs to convert it.
         """
         self.one = one
 

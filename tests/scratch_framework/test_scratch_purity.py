@@ -49,6 +49,17 @@ def test_a_file_imports_nothing_but_math_typing_and_empty(path: Path) -> None:
     assert not attributes & {"autograd", "requires_grad_", "grad_fn", "retain_grad"}
 
 
+@pytest.mark.parametrize("path", sorted((FOLDER / "core").glob("*.py")), ids=lambda path: path.name)
+def test_a_file_of_the_core_has_at_most_130_lines(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 130
+
+
+def test_the_order_of_reading_names_every_file() -> None:
+    page = (FOLDER / "README.md").read_text()
+    files = [path for path in FILES if path.name != "__init__.py"]
+    assert [path.name for path in files if f"({path.relative_to(FOLDER)})" not in page] == []
+
+
 FORBIDDEN = """
 import numpy
 from torch import nn, empty
