@@ -13,7 +13,7 @@ from benchmarks.step_task import Run, Task, scratch_net
 from scratch_framework.experiments.disc.network import twin
 from scratch_framework.experiments.disc.objective import OBJECTIVES
 from scratch_framework.experiments.disc.optimisation import OPTIMIZERS, make_optimizer
-from scratch_framework.fast.compiled import compile as compiled
+from scratch_framework.fast.compiled import compile_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -161,7 +161,7 @@ def scratch_plain(task: Task, replicas: int | None = None) -> Run:
 def scratch_compiled(task: Task, replicas: int | None = None) -> Run:
     """The framework, compiled; with a number of replicas, that many nets in one."""
     part, model, criterion, optimizer = scratch_parts(task, replicas)
-    step = compiled(model, criterion, optimizer)
+    step = compile_step(model, criterion, optimizer)
     batches = part.batches()
 
     def run() -> list[float]:

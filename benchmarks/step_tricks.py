@@ -24,16 +24,17 @@ from benchmarks.machine import one_core, restart_on_one_core
 from benchmarks.scratch_step import TURN
 from benchmarks.step_contestants import scratch_compiled, scratch_plain
 from benchmarks.step_task import STEPS, Run, Task
-from scratch_framework.fast import compiled, program
-from scratch_framework.fast.fused_losses import AnyLoss
-from scratch_framework.fast.stages import Identity, InPlaceReLU, InPlaceTanh
+from scratch_framework.fast import compiled_pass
+from scratch_framework.fast.fused_layers import Identity, InPlaceReLU, InPlaceTanh
+from scratch_framework.fast.fused_losses import PlainLoss
+from scratch_framework.fast.parameter_vector import ParameterVector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 OPERATIONS = [  # all that a step calls
     *("baddbmm_", "sigmoid_", "lerp_", "relu_", "sign_", "square_"),
-    *("mul_", "addcmul_", "sub_", "copy_", "clone"),
+    *("mul_", "addcmul_", "addcmul", "sub_", "copy_", "clone"),
 ]
 
 
@@ -50,8 +51,8 @@ def slope_by_where(self: Identity, y: Tensor, grad: Tensor) -> None:
 TRICKS: dict[str, dict[Any, dict[str, Any]]] = {
     "tanh by tanh": {InPlaceTanh: {"gain": 1.0, "forward": tanh}},
     "ReLU's slope by where": {InPlaceReLU: {"backward": slope_by_where}},
-    "loss by the plain criterion": {program: {"fused_loss": AnyLoss}},
-    "a step for each parameter": {compiled: {"flat_optimizer": lambda flat, optimizer: optimizer}},
+    "loss by the plain criterion": {compiled_pass: {"fused_loss": PlainLoss}},
+    "a step for each parameter": {ParameterVector: {"attach_optimizer": lambda self, optimizer: None}},
 }
 
 

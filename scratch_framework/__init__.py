@@ -8,15 +8,13 @@
     model.backward(criterion.backward())
     optimizer.step()
 
-Names, arguments, defaults, weight layout and state_dict keys are those of torch.nn and torch.optim. A good
-order to read: `module`, `linear`, `activations`, `sequential`, `losses`, `sgd`, `adam`, `replicas`; then for
-images `windows`, `conv2d`, `max_pool2d`, `batch_norm`, `dropout`, `flatten`, `branches`.
+Names, defaults, weight layout and state_dict keys are those of torch.nn and torch.optim, of which this is a
+subset. scratch_framework/README.md gives the order of reading.
 """
 
 from scratch_framework.core import init
 from scratch_framework.core.activations import LeakyReLU, ReLU, Sigmoid, Tanh
 from scratch_framework.core.adam import Adam, AdamW
-from scratch_framework.core.buffer import Buffer
 from scratch_framework.core.criterion import Criterion
 from scratch_framework.core.gradient_check import check_gradients, numeric_gradient
 from scratch_framework.core.linear import Linear
@@ -24,19 +22,18 @@ from scratch_framework.core.losses import BCEWithLogitsLoss, CrossEntropyLoss, M
 from scratch_framework.core.module import Module
 from scratch_framework.core.module_list import ModuleList
 from scratch_framework.core.one_cycle import OneCycleLR
-from scratch_framework.core.optimizer import Optimizer
-from scratch_framework.core.parameter import Parameter
+from scratch_framework.core.optim import SGD, Optimizer
+from scratch_framework.core.parameter import Buffer, Parameter
 from scratch_framework.core.schedules import CosineAnnealingLR, LRScheduler, StepLR
 from scratch_framework.core.sequential import Sequential
-from scratch_framework.core.sgd import SGD
 from scratch_framework.core.softmax import Softmax
 from scratch_framework.fast.replicas import replica_state, stack_states
 from scratch_framework.images.batch_norm import BatchNorm1d, BatchNorm2d
-from scratch_framework.images.branches import Branches
 from scratch_framework.images.conv2d import Conv2d
 from scratch_framework.images.dropout import Dropout
 from scratch_framework.images.flatten import Flatten
 from scratch_framework.images.max_pool2d import MaxPool2d
+from scratch_framework.images.shared_trunk import SharedTrunk
 
 __all__ = [
     "SGD",
@@ -45,7 +42,6 @@ __all__ = [
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
-    "Branches",
     "Buffer",
     "Conv2d",
     "CosineAnnealingLR",
@@ -65,6 +61,7 @@ __all__ = [
     "Parameter",
     "ReLU",
     "Sequential",
+    "SharedTrunk",
     "Sigmoid",
     "Softmax",
     "StepLR",

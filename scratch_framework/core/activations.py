@@ -20,7 +20,7 @@ class ReLU(Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute y = max(x, 0)."""
         y = x.clamp(min=0)
-        return self.remember(y, y)
+        return self.save_for_backward(y, y)
 
     def backward(self, grad_output: Tensor) -> Tensor:
         """dL/dx = dL/dy where x > 0, else 0.
@@ -30,13 +30,13 @@ class ReLU(Module):
         product is several times as fast as a choice (`where`). But 0 times infinity is not 0, so a gradient
         that has overflowed needs the choice.
         """
-        y = self.recall(grad_output)
+        y = self.saved(grad_output)
         grad_input = y.clone().ne_(0).mul_(grad_output)
         return grad_input if grad_input.sum().isfinite() else grad_output.where(y != 0, 0)
 
 
 class LeakyReLU(Module):
-    """y = x above 0, a small multiple of x below: no unit goes entirely deaf."""
+    """y = x above 0, a small multiple of x below: every unit gets some gradient."""
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         """Choose the slope.
@@ -48,11 +48,11 @@ class LeakyReLU(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute y = x if x > 0 else negative_slope x."""
-        return self.remember(x, x.where(x > 0, self.negative_slope * x))
+        return self.save_for_backward(x, x.where(x > 0, self.negative_slope * x))
 
     def backward(self, grad_output: Tensor) -> Tensor:
         """dL/dx = dL/dy where x > 0, else negative_slope dL/dy."""
-        x = self.recall(grad_output)
+        x = self.saved(grad_output)
         return grad_output.where(x > 0, self.negative_slope * grad_output)
 
     def extra_repr(self) -> str:
@@ -66,7 +66,7 @@ class Tanh(Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute y = tanh(x)."""
         y = x.tanh()
-        return self.remember(y, y)
+        return self.save_for_backward(y, y)
 
     def backward(self, grad_output: Tensor) -> Tensor:
         """dL/dx = dL/dy (1 - y^2).
@@ -77,7 +77,7 @@ class Tanh(Module):
 
         the output is enough, no second tanh is needed.
         """
-        y = self.recall(grad_output)
+        y = self.saved(grad_output)
         return grad_output * (1 - y * y)
 
 
@@ -87,7 +87,7 @@ class Sigmoid(Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute y = 1 / (1 + e^-x)."""
         y = x.sigmoid()
-        return self.remember(y, y)
+        return self.save_for_backward(y, y)
 
     def backward(self, grad_output: Tensor) -> Tensor:
         """dL/dx = dL/dy y (1 - y).
@@ -96,5 +96,5 @@ class Sigmoid(Module):
 
             dy/dx = u / (1 + u)^2 = 1 / (1 + u) * u / (1 + u) = y (1 - y).
         """
-        y = self.recall(grad_output)
+        y = self.saved(grad_output)
         return grad_output * (y * (1 - y))

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from scratch_framework.core.optimizer import Optimizer
+from scratch_framework.core.checks import check_at_least
+from scratch_framework.core.optim import Optimizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from torch import Tensor
 
-    from scratch_framework.core.aliases import Rate
-    from scratch_framework.core.parameter import Parameter
+    from scratch_framework.core.parameter import Parameter, Rate
 
 
 class Adam(Optimizer):
@@ -21,6 +21,8 @@ class Adam(Optimizer):
 
     Paper: https://arxiv.org/abs/1412.6980
     """
+
+    decoupled = False  # whether decay stays out of the quotient
 
     def __init__(
         self,
@@ -39,30 +41,19 @@ class Adam(Optimizer):
             eps: Keeps the quotient finite where all gradients were 0.
             weight_decay: Adds weight_decay * w to the gradient; one for all or (R,).
         """
-        super().__init__(params, lr, weight_decay)
+        super().__init__(params, lr, weight_decay, "mean", "square")
         for place, beta in enumerate(betas):
             if not 0 <= beta < 1:
                 raise ValueError(f"betas[{place}] must lie in [0, 1), got {beta}")
-        if not eps >= 0:
-            raise ValueError(f"eps must be at least 0, got {eps}")
+        check_at_least(0, eps=eps)
         self.betas, self.eps = betas, eps
-        self.steps = 0
-        self.means = [parameter.grad.new_zeros(parameter.grad.shape) for parameter in self.params]
-        self.squares = [parameter.grad.new_zeros(parameter.grad.shape) for parameter in self.params]
 
     def set_momentum(self, momentum: float) -> None:
         """Change the first beta, Adam's momentum."""
         self.betas = (momentum, self.betas[1])
 
-    def step(self) -> None:
-        """Move every parameter along its gradient g + weight_decay w."""
-        self.steps += 1
-        for place, parameter in enumerate(self.params):
-            gradient = self.decay(parameter, parameter.grad)
-            self.descend(parameter, self.direction(place, gradient))
-
-    def direction(self, place: int, gradient: Tensor) -> Tensor:
-        """Update the running means and form their quotient.
+    def update(self, parameter: Parameter, state: list[Tensor]) -> None:
+        """Update the running means and move one parameter along their quotient.
 
             m <- beta1 m + (1 - beta1) g
             v <- beta2 v + (1 - beta2) g^2
@@ -71,21 +62,22 @@ class Adam(Optimizer):
 
             (1 - beta1) (1 + beta1 + ... + beta1^(t-1)) g = (1 - beta1^t) g.
 
-        To divide by 1 - beta1^t mends exactly that; v likewise by 1 - beta2^t. The correction fades with
-        time, as both powers go to 0.
+        To divide m by C1 = 1 - beta1^t corrects exactly that. So does 1 - beta2^t for v, and its root C2 for
+        sqrt(v). The correction fades with time, as both powers go to 0. As one factor s = C2 / C1 it costs
+        nothing, because it joins the learning rate:
 
-        Args:
-            place: Which parameter.
-            gradient: Its gradient.
-
-        Returns:
-            The direction, of the parameter's shape.
+            (m / C1) / (sqrt(v) / C2 + eps) = s m / (sqrt(v) + C2 eps).
         """
-        (beta1, beta2), mean, square = self.betas, self.means[place], self.squares[place]
-        mean.mul_(beta1).add_(gradient, alpha=1 - beta1)
+        (beta1, beta2), (mean, square) = self.betas, state
+        gradient = parameter.grad if self.decoupled else self.decayed(parameter, parameter.grad)
+        mean.lerp_(gradient, 1 - beta1)
         square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        size = square.sqrt().div_(math.sqrt(1 - beta2**self.steps)).add_(self.eps)
-        return mean.div(size).div_(1 - beta1**self.steps)
+        root = math.sqrt(1 - beta2**self.steps)
+        scale = root / (1 - beta1**self.steps)
+        direction = square.sqrt().add_(root * self.eps).reciprocal_().mul_(mean)
+        if self.decoupled:
+            direction = self.decayed(parameter, direction, 1 / scale)
+        self.descend(parameter, direction, scale)
 
 
 class AdamW(Adam):
@@ -95,6 +87,8 @@ class AdamW(Adam):
     decay at the same pace. Paper: https://arxiv.org/abs/1711.05101
     """
 
+    decoupled = True
+
     def __init__(
         self,
         params: Iterable[Parameter],
@@ -103,20 +97,5 @@ class AdamW(Adam):
         eps: float = 1e-8,
         weight_decay: Rate = 1e-2,
     ) -> None:
-        """Choose rates, as for `Adam`.
-
-        Args:
-            params: Parameters, as ``model.parameters()`` gives them.
-            lr: Learning rate; one for all or (R,).
-            betas: Share of m and share of v that stay from step to step, each in [0, 1).
-            eps: Keeps the quotient finite where all gradients were 0.
-            weight_decay: Pull to 0, beside the gradient's; one for all or (R,).
-        """
+        """Choose rates as for `Adam`; here decay is on by default, as in torch."""
         super().__init__(params, lr, betas, eps, weight_decay)
-
-    def step(self) -> None:
-        """Move every parameter along Adam's direction plus weight_decay w."""
-        self.steps += 1
-        for place, parameter in enumerate(self.params):
-            direction = self.direction(place, parameter.grad)
-            self.descend(parameter, self.decay(parameter, direction))

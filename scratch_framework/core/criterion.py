@@ -9,50 +9,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scratch_framework.core.broadcasting import append_dimensions
+from scratch_framework.core.checks import check_at_least, check_choice, check_dtype, check_shape
 from scratch_framework.core.saved import are_unchanged, mark, marks, versions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-REDUCTIONS = ("mean", "sum", "none")
-
 
 class Criterion:
-    """Base of the losses: reductions, replicas and checks.
+    """Base of the losses: reduction, and the checks that all of them need.
 
     With R replicas the prediction is (R, N, ...), the target the same or (N, ...) for all, and the loss (R,):
     each replica's over its own batch, so that its gradient is what it would be alone.
     """
 
-    _memory: tuple[Tensor, ...] | None = None
+    _saved: tuple[Tensor, ...] | None = None
     _losses: Tensor
     _loss: Tensor
     _versions: list[tuple[Tensor, int]]
     _passes: dict[int, int]  # whose output the prediction was
 
     def __init__(self, reduction: str = "mean", replicas: int | None = None) -> None:
-        """Choose how losses become one.
-
-        Args:
-            reduction: ``mean``, ``sum`` or ``none``.
-            replicas: R, when the first dimension of the prediction counts replicas.
-        """
-        if reduction not in REDUCTIONS:
-            raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}")
-        if replicas is not None and replicas < 1:
-            raise ValueError(f"replicas must be at least 1, got {replicas}")
+        """Choose the reduction, and R where the first dimension of the prediction counts replicas."""
+        check_choice("reduction", reduction, ("mean", "sum", "none"))
+        check_at_least(1, replicas=replicas)
         self.reduction, self.replicas = reduction, replicas
+        self.lead = () if replicas is None else (replicas,)  # dimensions before the points
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
-        """Compare a prediction with its target.
-
-        Args:
-            x: What the net says.
-            target: What it should say.
-
-        Returns:
-            The loss: a scalar, or (R,) with replicas, or unreduced.
-        """
+        """Compare a prediction with its target: the loss is a scalar, or (R,), or unreduced."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
 
     def backward(self, grad_output: Tensor | None = None) -> Tensor:
@@ -70,101 +56,72 @@ class Criterion:
         """Call `forward`."""
         return self.forward(x, target)
 
-    def reduce(self, losses: Tensor, *memory: Tensor) -> Tensor:
-        """Make one of many losses, and remember what `backward` needs.
-
-        Args:
-            losses: l_n, (N, ...) or (R, N, ...).
-            *memory: What `recall` shall give back.
-
-        Returns:
-            The loss.
-        """
+    def reduce(self, losses: Tensor, *saved: Tensor) -> Tensor:
+        """End `forward`: reduce the losses l_n, (N, ...) or (R, N, ...), and save what `backward` needs."""
         if losses.requires_grad:
             raise ValueError(
                 f"{type(self).__name__}: prediction and target must not require grad (gradients are computed"
                 " here, not by autograd): pass their detach()"
             )
-        if self.reduction == "none":
-            loss = losses
-        else:
-            batch = losses.flatten() if self.replicas is None else losses.flatten(1)  # (N,) or (R, N)
+        loss = losses
+        if self.reduction != "none":
+            batch = losses.reshape(*self.lead, -1)  # (N,) or (R, N)
             loss = batch.mean(-1) if self.reduction == "mean" else batch.sum(-1)
-        self._memory, self._losses, self._loss = memory, losses, loss
-        self._versions = versions(memory)
+        self._saved, self._losses, self._loss = saved, losses, loss
+        self._versions = versions(saved)
         return loss
 
-    def recall(self) -> tuple[Tensor, ...]:
-        """Give `backward` what `reduce` remembered."""
-        if self._memory is None:
+    def saved(self) -> tuple[Tensor, ...]:
+        """Begin `backward`: get what `reduce` saved."""
+        if self._saved is None:
             raise RuntimeError(f"{type(self).__name__}: backward before forward; there is no loss yet")
         if not are_unchanged(self._versions):
             raise RuntimeError(
                 f"{type(self).__name__}: prediction or target was changed in place after forward; change a"
                 " copy, or call backward first"
             )
-        return self._memory
+        return self._saved
 
-    def chain(self, slopes: Tensor, grad_output: Tensor | None) -> Tensor:
-        """Pass from the slope of each loss to that of the reduced one: dL/dx = dL/dl_n dl_n/dx.
+    def scale_gradient(self, slopes: Tensor, grad_output: Tensor | None) -> Tensor:
+        """End `backward`: dL/dx = dL/dl_n dl_n/dx, where dL/dl_n is 1/N for the mean and 1 for the sum.
 
         Args:
             slopes: dl_n/dx, of the prediction's shape.
             grad_output: Weight of the loss, or None for 1.
-
-        Returns:
-            dL/dx. The mean has dL/dl_n = 1/N, the sum 1.
         """
         if self.reduction == "mean":
-            slopes = slopes / (self._losses.numel() // (self.replicas or 1))
-        if grad_output is None:
-            return mark(slopes, self._passes)
-        if grad_output.shape != self._loss.shape:
-            raise ValueError(
-                f"{type(self).__name__}: grad_output must have the loss's shape {tuple(self._loss.shape)},"
-                f" got {tuple(grad_output.shape)}"
-            )
-        weights = grad_output.reshape(grad_output.shape + (1,) * (slopes.dim() - grad_output.dim()))
-        return mark(slopes * weights, self._passes)
+            slopes = slopes / (self._losses.numel() // self._loss.numel())
+        if grad_output is not None:
+            if grad_output.shape != self._loss.shape:
+                raise ValueError(
+                    f"{type(self).__name__}: grad_output must have the loss's shape"
+                    f" {tuple(self._loss.shape)}, got {tuple(grad_output.shape)}"
+                )
+            slopes = slopes * append_dimensions(grad_output, slopes.dim())
+        return mark(slopes, self._passes)
 
     def check_prediction(self, x: Tensor) -> None:
-        """Refuse what no loss can judge: no values, whole numbers, another number of replicas."""
-        name, shape = type(self).__name__, tuple(x.shape)
+        """Reject empty, integer or wrongly replicated predictions."""
+        name = type(self).__name__
         if not x.is_floating_point():
             raise ValueError(f"{name}: the prediction must hold floating-point numbers, got {x.dtype}")
-        if self.replicas is not None and (len(shape) < 2 or shape[0] != self.replicas):
-            raise ValueError(f"{name}: the prediction must have shape ({self.replicas}, N, ...), got {shape}")
+        check_shape(self, "prediction", x, (*self.lead, "N", "...") if self.lead else ("...",))
         if x.numel() == 0:
-            raise ValueError(f"{name}: the prediction must hold at least one number, got shape {shape}")
+            raise ValueError(
+                f"{name}: the prediction must hold at least one number, got shape {tuple(x.shape)}"
+            )
         self._passes = marks(x)
 
-    def matched(self, x: Tensor, target: Tensor) -> Tensor:
-        """Give the target of a loss that compares number with number, in the prediction's shape."""
+    def match(self, x: Tensor, target: Tensor) -> Tensor:
+        """Check prediction and target of a loss that compares number with number; return the target."""
         self.check_prediction(x)
-        if target.dtype != x.dtype:
-            raise ValueError(
-                f"{type(self).__name__}: the target must have the prediction's dtype {x.dtype},"
-                f" got {target.dtype}"
-            )
-        return self.spread(target, tuple(x.shape))
+        check_dtype(self, "target", target, "prediction", x)
+        return self.broadcast_target(target, tuple(x.shape))
 
-    def spread(self, target: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """Give every replica the target, when they share one.
-
-        Args:
-            target: What the net should say.
-            shape: The shape that it must have.
-
-        Returns:
-            The target in that shape.
-        """
-        if self.replicas is not None and tuple(target.shape) == shape[1:]:
-            return target.expand(shape)
-        if tuple(target.shape) != shape:
-            raise ValueError(
-                f"{type(self).__name__}: the target must have shape {shape}, got {tuple(target.shape)}"
-            )
-        return target
+    def broadcast_target(self, target: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Give the target the shape that it must have: replicas may share one."""
+        check_shape(self, "target", target, shape, *([shape[1:]] if self.lead else []))
+        return target.expand(shape)
 
     def __repr__(self) -> str:
         replicas = "" if self.replicas is None else f", replicas={self.replicas}"

@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import Tensor
+    from torch import Generator, Tensor
 
-    from scratch_framework.core.aliases import Generator
     from scratch_framework.core.module import Module
 
 
@@ -48,7 +47,7 @@ def numeric_gradient(function: Callable[[Tensor], Tensor], x: Tensor, step: floa
     return gradient
 
 
-def check_gradients(module: Module, x: Tensor, generator: Generator = None) -> dict[str, float]:
+def check_gradients(module: Module, x: Tensor, generator: Generator | None = None) -> dict[str, float]:
     """Compare a module's `backward` with finite differences.
 
     The loss is a sum of the outputs with random weights, so that every output counts and none alike.

@@ -2,8 +2,8 @@
 
     y = x W^T + b        x: (N, in)   W: (out, in)   b: (out,)   y: (N, out)
 
-The weight is stored as torch stores it, one row for each output. With R replicas every tensor gains a leading
-dimension, and one batched product (``baddbmm``) computes R layers that know nothing of each other.
+The weight is stored as torch stores it, one row for each output. With R replicas every tensor has one
+dimension more in front, and the same formulas compute R layers that know nothing of each other.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from torch import empty
 
 from scratch_framework.core import init
+from scratch_framework.core.broadcasting import unbroadcast
+from scratch_framework.core.checks import check_at_least, check_shape
 from scratch_framework.core.module import Module
 from scratch_framework.core.parameter import Parameter
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scratch_framework.core.aliases import Device, DType, Generator
+    from torch import Generator, Tensor, device, dtype
 
 
 class Linear(Module):
@@ -35,9 +35,9 @@ class Linear(Module):
         bias: bool = True,
         replicas: int | None = None,
         *,
-        device: Device = None,
-        dtype: DType = None,
-        generator: Generator = None,
+        device: device | str | None = None,
+        dtype: dtype | None = None,
+        generator: Generator | None = None,
     ) -> None:
         """Draw a layer.
 
@@ -50,38 +50,30 @@ class Linear(Module):
             dtype: Their type.
             generator: Source of the draws.
         """
-        sizes = {"in_features": in_features, "out_features": out_features, "replicas": replicas}
-        for name, size in sizes.items():
-            if size is not None and size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
+        check_at_least(1, in_features=in_features, out_features=out_features, replicas=replicas)
         self.in_features, self.out_features, self.replicas = in_features, out_features, replicas
         lead = () if replicas is None else (replicas,)
         weight = empty(*lead, out_features, in_features, device=device, dtype=dtype)
         self.weight = Parameter(weight, replicas)
         self.bias = Parameter(weight.new_empty(*lead, out_features), replicas) if bias else None
+        self.inputs = (
+            [("...", in_features)] if replicas is None else [(replicas, "N", in_features), ("N", in_features)]
+        )
         self.reset_parameters(generator)
 
-    def reset_parameters(self, generator: Generator = None) -> None:
-        """Draw weight and bias anew by torch's default rule.
-
-        Args:
-            generator: Source of the draws.
-        """
+    def reset_parameters(self, generator: Generator | None = None) -> None:
+        """Draw weight and bias anew by torch's default rule."""
         bias = self.bias.value if self.bias else None
         init.default_(self.weight.value, bias, generator, self.replicas)
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute y = x W^T + b."""
-        self._check(x)
-        weight_t = self.weight.value.mT  # (in, out), or (R, in, out)
-        if self.bias is None:
-            y = x.matmul(weight_t)
-        elif self.replicas is None:
-            y = x.matmul(weight_t).add_(self.bias.value)  # (..., out)
-        else:
-            rows = x.expand(self.replicas, -1, -1)  # (R, N, in)
-            y = self.bias.value.unsqueeze(1).baddbmm(rows, weight_t)  # (R, N, out)
-        return self.remember(x, y)
+        check_shape(self, "input", x, *self.inputs, weight=self.weight.value)
+        y = x.matmul(self.weight.value.mT)  # (..., N, out)
+        if self.bias is not None:
+            bias = self.bias.value  # (out,) or (R, out)
+            y.add_(bias if bias.dim() == 1 else bias.unsqueeze(-2))
+        return self.save_for_backward(x, y)
 
     def backward(self, grad_output: Tensor) -> Tensor:
         """Differentiate y_nj = sum_i W_ji x_ni + b_j, given G = dL/dy of shape (N, out).
@@ -92,33 +84,16 @@ class Linear(Module):
             dL/db_j  = sum_n G_nj dy_nj/db_j  = sum_n G_nj          that is  G^T 1    (out,)
             dL/dx_ni = sum_j G_nj dy_nj/dx_ni = sum_j G_nj W_ji     that is  G W      (N, in)
 
-        W and b serve all N points of the batch, hence their sums over n; an input feeds all outputs, hence
-        its sum over j. An input shared by R replicas feeds R nets and sums over them too.
+        W and b serve all N points of the batch, hence their sums over n. To leave out the one in dL/db is the
+        mistake in the paper's code. An input feeds all outputs, hence its sum over j. An input that R
+        replicas share feeds R nets, and its gradient sums over them too (`unbroadcast`).
         """
-        x = self.recall(grad_output)
-        if self.replicas is None:
-            rows, grads = x.reshape(-1, self.in_features), grad_output.reshape(-1, self.out_features)
-            self.weight.grad.addmm_(grads.mT, rows)  # (out, N) (N, in)
-        else:
-            rows, grads = x.expand(self.replicas, -1, -1), grad_output
-            self.weight.grad.baddbmm_(grads.mT, rows)  # (R, out, N) (R, N, in)
+        x = self.saved(grad_output)
+        rows, grads = (x, grad_output) if x.dim() > 1 else (x.unsqueeze(0), grad_output.unsqueeze(0))
+        self.weight.grad.add_(unbroadcast(grads.mT.matmul(rows), self.weight.grad.shape))
         if self.bias is not None:
-            self.bias.grad.add_(grads.sum(-2))
-        grad_input = grad_output.matmul(self.weight.value)
-        return grad_input if grad_input.shape == x.shape else grad_input.sum(0)  # sum: shared by replicas
-
-    def _check(self, x: Tensor) -> None:
-        weight, replicas, shape = self.weight.value, self.replicas, tuple(x.shape)
-        points = "..." if replicas is None else f"{replicas}, N"
-        shared = "" if replicas is None else f" or (N, {self.in_features})"
-        leads_fit = replicas is None or len(shape) == 2 or (len(shape) == 3 and shape[0] == replicas)
-        if shape[-1:] != (self.in_features,) or not leads_fit:
-            raise ValueError(
-                f"Linear: the input must have shape ({points}, {self.in_features}){shared} for a weight of"
-                f" shape {tuple(weight.shape)}, got {shape}"
-            )
-        if x.dtype != weight.dtype:
-            raise ValueError(f"Linear: the input must have the weight's dtype {weight.dtype}, got {x.dtype}")
+            self.bias.grad.add_(unbroadcast(grads.sum(-2), self.bias.grad.shape))
+        return unbroadcast(grad_output.matmul(self.weight.value), x.shape)
 
     def extra_repr(self) -> str:
         """The arguments, as torch prints them."""

@@ -1,9 +1,10 @@
-"""Three losses: of numbers (MSE), of one class among many (cross entropy), of yes or no (BCE)."""
+"""Three losses: for numbers (MSE), for yes or no (BCE), for one class among many (cross entropy)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scratch_framework.core.checks import check_shape, check_share
 from scratch_framework.core.criterion import Criterion
 
 if TYPE_CHECKING:
@@ -18,13 +19,13 @@ class MSELoss(Criterion):
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
         """Compute l = (x - t)^2."""
-        difference = x - self.matched(x, target)
+        difference = x - self.match(x, target)
         return self.reduce(difference * difference, difference)
 
     def backward(self, grad_output: Tensor | None = None) -> Tensor:
         """dl/dx = 2 (x - t), by the rule for powers."""
-        (difference,) = self.recall()
-        return self.chain(2 * difference, grad_output)
+        (difference,) = self.saved()
+        return self.scale_gradient(2 * difference, grad_output)
 
 
 class BCEWithLogitsLoss(Criterion):
@@ -40,7 +41,7 @@ class BCEWithLogitsLoss(Criterion):
         negative x the power overflows; log(1 + e^-x) = -x + log(1 + e^x) then serves. The formula takes the
         safe one on either side of 0.
         """
-        target = self.matched(x, target)
+        target = self.match(x, target)
         losses = (1 - target) * x - x.clamp(max=0) + x.abs().neg().exp().log1p()
         return self.reduce(losses, x, target)
 
@@ -49,8 +50,8 @@ class BCEWithLogitsLoss(Criterion):
 
         From l = x - x t + log(1 + e^-x):  dl/dx = 1 - t - e^-x / (1 + e^-x) = 1 - t - (1 - p) = p - t.
         """
-        x, target = self.recall()
-        return self.chain(x.sigmoid() - target, grad_output)
+        x, target = self.saved()
+        return self.scale_gradient(x.sigmoid() - target, grad_output)
 
 
 class CrossEntropyLoss(Criterion):
@@ -66,13 +67,12 @@ class CrossEntropyLoss(Criterion):
 
         Args:
             reduction: ``mean``, ``sum`` or ``none``.
-            label_smoothing: The share e of every target that is spread over all classes, in [0, 1], so that
-                the net need not be infinitely sure (https://arxiv.org/abs/1512.00567).
+            label_smoothing: The share e of every target that is divided among all classes, in [0, 1], so
+                that the net need not be infinitely sure (https://arxiv.org/abs/1512.00567).
             replicas: R, when the first dimension of the scores counts replicas.
         """
         super().__init__(reduction, replicas)
-        if not 0 <= label_smoothing <= 1:
-            raise ValueError(f"label_smoothing must lie in [0, 1], got {label_smoothing}")
+        check_share(label_smoothing=label_smoothing)
         self.label_smoothing = label_smoothing
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class CrossEntropyLoss(Criterion):
         p is the softmax of the scores x. Its log is x_c - log sum_j e^x_j, with the largest score taken from
         all beforehand, so that no power overflows and no log sees 0.
         """
-        target = self._check(x, target)
+        target = self.match(x, target)
         scores = x - x.amax(-1, keepdim=True)
         log_p = scores - scores.exp().sum(-1, keepdim=True).log()  # (N, C)
         losses = log_p.gather(-1, target.unsqueeze(-1)).squeeze(-1).neg()  # (N,)
@@ -99,27 +99,25 @@ class CrossEntropyLoss(Criterion):
 
         Without smoothing and with the mean this is (p - onehot) / N.
         """
-        log_p, target = self.recall()
+        log_p, target = self.saved()
         rest = self.label_smoothing / log_p.shape[-1]
         q = log_p.new_empty(log_p.shape).fill_(rest)
         q.scatter_(-1, target.unsqueeze(-1), 1 - self.label_smoothing + rest)
-        return self.chain(log_p.exp() - q, grad_output)
+        return self.scale_gradient(log_p.exp() - q, grad_output)
 
-    def _check(self, x: Tensor, target: Tensor) -> Tensor:
-        dims, shape = (2 if self.replicas is None else 3), tuple(x.shape)
+    def match(self, x: Tensor, target: Tensor) -> Tensor:
+        """Check scores and classes; return the classes as int64."""
         self.check_prediction(x)
-        if len(shape) != dims:
-            wanted = "(N, C)" if self.replicas is None else f"({self.replicas}, N, C)"
-            raise ValueError(f"CrossEntropyLoss: the scores must have shape {wanted}, got {shape}")
+        check_shape(self, "scores", x, (*self.lead, "N", "C"))
         if target.is_floating_point() or target.is_complex():
             raise ValueError(
                 f"CrossEntropyLoss: the target must hold classes as integers, got {target.dtype}"
             )
-        target = self.spread(target.long(), shape[:-1])
+        target, classes = self.broadcast_target(target.long(), tuple(x.shape[:-1])), x.shape[-1]
         low, high = (int(bound) for bound in target.aminmax())
-        if low < 0 or high >= shape[-1]:
+        if low < 0 or high >= classes:
             raise ValueError(
-                f"CrossEntropyLoss: the target must lie in 0..{shape[-1] - 1}, got {low if low < 0 else high}"
+                f"CrossEntropyLoss: the target must lie in 0..{classes - 1}, got {low if low < 0 else high}"
             )
         return target
 

@@ -1,4 +1,4 @@
-"""A list of modules inside a module: unlike in a plain list, they are trained, saved and switched."""
+"""A list of modules inside a module. Those in a plain list would be neither trained nor saved."""
 
 from __future__ import annotations
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from scratch_framework.core.optimizer import check_rate
-from scratch_framework.core.schedules import LRScheduler, cosine, linear, positive
+from scratch_framework.core.checks import check_at_least, check_choice, check_rate, check_share
+from scratch_framework.core.schedules import LRScheduler, cosine, linear
 
 if TYPE_CHECKING:
-    from scratch_framework.core.aliases import Rate
-    from scratch_framework.core.optimizer import Optimizer
+    from scratch_framework.core.optim import Optimizer
+    from scratch_framework.core.parameter import Rate
 
 SLOPES = {"cos": cosine, "linear": linear}
 
@@ -25,7 +25,7 @@ class Phase(NamedTuple):
 class OneCycleLR(LRScheduler):
     """From max_lr / div_factor up to max_lr, then down to almost nothing; momentum goes the other way.
 
-    A short time at a rate too large to settle crosses the bad valleys; momentum makes room for it.
+    A high rate early explores and regularises. Momentum is lowered meanwhile, as both add to the step.
     Paper: https://arxiv.org/abs/1708.07120
     """
 
@@ -62,10 +62,8 @@ class OneCycleLR(LRScheduler):
             final_div_factor: The last rate is the first / final_div_factor.
             three_phase: Whether to go down as fast as up, and only then on to the last rate.
         """
-        if not 0 <= pct_start <= 1:
-            raise ValueError(f"pct_start must lie in [0, 1], got {pct_start}")
-        if anneal_strategy not in SLOPES:
-            raise ValueError(f"anneal_strategy must be one of {', '.join(SLOPES)}, got {anneal_strategy!r}")
+        check_share(pct_start=pct_start)
+        check_choice("anneal_strategy", anneal_strategy, SLOPES)
         for name, factor in {"div_factor": div_factor, "final_div_factor": final_div_factor}.items():
             if not factor > 0:
                 raise ValueError(f"{name} must be above 0, got {factor}")
@@ -121,8 +119,9 @@ def count_steps(total_steps: int | None, epochs: int | None, steps_per_epoch: in
     Returns:
         The count.
     """
+    check_at_least(1, total_steps=total_steps, epochs=epochs, steps_per_epoch=steps_per_epoch)
     if total_steps is not None:
-        return positive("total_steps", total_steps)
+        return total_steps
     if epochs is None or steps_per_epoch is None:
         raise ValueError("total_steps, or epochs and steps_per_epoch, must be given")
-    return positive("epochs", epochs) * positive("steps_per_epoch", steps_per_epoch)
+    return epochs * steps_per_epoch

@@ -1,4 +1,4 @@
-"""What a forward pass leaves for its backward pass, and the proof that it still holds.
+"""What a forward pass saves for its backward pass, and the proof that it still holds.
 
 A derivative is that of one forward pass, at the numbers of that pass. If a number is changed in place before
 the backward pass, or the module runs forward a second time, the result is the gradient of something else.
@@ -7,52 +7,79 @@ torch counts the changes of every tensor (``_version``), and we count the passes
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scratch_framework.core.aliases import Memory
     from scratch_framework.core.parameter import Parameter
 
-MARK = "forward_passes"  # the attribute by which a tensor tells whose output it is
+MARK = "forward_passes"  # the attribute of a tensor that says which forward passes it is the output of
 
 
-class Saved:
-    """The memory of one forward pass through one module."""
+class ForwardPass:
+    """One forward pass of one module: what it saved, and what must not change until the backward pass."""
 
     settled = False  # whether its backward pass has begun, or somebody has taken it out to keep it
 
     def __init__(
-        self, memory: Memory, parameters: list[Parameter], output: Tensor, number: int, lost_another: bool
+        self,
+        saved: Any,
+        parameters: list[Parameter],
+        output: Tensor,
+        number: int,
+        previous: ForwardPass | None,
     ) -> None:
         """Note what must not change.
 
         Args:
-            memory: What the module keeps.
+            saved: What the module saved.
             parameters: The module's own.
             output: What it computed.
             number: Which of the module's forward passes this is.
-            lost_another: Whether the pass before it was not settled. In evaluation this is usual; but a
+            previous: The pass before, which is lost unless it is settled. In evaluation this is usual; but a
                 second backward pass would be meant for the one that is lost.
         """
-        self.memory, self.number, self.lost_another = memory, number, lost_another
+        self.saved, self.number = saved, number
+        self.lost_another = previous is not None and not previous.settled
         self.shape, self.dtype = tuple(output.shape), output.dtype
         self.values = [(parameter, parameter.value) for parameter in parameters]
-        self.versions = versions([memory, *(value for _, value in self.values)])
+        self.versions = versions([saved, *(value for _, value in self.values)])
 
-    def is_unchanged(self) -> bool:
-        """Whether memory and parameters hold the numbers of the forward pass."""
+    def check(self, module: object, grad_output: Tensor) -> None:
+        """Refuse a backward pass that would be of something else, see `Module.saved`."""
+        name = type(module).__name__
+        if self.settled and self.lost_another:
+            raise RuntimeError(
+                f"{name}: a second backward, but of the forward passes before it only the latest is kept: use"
+                " a module of its own in each place, or saved_passes() and restore()"
+            )
+        for what, wanted, got in (
+            ("shape", self.shape, tuple(grad_output.shape)),
+            ("dtype", self.dtype, grad_output.dtype),
+        ):
+            if got != wanted:
+                raise ValueError(f"{name}: grad_output must have the output's {what} {wanted}, got {got}")
+        if marks(grad_output).get(id(module), self.number) != self.number:
+            raise RuntimeError(
+                f"{name}: grad_output belongs to an earlier output: forward ran again before backward, and"
+                " only the latest pass is kept; call backward first"
+            )
         same = [parameter.value is value for parameter, value in self.values]
-        return all(same) and are_unchanged(self.versions)
+        if not (all(same) and are_unchanged(self.versions)):
+            raise RuntimeError(
+                f"{name}: a tensor that backward needs (input, output or parameter) was changed in place"
+                " after forward; change a copy, or call backward first"
+            )
+        self.settled = True
 
 
-def versions(kept: Memory) -> list[tuple[Tensor, int]]:
+def versions(saved: Any) -> list[tuple[Tensor, int]]:
     """Every tensor in nested lists, tuples and dicts, with the number of times that it was changed.
 
     In inference mode torch does not count, and tensors made there are left out.
     """
-    found, ahead = [], [kept]
+    found, ahead = [], [saved]
     while ahead:
         one = ahead.pop()
         if hasattr(one, "is_inference"):
@@ -86,6 +113,6 @@ def mark(tensor: Tensor, passes: dict[int, int]) -> Tensor:
 
 
 def marks(tensor: Tensor) -> dict[int, int]:
-    """What `mark` wrote, unless the tensor was changed since."""
+    """The forward passes that `mark` wrote on a tensor, unless it was changed since."""
     passes, count = vars(tensor).get(MARK, ({}, None))
     return passes if count is None or count == tensor._version else {}

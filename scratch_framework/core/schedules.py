@@ -1,4 +1,4 @@
-"""Schedules: the learning rate as a function of time, large strides first and small ones to settle.
+"""Schedules: the learning rate as a function of time, large steps first and small ones to settle.
 
 A schedule sets its optimiser's ``lr`` when it is made and then at each ``schedule.step()``, which is called
 after ``optimizer.step()``, once an epoch or once a batch as its lengths are counted. Rates of replicas keep
@@ -10,9 +10,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from scratch_framework.core.checks import check_at_least
+
 if TYPE_CHECKING:
-    from scratch_framework.core.aliases import Rate
-    from scratch_framework.core.optimizer import Optimizer
+    from scratch_framework.core.optim import Optimizer
+    from scratch_framework.core.parameter import Rate
 
 
 class LRScheduler:
@@ -53,7 +55,8 @@ class StepLR(LRScheduler):
             step_size: Steps from one stair to the next.
             gamma: Factor from one stair to the next.
         """
-        self.step_size, self.gamma = positive("step_size", step_size), gamma
+        check_at_least(1, step_size=step_size)
+        self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer)
 
     def rate(self, step: int) -> Rate:
@@ -75,27 +78,13 @@ class CosineAnnealingLR(LRScheduler):
             T_max: Steps down to ``eta_min``; beyond them the wave rises again.
             eta_min: The lowest rate.
         """
-        self.T_max, self.eta_min = positive("T_max", T_max), eta_min
+        check_at_least(1, T_max=T_max)
+        self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer)
 
     def rate(self, step: int) -> Rate:
         """The learning rate at a step."""
         return cosine(self.base_lr, self.eta_min, step / self.T_max)
-
-
-def positive(name: str, number: int) -> int:
-    """Refuse a length that is not at least 1.
-
-    Args:
-        name: The argument's name.
-        number: The length.
-
-    Returns:
-        The length.
-    """
-    if number < 1:
-        raise ValueError(f"{name} must be at least 1, got {number}")
-    return number
 
 
 def linear(start: Rate, end: Rate, share: float) -> Rate:

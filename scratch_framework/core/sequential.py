@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scratch_framework.core.checks import check_once
 from scratch_framework.core.module_list import ModuleList
 
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 class Sequential(ModuleList):
     """Modules run one after the other.
 
-    Every place needs a module of its own, activations too: a module remembers only its latest forward pass,
-    so the backward pass of one that stands in two places would differentiate at the wrong input.
+    Every place needs a module of its own, activations too: a module saves only its latest forward pass, so
+    the backward pass of one that stands in two places would differentiate at the wrong input.
     """
 
     def __init__(self, *modules: Module) -> None:
@@ -28,7 +29,7 @@ class Sequential(ModuleList):
         if not modules:
             raise ValueError("Sequential must hold at least one module, got none")
         super().__init__(modules)
-        self.refuse_repeats()
+        check_once("Sequential", "module", list(self.modules()))
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute y = f_n(... f_2(f_1(x)))."""

@@ -32,7 +32,7 @@ class Softmax(Module):
         """
         powers = (x - x.amax(self.dim, keepdim=True)).exp()
         y = powers / powers.sum(self.dim, keepdim=True)
-        return self.remember(y, y)
+        return self.save_for_backward(y, y)
 
     def backward(self, grad_output: Tensor) -> Tensor:
         """dL/dx_j = y_j (g_j - sum_i g_i y_i), with g = dL/dy.
@@ -42,7 +42,7 @@ class Softmax(Module):
             dy_i/dx_j = [i = j] e^x_i / S - e^x_i e^x_j / S^2 = y_i ([i = j] - y_j)
             dL/dx_j   = sum_i g_i y_i ([i = j] - y_j) = y_j g_j - y_j sum_i g_i y_i.
         """
-        y = self.recall(grad_output)
+        y = self.saved(grad_output)
         mean_grad = (grad_output * y).sum(self.dim, keepdim=True)
         return y * (grad_output - mean_grad)
 

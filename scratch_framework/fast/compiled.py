@@ -1,6 +1,6 @@
 """A whole training step in one call, for nets so small that calls cost more than arithmetic.
 
-    step = compile(model, criterion, optimizer)
+    step = compile_step(model, criterion, optimizer)
     loss = step(x, y)
 
 computes what these four lines compute,
@@ -15,23 +15,24 @@ of 1e-7 is absolute, so that a tiny tanh(z) has few right digits; and where a gr
 infinity is NaN here.
 
 A layer of 25 units and 50 points takes 30,000 multiplications: about a microsecond. The call into torch
-around it costs about as much again, and a new tensor adds to that. So a compiled net has fewer operations and
-hardly a new tensor: parameters and gradients are two vectors (`flat`), on which the optimiser's step runs as
-a whole (`flat_optimizers`), and layers work in place (`stages`) on buffers that are made once for each size
-of batch (`program`). The plain net stays valid, its parameters being views of the vector, and either form
-goes on where the other stopped. docs/scratch_speed.md has the figures.
+around it costs about as much again, and so does a new tensor. A compiled net therefore has fewer operations
+and hardly a new tensor. Parameters and gradients are two vectors (`parameter_vector`), which the optimiser
+moves as if they were one parameter. Layers work in place (`fused_layers`) on buffers that are made once for
+each size of batch (`compiled_pass`). The plain net stays valid, as its parameters are views of the vector,
+and either form goes on where the other stopped. docs/scratch_speed.md has the figures.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from scratch_framework.core.adam import Adam, AdamW
 from scratch_framework.core.linear import Linear
+from scratch_framework.core.optim import SGD
 from scratch_framework.core.sequential import Sequential
-from scratch_framework.fast.flat import Flat
-from scratch_framework.fast.flat_optimizers import flat_optimizer
-from scratch_framework.fast.program import Program
-from scratch_framework.fast.stages import Identity, in_place
+from scratch_framework.fast.compiled_pass import CompiledPass
+from scratch_framework.fast.fused_layers import Identity, in_place
+from scratch_framework.fast.parameter_vector import ParameterVector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,16 +41,16 @@ if TYPE_CHECKING:
 
     from scratch_framework.core.criterion import Criterion
     from scratch_framework.core.module import Module
-    from scratch_framework.core.optimizer import Optimizer
+    from scratch_framework.core.optim import Optimizer
 
 Step: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 
 
-def compile(model: Sequential, criterion: Criterion, optimizer: Optimizer) -> Step:  # noqa: A001
+def compile_step(model: Sequential, criterion: Criterion, optimizer: Optimizer) -> Step:
     """Make one call of a training step.
 
-    A net whose numbers have become NaN needs compiling anew after its weights are mended: the fixed numbers
-    in its vector are NaN too.
+    If the weights of a net become NaN, so do the fixed numbers in its vector. After the weights are loaded
+    anew, compile the net again.
 
     Args:
         model: A chain of `Linear`, each followed by at most one of `ReLU`, `LeakyReLU`, `Sigmoid`, `Tanh`.
@@ -59,31 +60,30 @@ def compile(model: Sequential, criterion: Criterion, optimizer: Optimizer) -> St
     Returns:
         A function of points, (N, in) or (R, N, in), and targets that trains one step and returns the loss.
     """
-    layers, activations = read(model)
-    check(model, layers, criterion, optimizer)
-    flat = Flat(layers, [activation.constant for activation in activations[:-1]])
-    update = flat_optimizer(flat, optimizer)
-    programs: dict[object, Program] = {}
+    layers, activations = split_layers(model)
+    check_parts(model, layers, criterion, optimizer)
+    vector = ParameterVector(layers, [activation.constant for activation in activations[:-1]])
+    vector.attach_optimizer(optimizer)
+    passes: dict[object, CompiledPass] = {}
 
     def step(x: Tensor, y: Tensor) -> Tensor:
-        flat.check_home()
         kind = (x.shape, y.shape, x.dtype, y.dtype, x.requires_grad, y.requires_grad)
-        program = programs.get(kind)
-        if program is None:
+        compiled_pass = passes.get(kind)
+        if compiled_pass is None:
             if x.dim() != 2 and layers[0].replicas is None:
                 raise ValueError(
                     f"compile: x must have shape (N, {layers[0].in_features}), got {tuple(x.shape)}"
                 )
             criterion(model(x), y)  # the plain net says clearly what does not fit
-            program = programs[kind] = Program(flat, activations, criterion, x.shape[-2])
-        loss = program.run(x, y)
-        update.step()
+            compiled_pass = passes[kind] = CompiledPass(vector, activations, criterion, x.shape[-2])
+        loss = compiled_pass.run(x, y)
+        optimizer.step()
         return loss
 
     return step
 
 
-def read(model: Module) -> tuple[list[Linear], list[Identity]]:
+def split_layers(model: Module) -> tuple[list[Linear], list[Identity]]:
     """Take a chain apart.
 
     Args:
@@ -118,7 +118,7 @@ def unchain(module: Module) -> Iterator[Module]:
         yield module
 
 
-def check(model: Module, layers: list[Linear], criterion: Criterion, optimizer: Optimizer) -> None:
+def check_parts(model: Module, layers: list[Linear], criterion: Criterion, optimizer: Optimizer) -> None:
     """Refuse what does not belong together.
 
     Args:
@@ -138,6 +138,8 @@ def check(model: Module, layers: list[Linear], criterion: Criterion, optimizer: 
     own = [one for layer in layers for one in (layer.weight, layer.bias) if one is not None]
     if len(set(map(id, own))) < len(own):
         raise ValueError("compile: every layer must have parameters of its own, two layers share one")
+    if type(optimizer) not in (SGD, Adam, AdamW):
+        raise ValueError(f"compile knows the optimisers SGD, Adam and AdamW, got {type(optimizer).__name__}")
     if list(map(id, optimizer.params)) != list(map(id, model.parameters())):
         raise ValueError(
             "compile: the optimizer must hold the parameters of the model, all and in their order"

@@ -1,4 +1,4 @@
-"""Losses of a compiled net: of a batch the loss and its slope, on the last stage's own buffers."""
+"""Losses of a compiled net: loss and gradient of a batch, on the buffers of the last layer."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from scratch_framework.core.criterion import Criterion
-    from scratch_framework.fast.stages import Stage
+    from scratch_framework.fast.fused_layers import FusedLinear
 
 
-class AnyLoss:
-    """The plain criterion, on views that show the last stage the way the plain net would."""
+class PlainLoss:
+    """The plain criterion, on views of the last layer's buffers that have the shapes of the plain net."""
 
-    def __init__(self, criterion: Criterion, last: Stage) -> None:
-        """Look at the last stage.
+    def __init__(self, criterion: Criterion, last: FusedLinear) -> None:
+        """Make views of the last layer's buffers.
 
         Args:
             criterion: The loss.
-            last: The stage that predicts.
+            last: The layer that predicts.
         """
         self.criterion = criterion
         self.prediction, self.grad = by_point(last.y, criterion), by_point(last.grad, criterion)
@@ -31,21 +31,21 @@ class AnyLoss:
         )  # of a number in the loss
 
     def __call__(self, target: Tensor) -> Tensor:
-        """Compute the loss, and leave its gradient with the last stage."""
+        """Compute the loss, and write its gradient into the last layer's buffer."""
         loss = self.criterion(self.prediction, target)
         self.grad.copy_(self.criterion.backward())
         return loss
 
 
-class SquaredError(AnyLoss):
+class SquaredError(PlainLoss):
     """`MSELoss` in place: with the differences in a row d the sum is d d^T and its slope 2 d."""
 
-    def __init__(self, criterion: Criterion, last: Stage) -> None:
-        """Look at the last stage.
+    def __init__(self, criterion: Criterion, last: FusedLinear) -> None:
+        """Make views of the last layer's buffers.
 
         Args:
             criterion: The loss.
-            last: The stage that predicts.
+            last: The layer that predicts.
         """
         super().__init__(criterion, last)
         self.column = self.row.mT
@@ -54,29 +54,29 @@ class SquaredError(AnyLoss):
         self.loss = self.square.view(() if criterion.replicas is None else (-1,))
 
     def __call__(self, target: Tensor) -> Tensor:
-        """Compute the loss, and leave its gradient with the last stage."""
+        """Compute the loss, and write its gradient into the last layer's buffer."""
         self.grad.copy_(self.prediction).sub_(target)
         self.square.baddbmm_(self.row, self.column, beta=0, alpha=self.share)
         self.row.mul_(self.slope)
         return self.loss.clone()
 
 
-class BinaryCrossEntropy(AnyLoss):
+class BinaryCrossEntropy(PlainLoss):
     """`BCEWithLogitsLoss` in place: l = max(x, 0) - x t + log(1 + e^-|x|), with the slope sigmoid(x) - t."""
 
-    def __init__(self, criterion: Criterion, last: Stage) -> None:
-        """Look at the last stage.
+    def __init__(self, criterion: Criterion, last: FusedLinear) -> None:
+        """Make views of the last layer's buffers.
 
         Args:
             criterion: The loss.
-            last: The stage that predicts.
+            last: The layer that predicts.
         """
         super().__init__(criterion, last)
         self.losses = by_point(last.y.new_zeros(last.y.shape), criterion)
         self.slope = self.row.new_ones(()).mul_(self.share)
 
     def __call__(self, target: Tensor) -> Tensor:
-        """Compute the loss, and leave its gradient with the last stage."""
+        """Compute the loss, and write its gradient into the last layer's buffer."""
         x, losses = self.prediction, self.losses
         losses.copy_(x).abs_().neg_().exp_().log1p_().add_(x.relu()).addcmul_(x, target, value=-1)
         self.grad.copy_(x).sigmoid_().sub_(target)
@@ -84,16 +84,16 @@ class BinaryCrossEntropy(AnyLoss):
         return losses.sum((-2, -1)).mul_(self.slope)
 
 
-def fused_loss(criterion: Criterion, last: Stage) -> AnyLoss:
+def fused_loss(criterion: Criterion, last: FusedLinear) -> PlainLoss:
     """Find the form of a loss that works in place; a loss that has none is computed by its plain form.
 
     Args:
         criterion: The loss.
-        last: The stage that predicts.
+        last: The layer that predicts.
     """
     if type(criterion) is MSELoss:
         return SquaredError(criterion, last)
-    return (BinaryCrossEntropy if type(criterion) is BCEWithLogitsLoss else AnyLoss)(criterion, last)
+    return (BinaryCrossEntropy if type(criterion) is BCEWithLogitsLoss else PlainLoss)(criterion, last)
 
 
 def by_point(rows: Tensor, criterion: Criterion) -> Tensor:

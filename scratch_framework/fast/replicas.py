@@ -2,9 +2,9 @@
 
 A small net spends its time on the overhead of each operation, not on arithmetic. So all R nets go through the
 same operations: every tensor gains a leading dimension R, a linear layer is one batched product, and
-activations do not even notice. No operation mixes replicas, each has its own loss, and the optimisers take
-a rate for each: replica k is the net that would have been trained alone. These two functions pass between the
-state_dict of R nets and that of each.
+activations stay as they are. No operation mixes replicas, each has its own loss, and the optimisers take a
+rate for each. So replica k is the net that would have been trained alone. The two functions below turn the
+state_dicts of R nets into that of R replicas, and back.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from scratch_framework.core.aliases import State
+    from scratch_framework.core.parameter import State
 
 
 def stack_states(states: Sequence[Mapping[str, Tensor]]) -> State:

@@ -2,9 +2,9 @@
 
     z = (x - mean) / sqrt(var + eps),   y = w z + b        mean, var, w, b: one for each feature
 
-Whatever the layers below do to the size of a feature, the layer above finds it as it was used to. Evaluation
-must not depend on who else is in the batch: it takes running averages of mean and variance, gathered while
-training. Paper: https://arxiv.org/abs/1502.03167
+However the layers below change a feature's size, the layer above gets it with the same mean and variance.
+Evaluation must not depend on the other points of the batch: it takes running averages of mean and variance,
+gathered while training. Paper: https://arxiv.org/abs/1502.03167
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ from typing import TYPE_CHECKING
 
 from torch import empty
 
-from scratch_framework.core.buffer import Buffer
+from scratch_framework.core.broadcasting import unbroadcast
+from scratch_framework.core.checks import check_at_least, check_shape, check_share
 from scratch_framework.core.module import Module
-from scratch_framework.core.parameter import Parameter
+from scratch_framework.core.parameter import Buffer, Parameter
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, device, dtype
 
-    from scratch_framework.core.aliases import Device, DType
+    from scratch_framework.core.checks import Pattern
 
 
 class BatchNorm(Module):
-    """What the two below share; they differ in the shapes that they take."""
+    """Base of the two below, which differ in the shapes that they take."""
 
-    inner: tuple[int, ...]  # how many dimensions may stand behind the features
+    inner: tuple[Pattern, ...]  # the dimensions that may stand behind the features
 
     def __init__(
         self,
@@ -35,8 +36,8 @@ class BatchNorm(Module):
         momentum: float = 0.1,
         *,
         replicas: int | None = None,
-        device: Device = None,
-        dtype: DType = None,
+        device: device | str | None = None,
+        dtype: dtype | None = None,
     ) -> None:
         """Start with scale 1, shift 0, and running statistics of mean 0 and variance 1.
 
@@ -48,15 +49,12 @@ class BatchNorm(Module):
             device: Where the parameters live.
             dtype: Their type.
         """
-        for name, size in (("num_features", num_features), ("replicas", replicas)):
-            if size is not None and size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
-        if not eps >= 0:
-            raise ValueError(f"eps must be at least 0, got {eps}")
-        if not 0 <= momentum <= 1:
-            raise ValueError(f"momentum must lie in [0, 1], got {momentum}")
+        check_at_least(1, num_features=num_features, replicas=replicas)
+        check_at_least(0, eps=eps)
+        check_share(momentum=momentum)
         self.num_features, self.eps, self.momentum, self.replicas = num_features, eps, momentum, replicas
         lead = () if replicas is None else (replicas,)
+        self.inputs = [(*lead, "N", num_features, *inner) for inner in self.inner]
         zeros = empty(*lead, num_features, device=device, dtype=dtype).zero_()
         self.weight, self.bias = Parameter(zeros + 1, replicas), Parameter(zeros, replicas)
         self.running_mean, self.running_var = Buffer(zeros.clone()), Buffer(zeros + 1)
@@ -64,19 +62,28 @@ class BatchNorm(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute y = w z + b, by the batch's statistics in training, by the running ones in evaluation."""
-        over = self._check(x)
+        check_shape(self, "input", x, *self.inputs, weight=self.weight.value)
+        weight, bias, mean, var = (
+            self._before_features(one.value, x)
+            for one in (self.weight, self.bias, self.running_mean, self.running_var)
+        )
         if self.training:
-            mean = x.mean(over, keepdim=True)
+            count = x.numel() // weight.numel()  # M, numbers of each feature
+            if count < 2:
+                raise ValueError(
+                    f"{type(self).__name__}: training needs more than one number a feature, got shape"
+                    f" {tuple(x.shape)}"
+                )
+            mean = unbroadcast(x, weight.shape) / count
             centred = x - mean
-            var = (centred * centred).mean(over, keepdim=True)
-            self._track(mean, var, x.numel() // mean.numel())
+            var = unbroadcast(centred * centred, weight.shape) / count
+            self._track(mean, var * (count / (count - 1)))
         else:
-            mean, var = self._along(self.running_mean.value, x), self._along(self.running_var.value, x)
             centred = x - mean
         scale = (var + self.eps).rsqrt()
         z = centred.mul_(scale)
-        y = self._along(self.bias.value, x).addcmul(self._along(self.weight.value, x), z)
-        return self.remember((z, scale, over, self.training), y)
+        y = bias.addcmul(weight, z)
+        return self.save_for_backward((z, scale, self.training), y)
 
     def backward(self, grad_output: Tensor) -> Tensor:
         """Differentiate y_n = w z_n + b with z_n = (x_n - m) s, s = 1 / sqrt(v + eps), given g = dL/dy.
@@ -97,52 +104,30 @@ class BatchNorm(Module):
 
             dL/dx_i = w s (g_i - mean_n g_n - z_i mean_n(g_n z_n)).
 
-        So the gradient has no part that shifts all x alike, and, but for eps, none that scales them: a shift
-        leaves z as it is, and a scale too where eps is 0 (mean z^2 = v / (v + eps)).
+        z is unchanged by a shift of x and, but for eps, by a scale: mean z^2 = v / (v + eps). So the gradient
+        has no part along the first and, but for eps, none along the second.
         """
-        z, scale, over, training = self.recall(grad_output)
-        grad_weight = (grad_output * z).sum(over, keepdim=True)
-        grad_bias = grad_output.sum(over, keepdim=True)
+        z, scale, training = self.saved(grad_output)
+        grad_weight = unbroadcast(grad_output * z, scale.shape)
+        grad_bias = unbroadcast(grad_output, scale.shape)
         self.weight.grad.add_(grad_weight.view(self.weight.grad.shape))
         self.bias.grad.add_(grad_bias.view(self.bias.grad.shape))
-        scale = scale * self._along(self.weight.value, z)
+        scale = scale * self._before_features(self.weight.value, z)
         if not training:
             return grad_output * scale
         count = z.numel() // grad_bias.numel()
         return (grad_output - grad_bias / count).addcmul_(z, grad_weight, value=-1 / count).mul_(scale)
 
-    def _track(self, mean: Tensor, var: Tensor, count: int) -> None:
-        """Move the running statistics; the variance as of a sample, by M - 1, as torch does."""
-        for running, latest in ((self.running_mean, mean), (self.running_var, var * (count / (count - 1)))):
+    def _track(self, mean: Tensor, var: Tensor) -> None:
+        """Move the running statistics; the variance is that of a sample, by M - 1, as in torch."""
+        for running, latest in ((self.running_mean, mean), (self.running_var, var)):
             running.value.lerp_(latest.view(running.value.shape), self.momentum)
         self.num_batches_tracked.value.add_(1)
 
-    def _along(self, value: Tensor, x: Tensor) -> Tensor:
-        """Shape one number a feature, (..., C), so that it stands before the features of x."""
+    def _before_features(self, value: Tensor, x: Tensor) -> Tensor:
+        """View one number a feature, (..., C), so that it broadcasts over points and pixels of x."""
         *lead, features = value.shape
         return value.view(*lead, 1, features, *[1] * (x.dim() - len(lead) - 2))
-
-    def _check(self, x: Tensor) -> tuple[int, ...]:
-        """Refuse what does not fit, and tell the dimensions that statistics are taken over."""
-        shape, first = tuple(x.shape), 0 if self.replicas is None else 1
-        dims, name = [2 + first + count for count in self.inner], type(self).__name__
-        lead = "" if self.replicas is None else f"{self.replicas}, "
-        if (
-            len(shape) not in dims
-            or shape[first + 1] != self.num_features
-            or (first and shape[0] != self.replicas)
-        ):
-            raise ValueError(
-                f"{name}: the input must have shape ({lead}N, {self.num_features}, ...) with"
-                f" {' or '.join(map(str, dims))} dimensions, got {shape}"
-            )
-        if x.dtype != self.weight.value.dtype:
-            raise ValueError(
-                f"{name}: the input must have the weight's dtype {self.weight.value.dtype}, got {x.dtype}"
-            )
-        if self.training and x.numel() <= self.weight.value.numel():
-            raise ValueError(f"{name}: training needs more than one number a feature, got shape {shape}")
-        return (first, *range(first + 2, len(shape)))
 
     def extra_repr(self) -> str:
         """The arguments, as torch prints them."""
@@ -156,10 +141,10 @@ class BatchNorm(Module):
 class BatchNorm1d(BatchNorm):
     """Of features (N, C) or (N, C, L); with replicas (R, N, C) or (R, N, C, L)."""
 
-    inner = (0, 1)
+    inner = ((), ("L",))
 
 
 class BatchNorm2d(BatchNorm):
     """Of channels (N, C, H, W), pixels counting as points; with replicas (R, N, C, H, W)."""
 
-    inner = (2,)
+    inner = (("H", "W"),)

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from scratch_framework.core.checks import check_shape, check_share
 from scratch_framework.core.module import Module
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scratch_framework.core.aliases import Generator
+    from torch import Generator, Tensor
 
 
 class Dropout(Module):
     """Each number is dropped with probability p, the others grow by 1 / (1 - p).
 
-    So the mean stays what it was, and evaluation needs no correction: it lets everything through.
+    So the mean stays what it was, and evaluation needs no correction: it drops nothing.
     Paper: https://jmlr.org/papers/v15/srivastava14a.html
     """
 
-    def __init__(self, p: float = 0.5, generator: Generator = None) -> None:
+    def __init__(self, p: float = 0.5, generator: Generator | Sequence[Generator] | None = None) -> None:
         """Choose how much to drop.
 
         Args:
@@ -27,33 +27,28 @@ class Dropout(Module):
             generator: Source of the draws, which are torch's own; or a list of R where the first dimension
                 counts replicas, so that each drops what it would drop alone.
         """
-        if not 0 <= p <= 1:
-            raise ValueError(f"p must lie in [0, 1], got {p}")
+        check_share(p=p)
         self.p, self.generator = p, generator
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute y = m x, with a mask m of 0 and 1 / (1 - p)."""
         if not self.training:
-            return self.remember(x.new_ones(()), x)  # a mask of 1
+            return self.save_for_backward(x.new_ones(()), x)  # a mask of 1
         keep = 1 - self.p
         mask = x.clone()  # for its order in memory
-        if isinstance(self.generator, (list, tuple)):
-            if len(self.generator) != len(x):
-                raise ValueError(
-                    f"Dropout: the input must have a first dimension of {len(self.generator)}, a replica"
-                    f" for each generator, got shape {tuple(x.shape)}"
-                )
+        if isinstance(self.generator, Sequence):
+            check_shape(self, "input", x, (len(self.generator), "..."))  # a replica for each generator
             for part, generator in zip(mask, self.generator, strict=True):
                 part.uniform_(generator=generator)  # a third of the time of bernoulli_
             mask.lt_(keep)
         else:
             mask.bernoulli_(keep, generator=self.generator)
         mask.div_(keep or 1.0)  # p = 1 keeps nothing: 0, not 0 / 0
-        return self.remember(mask, x * mask)
+        return self.save_for_backward(mask, x * mask)
 
     def backward(self, grad_output: Tensor) -> Tensor:
-        """dL/dx = m dL/dy: what was dropped hears nothing, what grew hears as much louder."""
-        mask = self.recall(grad_output)
+        """dL/dx = m dL/dy: dropped numbers get no gradient, the others theirs times 1 / (1 - p)."""
+        mask = self.saved(grad_output)
         return grad_output * mask
 
     def extra_repr(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scratch_framework.core.checks import check_at_least, check_shape
 from scratch_framework.core.module import Module
 
 if TYPE_CHECKING:
@@ -21,27 +22,25 @@ class Flatten(Module):
             end_dim: The last.
             replicas: R, when a leading dimension counts replicas.
         """
-        if replicas is not None and replicas < 1:
-            raise ValueError(f"replicas must be at least 1, got {replicas}")
+        check_at_least(1, replicas=replicas)
         self.start_dim, self.end_dim, self.replicas = start_dim, end_dim, replicas
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the same numbers in another shape."""
-        lead = 0 if self.replicas is None else 1
-        if lead and tuple(x.shape[:1]) != (self.replicas,):
-            raise ValueError(
-                f"Flatten: the input must have shape ({self.replicas}, N, ...), got {tuple(x.shape)}"
-            )
-        start, end = (dim + lead if dim >= 0 else dim for dim in (self.start_dim, self.end_dim))
-        return self.remember(x.data, x.flatten(start, end))  # data: the numbers may change, the order stays
+        lead = () if self.replicas is None else (self.replicas, "N")
+        check_shape(self, "input", x, (*lead, "..."))
+        shift = 1 if lead else 0
+        start, end = (dim + shift if dim >= 0 else dim for dim in (self.start_dim, self.end_dim))
+        order = x.data  # of this only shape and order in memory count: its numbers may change
+        return self.save_for_backward(order, x.flatten(start, end))
 
     def backward(self, grad_output: Tensor) -> Tensor:
         """dL/dx is dL/dy in the shape of x: every number has gone through unchanged.
 
         It is copied into the memory order of x, which the layers below work fastest in.
         """
-        x = self.recall(grad_output)
-        return x.clone().copy_(grad_output.reshape(x.shape))
+        order = self.saved(grad_output)
+        return order.clone().copy_(grad_output.reshape(order.shape))
 
     def extra_repr(self) -> str:
         """The dimensions, as torch prints them."""

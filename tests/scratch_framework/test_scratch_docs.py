@@ -35,11 +35,9 @@ def test_the_code_beside_a_formula_is_a_statement_of_the_framework(title: str, c
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_every_layer_and_loss_has_a_page_of_formulas_that_says_what_torch_does_more_cleverly(
-    name: str,
-) -> None:
+def test_every_layer_and_loss_has_a_page_of_formulas_that_says_what_torch_does_better(name: str) -> None:
     (page,) = (page for page in PAGES if re.search(rf"\b{name}\b", page.partition("\n")[0]))
     assert re.search(
         r"^\| formula \| code \|\n\|---\|---\|\n(\|.*\| `[^`]+` \|\n)+", page, flags=re.MULTILINE
     )
-    assert "*Torch more cleverly:*" in page
+    assert "*What torch does better:*" in page

@@ -35,7 +35,7 @@ def imports(tree: ast.AST, typing_only: bool = False) -> Iterator[tuple[str, str
 
 def is_allowed(module: str, name: str, typing_only: bool) -> bool:
     if module == "torch":
-        return name == "empty" or (typing_only and name == "Tensor")
+        return name == "empty" or (typing_only and name in {"Tensor", "Generator", "device", "dtype"})
     return (module, name) == ("math", "") or module in LIBRARY or module.split(".")[0] == "scratch_framework"
 
 
@@ -47,6 +47,17 @@ def test_a_file_imports_nothing_but_math_typing_and_empty(path: Path) -> None:
     assert not names & {"__import__", "eval", "exec", "importlib"}
     attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     assert not attributes & {"autograd", "requires_grad_", "grad_fn", "retain_grad"}
+
+
+@pytest.mark.parametrize("path", sorted((FOLDER / "core").glob("*.py")), ids=lambda path: path.name)
+def test_a_file_of_the_core_has_at_most_130_lines(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 130
+
+
+def test_the_order_of_reading_names_every_file() -> None:
+    page = (FOLDER / "README.md").read_text()
+    files = [path for path in FILES if path.name != "__init__.py"]
+    assert [path.name for path in files if f"({path.relative_to(FOLDER)})" not in page] == []
 
 
 FORBIDDEN = """
@@ -74,8 +85,8 @@ def tensors(thing: Any) -> Iterator[Tensor]:
     """All tensors that an object of the framework keeps."""
     if isinstance(thing, Tensor):
         yield thing
-    elif isinstance(thing, (list, tuple)):
-        for item in thing:
+    elif isinstance(thing, (list, tuple, dict)):
+        for item in thing.values() if isinstance(thing, dict) else thing:
             yield from tensors(item)
     elif type(thing).__module__.startswith("scratch_framework"):
         for item in vars(thing).values():
@@ -118,7 +129,7 @@ def test_a_net_for_images_learns_without_autograd_too(mode: type[AbstractContext
             *(sf.Conv2d(1, 4, 3), sf.MaxPool2d(2), sf.ReLU(), sf.BatchNorm2d(4), sf.Dropout(0.1)),
             *(sf.Flatten(), sf.Linear(16, 8), sf.BatchNorm1d(8)),
         )
-        net, criterion = sf.Branches(trunk, sf.Linear(16, 2)), sf.CrossEntropyLoss()
+        net, criterion = sf.SharedTrunk(trunk, sf.Linear(16, 2)), sf.CrossEntropyLoss()
         optimizer = sf.SGD(net.parameters(), lr=0.1)
         x = torch.randn(64, 2, 6, 6)
         target = (x[:, 0].sum((1, 2)) > x[:, 1].sum((1, 2))).long()

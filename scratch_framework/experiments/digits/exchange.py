@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from scratch_framework.core.aliases import State
+    from scratch_framework.core.parameter import State
 
 
 def from_lightning(state: Mapping[str, Tensor], replicas: int) -> State:

@@ -14,7 +14,7 @@ from scratch_framework.experiments.digits.networks import NETWORKS, PaperSiamese
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from scratch_framework.core.aliases import State
+    from scratch_framework.core.parameter import State
 
 Batch: TypeAlias = tuple[Tensor, Tensor, Tensor]  # images (N, 2R, 14, 14), target (N, R), classes (N, R, 2)
 Sums: TypeAlias = dict[
@@ -102,7 +102,7 @@ class AuxiliaryLearner(DigitLearner):
         """Sum loss and errors over the pairs of a batch, those of the digits included."""
         sums = super().loss_and_errors(batch)
         classes = batch[2].movedim(1, 0)  # (R, N, 2)
-        scores = self.model.auxiliary  # (R, N, 2, 10)
+        scores = self.model.features  # (R, N, 2, 10)
         loss = self.reading(scores.flatten(1, 2), classes.flatten(1))  # (R,)
         sums["loss"] = self.gamma * sums["loss"] + self.alpha * loss * classes.shape[1]
         misread = (scores.argmax(-1) != classes).sum((1, 2))
@@ -110,7 +110,7 @@ class AuxiliaryLearner(DigitLearner):
 
     def backward(self) -> None:
         """Compute the gradients; those of the digits' losses enter at the trunk's outputs."""
-        digits = self.reading.backward(self.alpha).view(self.model.auxiliary.shape)
+        digits = self.reading.backward(self.alpha).view(self.model.features.shape)
         self.model.backward(self.comparison.backward(self.gamma), digits)
 
 

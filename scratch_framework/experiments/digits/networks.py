@@ -16,16 +16,16 @@ from lightning_modules.replicas.seeding import derive_seed
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from torch import Tensor
+    from torch import Tensor, dtype
 
-    from scratch_framework.core.aliases import DType, State
+    from scratch_framework.core.parameter import State
 
 
 def paper_cnn(
     in_channels: int,
     out_features: int,
     replicas: int | None = None,
-    dtype: DType = None,
+    dtype: dtype | None = None,
     generator: Generator | None = None,
     masks: Sequence[Generator] | None = None,
 ) -> sf.Sequential:
@@ -69,7 +69,7 @@ def paper_cnn(
 
 def paper_head(
     replicas: int | None = None,
-    dtype: DType = None,
+    dtype: dtype | None = None,
     generator: Generator | None = None,
     masks: Sequence[Generator] | None = None,
 ) -> sf.Sequential:
@@ -120,7 +120,7 @@ class PaperCNN(sf.Module):
         return self.cnn.backward(grad_output)
 
 
-class PaperSiamese(sf.Branches):
+class PaperSiamese(sf.SharedTrunk):
     """One CNN for both digits, then an MLP on its two outputs (sections 1.2.2 and 1.2.3, figure 1.4)."""
 
     def __init__(self, **options: Any) -> None:

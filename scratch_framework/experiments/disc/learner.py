@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from scratch_framework.core.aliases import State
+    from scratch_framework.core.parameter import State
 
 
 class Learner(Protocol):

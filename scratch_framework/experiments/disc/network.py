@@ -15,7 +15,7 @@ from scratch_framework.experiments.disc.row_bias import RowBiasLinear
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from scratch_framework.core.aliases import State
+    from scratch_framework.core.parameter import State
     from scratch_framework.experiments.disc.recipe import Recipe
 
 ACTIVATIONS = {"tanh": "Tanh", "relu": "ReLU", "leaky_relu": "LeakyReLU", "sigmoid": "Sigmoid"}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from scratch_framework.core.aliases import Rate
+    from scratch_framework.core.parameter import Rate
     from scratch_framework.experiments.disc.recipe import Recipe
 
 OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}

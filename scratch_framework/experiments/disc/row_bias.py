@@ -40,12 +40,12 @@ class RowBiasLinear(Linear):
         """Compute y = x W^T + the bias of each row."""
         assert self.bias is not None
         y = self.bias.value[:, self._rows(x)].baddbmm(x, self.weight.value.mT)  # (R, N, out)
-        return self.remember(x, y)
+        return self.save_for_backward(x, y)
 
     def backward(self, grad_output: Tensor) -> Tensor:
         """As `Linear`'s, but for dL/db_n = dL/dy_n: no sum over the batch."""
         assert self.bias is not None
-        x = self.recall(grad_output)
+        x = self.saved(grad_output)
         self.weight.grad.baddbmm_(grad_output.mT, x)
         self.bias.grad.index_add_(1, self._rows(x), grad_output)
         return grad_output.matmul(self.weight.value)

@@ -10,14 +10,14 @@ import scratch_framework as sf
 from scratch_framework.experiments.disc.network import network
 from scratch_framework.experiments.disc.objective import OBJECTIVES
 from scratch_framework.experiments.disc.optimisation import make_optimizer, make_schedule
-from scratch_framework.fast.compiled import compile  # noqa: A004
+from scratch_framework.fast.compiled import compile_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
-    from scratch_framework.core.aliases import Rate, State
+    from scratch_framework.core.parameter import Rate, State
     from scratch_framework.experiments.disc.recipe import Recipe
 
 
@@ -89,16 +89,10 @@ class ScratchLearner:
         )
         other = ScratchLearner(self.recipe, seeds, self.steps, self.dtype, self.compiled, lr, weight_decay)
         other.model.load_state_dict({name: value[rows] for name, value in self.state_dict().items()})
-        if isinstance(self.optimizer, sf.SGD):
-            velocity = self.optimizer.velocity
-            other.optimizer.velocity = [None if v is None else v[rows] for v in velocity]
-        else:
-            other.optimizer.steps = self.optimizer.steps
-            for name in ("means", "squares"):
-                for own, past in zip(
-                    getattr(other.optimizer, name), getattr(self.optimizer, name), strict=True
-                ):
-                    own.copy_(past[rows])
+        other.optimizer.steps = self.optimizer.steps
+        for name, tensors in self.optimizer.state.items():
+            for own, past in zip(other.optimizer.state[name], tensors, strict=True):
+                own.copy_(past[rows])
         if other.schedule is not None:
             other.schedule.last_epoch = self.schedule.last_epoch
             other.optimizer.lr = other.schedule.rate(other.schedule.last_epoch)
@@ -113,6 +107,6 @@ class ScratchLearner:
 
     def _compile(self) -> Callable[[Tensor, Tensor], Tensor]:
         try:
-            return compile(self.model, self.criterion, self.optimizer)
+            return compile_step(self.model, self.criterion, self.optimizer)
         except ValueError as error:
             raise ValueError(f"{error}; --compile false trains without") from error

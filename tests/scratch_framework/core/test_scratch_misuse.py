@@ -63,23 +63,29 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     ),
     (lambda: sf.Conv2d(3, 4, 3)(IMAGES[0]), "shape (N, 3, H, W) for a weight of shape (4, 3, 3, 3)"),
     (lambda: sf.Conv2d(3, 4, 3, replicas=2)(IMAGES.unsqueeze(0)), "shape (2, N, 3, H, W) or (N, 3, H, W)"),
-    (lambda: sf.Conv2d(3, 4, 5)(IMAGES), "a window of 5 x 5 must fit into the image, got one of 4 x 4"),
-    (lambda: sf.MaxPool2d(5)(IMAGES), "MaxPool2d: a window of 5 x 5 must fit into the image"),
+    (lambda: sf.Conv2d(3, 4, 5)(IMAGES), "a patch of 5 x 5 must fit into the image, got one of 4 x 4"),
+    (lambda: sf.MaxPool2d(5)(IMAGES), "MaxPool2d: a patch of 5 x 5 must fit into the image"),
     (lambda: sf.MaxPool2d(2)(IMAGES[0, 0, 0]), "MaxPool2d: the input must have shape (..., H, W), got (4,)"),
-    (lambda: sf.BatchNorm2d(4)(IMAGES), "shape (N, 4, ...) with 4 dimensions, got (5, 3, 4, 4)"),
-    (lambda: sf.BatchNorm1d(3)(IMAGES), "shape (N, 3, ...) with 2 or 3 dimensions, got (5, 3, 4, 4)"),
-    (lambda: sf.BatchNorm1d(3, replicas=2)(X), "shape (2, N, 3, ...) with 3 or 4 dimensions, got (5, 3)"),
+    (lambda: sf.BatchNorm2d(4)(IMAGES), "shape (N, 4, H, W) for a weight of shape (4,), got (5, 3, 4, 4)"),
+    (
+        lambda: sf.BatchNorm1d(3)(IMAGES),
+        "shape (N, 3) or (N, 3, L) for a weight of shape (3,), got (5, 3, 4, 4)",
+    ),
+    (
+        lambda: sf.BatchNorm1d(3, replicas=2)(X),
+        "shape (2, N, 3) or (2, N, 3, L) for a weight of shape (2, 3), got (5, 3)",
+    ),
     (lambda: sf.BatchNorm1d(3)(X[:1]), "training needs more than one number a feature, got shape (1, 3)"),
     (
         lambda: after_image(sf.Conv2d(3, 4, 3)).backward(IMAGES),
         "the output's shape (5, 4, 2, 2), got (5, 3, 4",
     ),
     (
-        lambda: sf.Branches(sf.Flatten(), sf.ReLU())(X),
-        "Branches: the input must have shape (..., N, B, H, W)",
+        lambda: sf.SharedTrunk(sf.Flatten(), sf.ReLU())(X),
+        "SharedTrunk: the input must have shape (..., N, B, H, W)",
     ),
     (lambda: sf.Flatten(replicas=2)(X), "Flatten: the input must have shape (2, N, ...), got (5, 3)"),
-    (lambda: sf.Dropout(0.5, [None, None])(X), "Dropout: the input must have a first dimension of 2"),
+    (lambda: sf.Dropout(0.5, [None, None])(X), "Dropout: the input must have shape (2, ...), got (5, 3)"),
     (
         lambda: init.xavier_normal_(torch.ones(3)),
         "a weight must have shape (out, in, *kernel) with replicas=",
@@ -107,7 +113,10 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     (lambda: sf.Sequential(), "Sequential must hold at least one module, got none"),
     (lambda: sf.Sequential(sf.Linear(1, 1), sf.Tanh), "must hold modules, got <class"),  # type: ignore[arg-type]
     (lambda: sf.Sequential(SHARED, sf.Sequential(SHARED)), "every module once, got this ReLU() twice"),
-    (lambda: sf.Branches(SHARED, SHARED), "Branches must hold every module once, got this ReLU() twice"),
+    (
+        lambda: sf.SharedTrunk(SHARED, SHARED),
+        "SharedTrunk must hold every module once, got this ReLU() twice",
+    ),
     (lambda: sf.Flatten(replicas=0), "replicas must be at least 1, got 0"),
     (lambda: sf.Conv2d(0, 4, 3), "in_channels must be at least 1, got 0"),
     (lambda: sf.Conv2d(3, 4, 3, stride=0), "stride must be at least 1, got 0"),
@@ -186,7 +195,7 @@ RUNTIME_ERRORS: list[Callable[[], Any]] = [
     lambda: sf.Conv2d(3, 4, 3).backward(IMAGES),
     lambda: sf.MaxPool2d(2).backward(IMAGES),
     lambda: sf.BatchNorm1d(3).backward(X),
-    lambda: sf.Branches(sf.Flatten(), sf.ReLU()).backward(X),
+    lambda: sf.SharedTrunk(sf.Flatten(), sf.ReLU()).backward(X),
     lambda: sf.MSELoss().backward(),
     lambda: sf.CrossEntropyLoss().backward(),
 ]

@@ -9,7 +9,7 @@ from scratch_twins import assert_same, assert_twins, draw
 from torch import Tensor, nn
 
 import scratch_framework as sf
-from scratch_framework.fast.compiled import compile as compiled
+from scratch_framework.fast.compiled import compile_step
 
 F64 = torch.float64
 
@@ -77,7 +77,7 @@ def test_an_optimiser_refuses_a_parameter_twice(kind: Any) -> None:
 def test_compile_refuses_layers_that_share_a_parameter() -> None:
     net = tied()
     with pytest.raises(ValueError, match=r"^compile: every layer must have parameters of its own"):
-        compiled(net, sf.MSELoss(), sf.SGD(net.parameters()))
+        compile_step(net, sf.MSELoss(), sf.SGD(net.parameters()))
 
 
 class Listed(sf.Module):

@@ -147,13 +147,13 @@ def test_a_second_backward_of_one_forward_adds_the_gradient_again() -> None:
     assert_same(layer.weight.grad, 2 * once)
 
 
-def test_two_passes_whose_memories_are_given_back_are_both_differentiated() -> None:
+def test_two_passes_that_are_taken_out_and_given_back_are_both_differentiated() -> None:
     layer, grad, passes = linear(), draw(4, 3), []
     for seed in range(2):
         layer(draw(4, 3, seed=seed))
-        passes.append(layer.memories())
-    for memories in reversed(passes):
-        layer.restore(memories)
+        passes.append(layer.saved_passes())
+    for forward_pass in reversed(passes):
+        layer.restore(forward_pass)
         layer.backward(grad)
     assert_same(layer.weight.grad, grad.mT @ (draw(4, 3) + draw(4, 3, seed=1)))
 

@@ -13,8 +13,8 @@ from scratch_twins import assert_same, draw, paper_net
 from torch import Tensor
 
 import scratch_framework as sf
-from scratch_framework.fast.compiled import compile as compiled
-from scratch_framework.fast.stages import InPlaceSigmoid, InPlaceTanh
+from scratch_framework.fast.compiled import compile_step
+from scratch_framework.fast.fused_layers import InPlaceSigmoid, InPlaceTanh
 
 R, F64 = 3, torch.float64
 LR = torch.tensor([1e-3, 5e-3, 1e-2], dtype=F64)
@@ -125,7 +125,7 @@ class Twins:
         self.plain_step = plain_step(self.plain, self.criterion, self.plain_optimizer)
 
     def compile(self) -> Callable[[Tensor, Tensor], Tensor]:
-        return compiled(self.fast, self.criterion, self.fast_optimizer)
+        return compile_step(self.fast, self.criterion, self.fast_optimizer)
 
     def compare(
         self, step: Callable[[Tensor, Tensor], Tensor], steps: int, *schedules: sf.LRScheduler
@@ -311,7 +311,7 @@ X, Y = draw(5, 2), draw(5, 1)
 
 def compile_chain(*modules: sf.Module, criterion: sf.Criterion | None = None) -> object:
     net = sf.Sequential(*modules)
-    return compiled(net, criterion or sf.MSELoss(), sf.SGD(net.parameters()))
+    return compile_step(net, criterion or sf.MSELoss(), sf.SGD(net.parameters()))
 
 
 class OwnReLU(sf.ReLU):
@@ -348,14 +348,14 @@ def test_what_does_not_belong_together_is_refused() -> None:
         compile_chain(sf.Linear(2, 2), criterion=sf.MSELoss("none"))
     net, other = paper_net(), paper_net()
     with pytest.raises(ValueError, match="parameters of the model, all and in their order"):
-        compiled(net, sf.MSELoss(), sf.SGD(other.parameters()))
+        compile_step(net, sf.MSELoss(), sf.SGD(other.parameters()))
     with pytest.raises(ValueError, match="SGD, Adam and AdamW, got Own"):
-        compiled(net, sf.MSELoss(), type("Own", (sf.SGD,), {})(net.parameters()))
+        compile_step(net, sf.MSELoss(), type("Own", (sf.SGD,), {})(net.parameters()))
 
 
 def test_batches_that_do_not_fit_get_the_plain_nets_errors() -> None:
     net = paper_net()
-    step = compiled(net, sf.MSELoss(), sf.SGD(net.parameters()))
+    step = compile_step(net, sf.MSELoss(), sf.SGD(net.parameters()))
     step(X, Y)
     with pytest.raises(ValueError, match=r"must have shape \(..., 2\) .* got \(5, 3\)"):
         step(draw(5, 3), Y)
@@ -373,7 +373,7 @@ def test_batches_that_do_not_fit_get_the_plain_nets_errors() -> None:
 
 def test_a_step_that_another_compilation_replaced_says_so() -> None:
     net = paper_net()
-    first, second = (compiled(net, sf.MSELoss(), sf.SGD(net.parameters())) for _ in range(2))
+    first, second = (compile_step(net, sf.MSELoss(), sf.SGD(net.parameters())) for _ in range(2))
     second(X, Y)
     with pytest.raises(RuntimeError, match="compiled again"):
         first(X, Y)

@@ -10,8 +10,8 @@ from scratch_framework.experiments.disc.recipe import RECIPES
 from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
 from scratch_framework.experiments.disc.torch_learner import TorchLearner
 from scratch_framework.experiments.disc.training import examples
-from scratch_framework.fast.fused_losses import AnyLoss, fused_loss
-from scratch_framework.fast.stages import Identity, InPlaceTanh, Stage
+from scratch_framework.fast.fused_layers import FusedLinear, Identity, InPlaceTanh
+from scratch_framework.fast.fused_losses import PlainLoss, fused_loss
 
 SEEDS, STEPS = [0, 1], 100
 
@@ -44,8 +44,8 @@ def test_plain_compiled_and_torch_compute_the_same(name: str, steps: int, tolera
 def test_the_compiled_step_of_a_recipe_has_its_loss_in_place(name: str) -> None:
     learner = ScratchLearner(RECIPES[name], SEEDS, STEPS)
     weight = torch.zeros(2, 1, 3)
-    last = Stage(weight, weight.clone(), Identity(), torch.ones(2, 3, 50))
-    assert type(fused_loss(learner.criterion, last)) is not AnyLoss
+    last = FusedLinear(weight, weight.clone(), Identity(), torch.ones(2, 3, 50))
+    assert type(fused_loss(learner.criterion, last)) is not PlainLoss
 
 
 def test_tanh_by_sigmoid_is_off_by_an_absolute_not_a_relative_error() -> None:

@@ -123,8 +123,8 @@ def test_outputs_are_those_of_lightning_modules(net: str, train: bool) -> None:
     expected = theirs(last[0])
     answer = ours.model.train(train)(pairs(last, len(SEEDS)))
     assert_same(answer, expected.pair.movedim(1, 0))
-    if isinstance(ours.model, sf.Branches):
-        assert_same(ours.model.auxiliary, expected.digits.movedim(1, 0))
+    if isinstance(ours.model, sf.SharedTrunk):
+        assert_same(ours.model.features, expected.digits.movedim(1, 0))
 
 
 @ALL

@@ -1,14 +1,14 @@
-"""A stage of a compiled net: a linear layer and its activation, on buffers that are made once.
+"""A fused layer of a compiled net: a linear layer and its activation, on buffers that are made once.
 
 Numbers lie feature by feature: a batch is (R, features, N), the transpose of what the plain net sees. A row
-is then one unit's answer to all N points, the product of weights (R, out, in) with it needs no transposing,
-and the row of ones (see `flat`) is simply the last. Everything happens in place:
+is then one unit's output for all N points, the product of weights (R, out, in) with it needs no transposing,
+and the row of ones (see `parameter_vector`) is simply the last. Everything happens in place:
 
-    forward     y <- f(W x)             the next stage's x
-    backward    g is dL/dy, handed over by the next stage
+    forward     y <- f(W x)             the next layer's x
+    backward    g is dL/dy, handed over by the next layer
                 g      <- g f'          y is no longer needed and becomes the slope
                 dL/dW  <- g x^T
-                dL/dx  <- W^T g         the g of the stage before
+                dL/dx  <- W^T g         the g of the layer before
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class InPlaceTanh(Identity):
         """Keep what `forward` needs.
 
         Args:
-            one: The number 1; a number that already is a tensor spares every call its conversion.
+            one: The number 1 as a tensor, so that no call needs to convert it.
         """
         self.one = one
 
@@ -128,17 +128,17 @@ def in_place(module: Module, like: Tensor) -> Identity | None:
     return InPlaceReLU() if type(module) is ReLU else InPlaceSigmoid() if type(module) is Sigmoid else None
 
 
-class Stage:
+class FusedLinear:
     """A linear layer with its activation, for one size of batch."""
 
     def __init__(self, weight: Tensor, weight_grad: Tensor, activation: Identity, x: Tensor) -> None:
         """Make the buffers.
 
         Args:
-            weight: Block of the layer, see `flat`.
+            weight: Block of the layer, see `parameter_vector`.
             weight_grad: Its gradient.
             activation: What follows the product.
-            x: The input, the y of the stage before.
+            x: The input, the y of the layer before.
         """
         self.weight, self.weight_t, self.weight_grad = weight, weight.mT, weight_grad
         self.x, self.x_t, self.activation = x, x.mT, activation
@@ -156,7 +156,7 @@ class Stage:
         """Compute the gradients of the weight and of x from that of y.
 
         Args:
-            x_grad: Where to put dL/dx, the gradient of the stage before; None if there is none.
+            x_grad: Where to put dL/dx, the gradient of the layer before; None if there is none.
         """
         self.activation.backward(self.y, self.grad)
         self.weight_grad.baddbmm_(self.grad, self.x_t, beta=0)

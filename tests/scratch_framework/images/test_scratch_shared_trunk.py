@@ -1,4 +1,4 @@
-"""Flatten, and branches: one trunk for several inputs, whose gradients add up, with outputs on the way."""
+"""Flatten, and a shared trunk for several inputs, whose gradients add up, with losses on its features."""
 
 import pytest
 import torch
@@ -41,11 +41,11 @@ def trunk(replicas: int | None = None) -> sf.Sequential:
     )
 
 
-def branches(replicas: int | None = None, parts: int = 2) -> sf.Branches:
-    return sf.Branches(trunk(replicas), sf.Linear(4 * parts, 2, replicas=replicas, dtype=F64))
+def shared(replicas: int | None = None, parts: int = 2) -> sf.SharedTrunk:
+    return sf.SharedTrunk(trunk(replicas), sf.Linear(4 * parts, 2, replicas=replicas, dtype=F64))
 
 
-class TorchBranches(nn.Module):
+class TorchSharedTrunk(nn.Module):
     """What one writes with autograd."""
 
     def __init__(self, parts: int) -> None:
@@ -71,7 +71,7 @@ class TorchBranches(nn.Module):
 @pytest.mark.parametrize("train", [True, False])
 @pytest.mark.parametrize("parts", [1, 2, 3])
 def test_the_gradients_of_a_shared_trunk_add_up_as_autograd_adds_them(parts: int, train: bool) -> None:
-    ours, theirs = branches(parts=parts), TorchBranches(parts).double()
+    ours, theirs = shared(parts=parts), TorchSharedTrunk(parts).double()
     ours.load_state_dict(theirs.state_dict())
     x = draw(6, parts, 6, 6)
     for net in (ours, theirs):
@@ -80,55 +80,55 @@ def test_the_gradients_of_a_shared_trunk_add_up_as_autograd_adds_them(parts: int
     assert_twins(ours, theirs, x)
 
 
-def test_the_gradients_of_branches_are_what_finite_differences_find() -> None:
+def test_the_gradients_of_a_shared_trunk_are_what_finite_differences_find() -> None:
     torch.manual_seed(2)  # one in eight draws has a ReLU or a maximum so near its kink that a step crosses it
-    assert_gradients(branches(), draw(3, 2, 6, 6), 1e-7)
+    assert_gradients(shared(), draw(3, 2, 6, 6), 1e-7)
 
 
-def test_a_replica_of_branches_is_the_net_alone() -> None:
-    assert_replicas(branches, draw(3, 4, 2, 6, 6))
+def test_a_replica_of_a_shared_trunk_is_the_net_alone() -> None:
+    assert_replicas(shared, draw(3, 4, 2, 6, 6))
 
 
-def test_losses_on_the_way_have_their_share_of_the_gradient() -> None:
-    ours, theirs = branches(), TorchBranches(2).double()
+def test_losses_on_the_features_have_their_share_of_the_gradient() -> None:
+    ours, theirs = shared(), TorchSharedTrunk(2).double()
     ours.load_state_dict(theirs.state_dict())
-    x, grad, grad_auxiliary = draw(5, 2, 6, 6), draw(5, 2, seed=1), draw(5, 2, 4, seed=2)
+    x, grad, grad_features = draw(5, 2, 6, 6), draw(5, 2, seed=1), draw(5, 2, 4, seed=2)
     features = theirs.features(x)
     pair = theirs.head(features.flatten(1))
-    torch.autograd.backward([pair, features], [grad, grad_auxiliary])
+    torch.autograd.backward([pair, features], [grad, grad_features])
     assert_same(ours(x), pair)
-    assert_same(ours.auxiliary, features)
-    ours.backward(grad, grad_auxiliary)
+    assert_same(ours.features, features)
+    ours.backward(grad, grad_features)
     for parameter, twin in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert twin.grad is not None
         assert_same(parameter.grad, twin.grad)
 
 
-def test_a_trunk_may_hold_branches_itself() -> None:
-    inner = sf.Branches(
+def test_a_trunk_may_hold_a_shared_trunk_itself() -> None:
+    inner = sf.SharedTrunk(
         sf.Sequential(sf.Flatten(), sf.Linear(4, 2, dtype=F64), sf.Tanh()), sf.Linear(2, 3, dtype=F64)
     )
-    net = sf.Branches(inner, sf.Linear(6, 1, dtype=F64))
+    net = sf.SharedTrunk(inner, sf.Linear(6, 1, dtype=F64))
     assert_gradients(net, draw(3, 2, 2, 2))
 
 
-def test_what_a_module_remembers_can_be_taken_out_and_given_back() -> None:
+def test_what_a_module_saved_can_be_taken_out_and_given_back() -> None:
     net = trunk()
     first, second = draw(4, 1, 6, 6), draw(5, 1, 6, 6, seed=1)
     y = net(first)
-    memories = net.memories()
+    passes = net.saved_passes()
     grad = draw(*y.shape, seed=2)
     expected = net.backward(grad)
     net(second)
     with pytest.raises(ValueError, match="the output's shape"):
         net.backward(grad)
-    net.restore(memories)
+    net.restore(passes)
     assert_same(net.backward(grad), expected)
 
 
-def test_numbers_of_a_batch_that_serves_twice_hear_of_both() -> None:
+def test_an_image_that_is_both_inputs_counts_twice_in_the_gradient() -> None:
     layer = sf.Linear(3, 2, dtype=F64)
-    net = sf.Branches(sf.Sequential(sf.Flatten(), layer), sf.Linear(4, 1, dtype=F64))
+    net = sf.SharedTrunk(sf.Sequential(sf.Flatten(), layer), sf.Linear(4, 1, dtype=F64))
     x = draw(4, 1, 1, 3).expand(-1, 2, -1, -1).clone()  # the same image as both parts
     grad = draw(*net(x).shape, seed=1)
     net.backward(grad)

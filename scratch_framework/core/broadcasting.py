@@ -1,0 +1,47 @@
+"""Broadcasting: a small tensor is copied along the dimensions that it lacks. The gradient of a copy is a sum.
+
+    forward      b_j is added to y_nj for every point n:      one b_j has N copies
+    backward     every copy changes the loss:                 dL/db_j = sum_n dL/dy_nj
+
+The same rule holds for R replicas that share one input: it has R copies, so its gradient sums over replicas.
+So one formula serves a single net, R replicas, and R replicas of a shared input: compute the gradient in the
+large shape, and let `unbroadcast` add up the copies.
+
+The second mistake in the paper's code is to leave this sum out. Its bias, once of shape (out,), gets a
+gradient of shape (N, out), and from then on each row of the batch has a bias of its own
+(`experiments.disc.row_bias`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def unbroadcast(grad: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Go back from the gradient of all copies to that of the original: add up the copies.
+
+    Args:
+        grad: The gradient in the large shape, to which the original was broadcast.
+        shape: Shape of the original, which may have fewer dimensions, or 1 in place of a size.
+
+    Returns:
+        The gradient in the shape of the original.
+    """
+    extra = grad.dim() - len(shape)
+    if extra:
+        grad = grad.sum(tuple(range(extra)))
+    copied = [dim for dim, size in enumerate(shape) if size != grad.shape[dim]]
+    return grad.sum(copied, keepdim=True) if copied else grad
+
+
+def append_dimensions(tensor: Tensor, dim: int) -> Tensor:
+    """View (R,) as (R, 1, ...), so that it broadcasts over all that belongs to a replica.
+
+    Args:
+        tensor: The tensor.
+        dim: How many dimensions the result shall have.
+    """
+    return tensor.reshape(*tensor.shape, *[1] * (dim - tensor.dim()))
