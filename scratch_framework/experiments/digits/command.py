@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from lightning_modules.command import cli
 from lightning_modules.command.forkserver import worker_context
 from lightning_modules.command.limits import MOST_EPOCHS, MOST_PROCESSES, MOST_RUNS, check_range
-from lightning_modules.replicas.per_replica import per_replica
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,16 +75,16 @@ def digits(
     with cli.imports():
         from lightning_modules.models.recipes import PAPER, resolve
 
-    for setting, value in (("max_epochs", PAPER.max_epochs), ("batch_size", PAPER.batch_size)):
+    paper = PAPER.settings[net]
+    for setting, value in (("max_epochs", paper.max_epochs), ("batch_size", paper.batch_size)):
         flags[setting] = value if flags[setting] is None else flags[setting]
     check_range("runs", runs, 1, MOST_RUNS)
     check_range("max_epochs", flags["max_epochs"], 1, MOST_EPOCHS)
     check_range("workers", 1 if workers is None else workers, 1, MOST_PROCESSES)
     check_range("replicas", replicas, 1)
-    (settings,) = resolve(PAPER, [net], searched).values()
-    for setting, number in settings.items():
-        per_replica(setting, number, 1, positive=setting == "lr")
-    own = AS_IN_PAPER | {"max_epochs": PAPER.max_epochs, "batch_size": PAPER.batch_size}
+    resolved = resolve(PAPER, [net], searched)[net].of_module()
+    settings = {setting: resolved[setting] for setting in searched if setting in resolved}
+    own = AS_IN_PAPER | {"max_epochs": paper.max_epochs, "batch_size": paper.batch_size}
     run(flags, settings, name, as_in_paper=all(flags[flag] == value for flag, value in own.items()))
 
 
