@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from benchmarks.plain_loop import PlainRun, tensors
+from benchmarks.plain_loop import BATCH_SIZE, PlainRun, tensors
 from datamodules import DigitPairs
-from lightning_modules.models.recipes import MODULES, PAPER
+from lightning_modules.models.recipes import PAPER
+from lightning_modules.models.registry import MODULES
 from lightning_modules.replicas.fused.sequential import Engine, set_engine
 from lightning_modules.replicas.layers import Dropout
 from lightning_modules.replicas.seeding import export_replica
@@ -40,7 +41,7 @@ def prove_agreement(model: str) -> None:
     data = _data(SEEDS)
     batches = [(images.double(), y, z) for images, y, z in islice(data.train_dataloader(), STEPS)]
     for engine in ENGINES:
-        module = MODULES[model](seed=SEEDS, **PAPER.settings[model]).double()
+        module = MODULES[model].from_settings(PAPER.settings[model], SEEDS).double()
         set_engine(module.network, engine)
         starts = [_replica(module, index) for index in range(len(SEEDS))]
         ours = _train(module, batches)
@@ -98,7 +99,7 @@ def _drop_nothing(net: nn.Module) -> None:
 
 
 def _data(seeds: list[int]) -> DigitPairs:
-    data = DigitPairs(train_pairs=STEPS * PAPER.batch_size, batch_size=PAPER.batch_size, seed=seeds)
+    data = DigitPairs(train_pairs=STEPS * BATCH_SIZE, batch_size=BATCH_SIZE, seed=seeds)
     data.setup()
     return data
 

@@ -28,7 +28,8 @@ from benchmarks.machine import machine, one_core
 from datamodules import DigitPairs
 from lightning_modules.command import cli
 from lightning_modules.command.atomic_io import write_whole
-from lightning_modules.models.recipes import MODULES, PAPER
+from lightning_modules.models.recipes import PAPER
+from lightning_modules.models.registry import MODULES
 from lightning_modules.training.execution import Choice, Execution
 from lightning_modules.training.runner import Study, fit, make_trainer, quiet, run_study
 from lightning_modules.training.workers import run_jobs
@@ -55,8 +56,9 @@ class Point:
         trainer = {"max_epochs": self.epochs, "accelerator": "cpu"}
         return Study(
             module=MODULES[MODEL],
-            settings=[{"seed": seed, **PAPER.settings[MODEL]} for seed in range(self.runs)],
-            data=partial(DigitPairs, train_pairs=self.pairs, val_pairs=0, batch_size=PAPER.batch_size),
+            settings=PAPER.settings[MODEL],
+            seeds=range(self.runs),
+            data=partial(DigitPairs, train_pairs=self.pairs, val_pairs=0),
             trainer=trainer,
             execution=Choice(workers=self.cores).on(make_trainer(trainer), self.runs),
         )

@@ -39,7 +39,7 @@ def latent_digits(
     model: Literal["weight_sharing", "cnn"] = "weight_sharing",
     runs: int = 15,
     seed: int = 0,
-    max_epochs: int = MODERN.max_epochs,
+    max_epochs: int = MODERN.settings["cnn"].max_epochs,
     train_pairs: int = 1000,
     workers: int | None = None,
     out: str = "runs/latent-digits",
@@ -62,11 +62,10 @@ def latent_digits(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "checkpoint.ckpt"
-    (settings,) = resolve(MODERN, [model], {}).values()
-    data = partial(DigitPairs, train_pairs=train_pairs, batch_size=MODERN.batch_size)
-    trainer = {"max_epochs": max_epochs, "accelerator": "cpu"}
+    settings = resolve(MODERN, [model], {"max_epochs": max_epochs})[model]
+    data, trainer = partial(DigitPairs, train_pairs=train_pairs), {"accelerator": "cpu"}
     seeds, choice = range(seed, seed + runs), Choice(workers=workers)
-    study = make_study(model, settings, seeds, data, trainer, choice, checkpoint=checkpoint)
+    study = make_study(settings, seeds, data, trainer, choice, checkpoint=checkpoint)
     with StudyProgress(Console(), [model], runs * max_epochs) as progress:
         fit = run_study(study, lambda first, figures: progress.add(model, figures))
     module = {"weight_sharing": WeightSharing, "cnn": PlainCNN}[model]

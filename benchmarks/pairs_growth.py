@@ -25,7 +25,8 @@ from benchmarks.ablation import UNSHARPENED
 from benchmarks.rows import Record, Row
 from lightning_modules.command import cli
 from lightning_modules.command.cli import CommandError
-from lightning_modules.models.recipes import MODULES, RECIPES
+from lightning_modules.models.recipes import RECIPES
+from lightning_modules.models.registry import MODULES
 from lightning_modules.results.progress import progress_bar
 from lightning_modules.results.runs import ModelRuns, Run, percent, spread
 from lightning_modules.training.execution import Choice
@@ -79,7 +80,7 @@ def pairs_growth(
         task = progress.add_task("starting", total=sum(row.train_pairs for row in rows))
         for row in rows:
             progress.update(task, description=f"{row.name}, {row.train_pairs} pairs")
-            length = min(epochs or RECIPES[row.recipe].max_epochs, SEEN // row.train_pairs)
+            length = min(row.settings(epochs).max_epochs, SEEN // row.train_pairs)
             seeds = range(seed, seed + min(runs, max(2, BUDGET // row.train_pairs)))
             trained.append((row, record.train(row, seeds, length, choice, val_pairs=0)))
             progress.advance(task, row.train_pairs)

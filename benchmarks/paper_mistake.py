@@ -11,7 +11,6 @@ Command line:
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -22,6 +21,7 @@ from datamodules.pairs import draw_splits
 from lightning_modules import AuxiliaryLoss
 from lightning_modules.command import cli
 from lightning_modules.models.recipes import PAPER
+from lightning_modules.models.settings import AuxiliaryLossSettings
 from lightning_modules.results.progress import StudyProgress
 from lightning_modules.results.runs import PAPER_FIGURES, ModelRuns, percent, spread, write_results
 from lightning_modules.training.execution import Choice
@@ -31,7 +31,7 @@ EARLIER_DRAW = 2**32 - 1  # the seed of a draw that is none of the runs'
 
 SETTINGS = {
     "recipe paper: lr 0.1, alpha 1, gamma 1": PAPER.settings["auxiliary"],
-    "the authors' code: lr 1, alpha 0.2, gamma 0.2": {"lr": 1.0, "alpha": 0.2, "gamma": 0.2},
+    "the authors' code: lr 1, alpha 0.2, gamma 0.2": AuxiliaryLossSettings(lr=1.0, alpha=0.2, gamma=0.2),
 }
 
 
@@ -71,8 +71,9 @@ def paper_mistake(
             for labels, data in (("right", DigitPairs), ("stale", StaleLabels)):
                 study = Study(
                     module=AuxiliaryLoss,
-                    settings=[{"seed": seed + k, **settings} for k in range(runs)],
-                    data=partial(data, batch_size=PAPER.batch_size),
+                    settings=settings,
+                    seeds=range(seed, seed + runs),
+                    data=data,
                     trainer=trainer,
                     execution=Choice().on(make_trainer(trainer), runs),
                     verbose=verbose,

@@ -22,6 +22,8 @@ from lightning_modules.results.runs import Run
 if TYPE_CHECKING:
     from datamodules import DigitPairs, Digits, PairSet
 
+BATCH_SIZE = PAPER.settings["cnn"].batch_size  # of all three nets
+
 
 def cnn(in_channels: int, outputs: int) -> nn.Sequential:
     """Figure 1.2."""
@@ -98,7 +100,7 @@ class PlainRun:
 
     def __post_init__(self) -> None:
         torch.manual_seed(self.seed)
-        self.settings = PAPER.settings[self.model]
+        self.settings = PAPER.settings[self.model].of_module()
         self.net = NETS[self.model]()
         self.optimizer = torch.optim.SGD(self.net.parameters(), lr=self.settings["lr"])
         self.train = tensors(self.data.train_set, self.data.train_digits)

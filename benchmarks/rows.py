@@ -14,6 +14,7 @@ from datamodules import DigitPairs
 from lightning_modules.command.atomic_io import write_whole
 from lightning_modules.command.cli import CommandError
 from lightning_modules.models.recipes import RECIPES, resolve
+from lightning_modules.models.settings import PairSettings
 from lightning_modules.results.provenance import COMPUTING, code_digests, versions
 from lightning_modules.results.runs import Run
 from lightning_modules.results.tensorboard import EpochFigures
@@ -57,13 +58,19 @@ class Row:
         Returns:
             The runs, with their errors over all pairs of test digits.
         """
-        recipe = RECIPES[self.recipe]
-        size = recipe.batch_size
-        data = partial(DigitPairs, train_pairs=self.train_pairs, val_pairs=val_pairs, batch_size=size)
-        (settings,) = resolve(recipe, [self.model], self.changes).values()
-        trainer = {"max_epochs": max_epochs or recipe.max_epochs, "accelerator": "cpu"}
-        study = make_study(self.model, settings, seeds, data, trainer, choice, all_pairs=True)
+        data = partial(DigitPairs, train_pairs=self.train_pairs, val_pairs=val_pairs)
+        settings = self.settings(max_epochs)
+        study = make_study(settings, seeds, data, {"accelerator": "cpu"}, choice, all_pairs=True)
         return run_study(study, lambda first, figures: tick(figures)).runs
+
+    def settings(self, max_epochs: int | None = None) -> PairSettings:
+        """Of the model.
+
+        Args:
+            max_epochs: Epochs; the recipe's for None.
+        """
+        changes = {"max_epochs": max_epochs, **self.changes}
+        return resolve(RECIPES[self.recipe], [self.model], changes)[self.model]
 
     def key(self, seeds: Sequence[int], max_epochs: int, choice: Choice, val_pairs: int) -> str:
         """A digest of all that decides its figures, but for their rounding.
@@ -74,12 +81,9 @@ class Row:
             choice: How to compute; with how many processes counts for nothing.
             val_pairs: Validation pairs of a run.
         """
-        recipe = RECIPES[self.recipe]
         decides = {
-            "settings": resolve(recipe, [self.model], self.changes),
-            "batch_size": recipe.batch_size,
+            "settings": asdict(self.settings(max_epochs)),
             "pairs": (self.train_pairs, val_pairs),
-            "epochs": max_epochs,
             "seeds": list(seeds),
             "choice": asdict(replace(choice, workers=None)),
             "versions": versions(COMPUTING),
@@ -137,7 +141,7 @@ class Record:
             val_pairs: Validation pairs of a run.
             twin: The runs of the same row under another name, which need not be trained again.
         """
-        epochs = max_epochs or RECIPES[row.recipe].max_epochs
+        epochs = row.settings(max_epochs).max_epochs
         about = {
             "row": row.name,
             "model": row.model,

@@ -25,6 +25,7 @@ from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.machine import machine, matmul_peak, one_core, restart_on_one_core
+from benchmarks.plain_loop import BATCH_SIZE
 from benchmarks.step import EPOCHS, PAIRS, Contestant, plain, row
 from datamodules import DigitPairs
 from lightning_modules.command import cli
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from scratch_framework.experiments.digits.learner import DigitLearner
 
 PACKAGES = ("torch", "numpy")
-STEPS = EPOCHS * PAIRS // PAPER.batch_size  # of a turn
+STEPS = EPOCHS * PAIRS // BATCH_SIZE  # of a turn
 
 
 def scratch(model: str, replicas: int) -> tuple[Contestant, DigitLearner]:
@@ -52,10 +53,10 @@ def scratch(model: str, replicas: int) -> tuple[Contestant, DigitLearner]:
         The contestant, and who learns in it.
     """
     seeds = list(range(replicas))
-    data = DigitPairs(train_pairs=PAIRS, val_pairs=0, batch_size=PAPER.batch_size, seed=seeds)
+    data = DigitPairs(train_pairs=PAIRS, val_pairs=0, batch_size=BATCH_SIZE, seed=seeds)
     data.setup()
     loader = data.train_dataloader()
-    learner = make_learner(model, seeds, PAPER.settings[model], torch.float32)
+    learner = make_learner(model, seeds, PAPER.settings[model].of_module(), torch.float32)
 
     def turn() -> None:
         for _ in range(EPOCHS):

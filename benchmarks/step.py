@@ -25,10 +25,11 @@ from rich.table import Table
 
 from benchmarks.agreement import prove_agreement
 from benchmarks.machine import machine, matmul_peak, one_core
-from benchmarks.plain_loop import PlainRun, step_flops
+from benchmarks.plain_loop import BATCH_SIZE, PlainRun, step_flops
 from datamodules import DigitPairs
 from lightning_modules.command import cli
-from lightning_modules.models.recipes import MODULES, PAPER
+from lightning_modules.models.recipes import PAPER
+from lightning_modules.models.registry import MODULES
 from lightning_modules.replicas.fused.sequential import Engine, set_engine
 from lightning_modules.training.runner import make_trainer, quiet
 
@@ -54,7 +55,7 @@ class Contestant:
         """Take a turn."""
         start = time.perf_counter()
         self.turn()
-        steps = EPOCHS * PAIRS / PAPER.batch_size * self.replicas
+        steps = EPOCHS * PAIRS / BATCH_SIZE * self.replicas
         self.milliseconds.append((time.perf_counter() - start) / steps * 1e3)
 
 
@@ -72,7 +73,10 @@ def plain(model: str) -> Contestant:
 def bare(model: str, engine: Engine, replicas: int, precision: torch.dtype = torch.float32) -> Contestant:
     """Our module in a bare loop, without the Trainer."""
     seeds = list(range(replicas))
-    module, loader = MODULES[model](seed=seeds, **PAPER.settings[model]), _data(seeds).train_dataloader()
+    module, loader = (
+        MODULES[model].from_settings(PAPER.settings[model], seeds),
+        _data(seeds).train_dataloader(),
+    )
     set_engine(module.network, engine)
     optimizer = module.make_optimizer()
     half = precision == torch.bfloat16
@@ -94,7 +98,7 @@ def bare(model: str, engine: Engine, replicas: int, precision: torch.dtype = tor
 def trained(model: str, replicas: int, precision: str) -> Contestant:
     """Our module under the Trainer, its metrics included; a new fit each turn."""
     seeds = list(range(replicas))
-    module, data = MODULES[model](seed=seeds, **PAPER.settings[model]), _data(seeds)
+    module, data = MODULES[model].from_settings(PAPER.settings[model], seeds), _data(seeds)
     arguments = {"max_epochs": EPOCHS, "accelerator": "cpu", "precision": precision}
     half = precision != "32-true"
     name = f"fused, R = {replicas}, Trainer" + ", bf16-mixed" * half
@@ -106,7 +110,7 @@ def trained(model: str, replicas: int, precision: str) -> Contestant:
 
 
 def _data(seeds: list[int]) -> DigitPairs:
-    data = DigitPairs(train_pairs=PAIRS, val_pairs=0, batch_size=PAPER.batch_size, seed=seeds)
+    data = DigitPairs(train_pairs=PAIRS, val_pairs=0, batch_size=BATCH_SIZE, seed=seeds)
     data.setup()
     return data
 
@@ -131,7 +135,7 @@ def row(
     """What is shown of a contestant."""
     ratios = [a / b for a, b in zip(reference.milliseconds, one.milliseconds, strict=True)]
     milliseconds = median(one.milliseconds)
-    rate = step_flops(model, PAPER.batch_size) / milliseconds / 1e6
+    rate = step_flops(model, BATCH_SIZE) / milliseconds / 1e6
     return {
         "model": model,
         "contestant": one.name,

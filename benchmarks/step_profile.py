@@ -14,10 +14,9 @@ from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.machine import one_core
-from benchmarks.plain_loop import step_flops
+from benchmarks.plain_loop import BATCH_SIZE, step_flops
 from benchmarks.step import EPOCHS, PAIRS, bare
 from lightning_modules.command import cli
-from lightning_modules.models.recipes import PAPER
 from lightning_modules.training.runner import quiet
 
 if TYPE_CHECKING:
@@ -66,10 +65,10 @@ def step_profile(replicas: int = 8, turns: int = 3, verbose: bool = False) -> No
             contestant.run()
         with profile(activities=[ProfilerActivity.CPU]) as profiler:
             contestant.run()
-        steps = EPOCHS * PAIRS / PAPER.batch_size * replicas
+        steps = EPOCHS * PAIRS / BATCH_SIZE * replicas
         total = contestant.milliseconds[-1] * steps * 1e3
         parts = shares(profiler.key_averages(), total)
-        rate = step_flops(model, PAPER.batch_size) * steps / total / 1e3
+        rate = step_flops(model, BATCH_SIZE) * steps / total / 1e3
         table = Table(title=f"{model}, R = {replicas}: {rate:.0f} GFLOP/s under the profiler")
         for column in ("part", "us a replica-step", "share"):
             table.add_column(column, justify="left" if column == "part" else "right")

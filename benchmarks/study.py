@@ -28,10 +28,11 @@ from rich.table import Table
 
 from benchmarks.agreement import prove_agreement
 from benchmarks.machine import machine, matmul_peak, one_core
-from benchmarks.plain_loop import PlainRun, step_flops
+from benchmarks.plain_loop import BATCH_SIZE, PlainRun, step_flops
 from datamodules import DigitPairs
 from lightning_modules.command import cli
-from lightning_modules.models.recipes import MODULES, PAPER
+from lightning_modules.models.recipes import PAPER
+from lightning_modules.models.registry import MODULES
 from lightning_modules.results.runs import Run, percent, spread
 from lightning_modules.results.tensorboard import StudyLog
 from lightning_modules.training.execution import Choice
@@ -56,7 +57,7 @@ class Task:
 
     def data(self, seed: Any) -> DigitPairs:
         """Pairs of one or several runs, set up."""
-        data = DigitPairs(train_pairs=self.train_pairs, batch_size=PAPER.batch_size, seed=seed)
+        data = DigitPairs(train_pairs=self.train_pairs, batch_size=BATCH_SIZE, seed=seed)
         data.setup()
         return data
 
@@ -98,8 +99,9 @@ def our_study(task: Task, choice: Choice, precision: str) -> Timing:
     start = time.perf_counter()
     study = Study(
         module=MODULES[task.model],
-        settings=[{"seed": seed, **PAPER.settings[task.model]} for seed in range(task.runs)],
-        data=partial(DigitPairs, train_pairs=task.train_pairs, batch_size=PAPER.batch_size),
+        settings=PAPER.settings[task.model],
+        seeds=range(task.runs),
+        data=partial(DigitPairs, train_pairs=task.train_pairs),
         trainer=trainer,
         execution=choice.on(make_trainer(trainer), task.runs),
     )
@@ -162,11 +164,11 @@ def rows(task: Task, place: str, timings: dict[str, list[Timing]], peak: float) 
     The rate counts the products of training steps alone, so that it leaves out validation and tests.
     """
     plain = next(iter(timings.values()))
-    steps = -(-task.train_pairs // PAPER.batch_size) * task.max_epochs * task.runs
+    steps = -(-task.train_pairs // BATCH_SIZE) * task.max_epochs * task.runs
     table = []
     for name, own in timings.items():
         seconds = median(turn.seconds for turn in own)
-        rate = steps * step_flops(task.model, PAPER.batch_size) / seconds / 1e9
+        rate = steps * step_flops(task.model, BATCH_SIZE) / seconds / 1e9
         average, deviation = spread(own[-1].test_errors)
         table.append(
             {

@@ -6,8 +6,10 @@ Names are resolved on first use, so that a command can read its flags before tor
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lightning_modules.models.auxiliary import AuxiliaryLoss
     from lightning_modules.models.base import Comparison
-    from lightning_modules.models.three import AuxiliaryLoss, PlainCNN, WeightSharing
+    from lightning_modules.models.plain_cnn import PlainCNN
+    from lightning_modules.models.weight_sharing import WeightSharing
 
 __all__ = ["AuxiliaryLoss", "Comparison", "PlainCNN", "WeightSharing"]
 
@@ -15,6 +17,6 @@ __all__ = ["AuxiliaryLoss", "Comparison", "PlainCNN", "WeightSharing"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from lightning_modules.models import three
+    from lightning_modules.models import registry
 
-    return getattr(three, name)
+    return getattr(registry, name)

@@ -10,9 +10,10 @@ import torch
 
 from datamodules import DigitPairs
 from lightning_modules.command.options import Augment, Branches, Head, OptimizerName, Pool, Schedule, Trunk
-from lightning_modules.models.recipes import MODERN, MODULES, PAPER, Recipe, parts
+from lightning_modules.models.recipes import MODERN, PAPER, Recipe
+from lightning_modules.models.registry import MODULES
+from lightning_modules.models.settings import PairSettings
 from lightning_modules.training.runner import make_trainer
-from lightning_modules.training.studies import team_of
 
 SMALL = 4  # channels
 VALUES: Mapping[str, tuple[Any, ...]] = {
@@ -44,7 +45,7 @@ VALUES: Mapping[str, tuple[Any, ...]] = {
 RECIPES: Mapping[str, Recipe] = {
     "paper": PAPER,
     "modern": replace(
-        MODERN, settings={model: {**settings, "width": SMALL} for model, settings in MODERN.settings.items()}
+        MODERN, settings={model: replace(own, width=SMALL) for model, own in MODERN.settings.items()}
     ),
 }
 SINGLE = [(name, value) for name, values in VALUES.items() for value in values]
@@ -58,12 +59,10 @@ def pairs_of_digits() -> DigitPairs:
     return data
 
 
-def train(model: str, settings: Mapping[str, Any]) -> list[torch.Tensor]:
+def train(settings: PairSettings) -> list[torch.Tensor]:
     """Two epochs of two steps; the weights, and what the net says then of test pairs."""
-    replica, common, data_settings = parts(settings)
-    module = MODULES[model](seed=3, **replica, **common)
-    team_of(settings)
-    data = DigitPairs(train_pairs=16, val_pairs=0, test_pairs=8, batch_size=8, **data_settings)
+    module = MODULES[settings.model].from_settings(settings, 3)
+    data = DigitPairs(train_pairs=16, val_pairs=0, test_pairs=8, **settings.taken_by("DigitPairs"))
     for split in ("train_digits", "test_digits", "train_set", "val_set", "test_set"):
         setattr(data, split, getattr(pairs_of_digits(), split))
     make_trainer({"max_epochs": 2, "accelerator": "cpu"}).fit(module, data)

@@ -1,12 +1,14 @@
 """Small nets that are made in seconds, for the tests that ask some."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from datamodules import DigitPairs
-from lightning_modules.models.recipes import MODERN, MODULES, resolve
+from lightning_modules.models.recipes import MODERN, resolve
+from lightning_modules.models.registry import MODULES
 from lightning_modules.training.execution import Choice
 from lightning_modules.training.runner import run_study
 from lightning_modules.training.studies import make_study
@@ -14,13 +16,12 @@ from lightning_modules.training.studies import make_study
 
 def train_readers(path: Path) -> Path:
     """Train three nets that read most digits; their checkpoint."""
-    (settings,) = resolve(MODERN, ["auxiliary"], {"width": 8, "two_views_from": 1.0}).values()
+    changes = {"width": 8, "two_views_from": 1.0, "max_epochs": 4}
     study = make_study(
-        "auxiliary",
-        settings,
+        resolve(MODERN, ["auxiliary"], changes)["auxiliary"],
         [0, 1, 2],
-        lambda **more: DigitPairs(train_pairs=1000, val_pairs=0, test_pairs=50, **{"batch_size": 25, **more}),
-        {"max_epochs": 4, "accelerator": "cpu"},
+        partial(DigitPairs, train_pairs=1000, val_pairs=0, test_pairs=50),
+        {"accelerator": "cpu"},
         Choice(workers=1),
         checkpoint=path,
     )

@@ -16,7 +16,7 @@ import yaml
 import train
 from datamodules import DigitPairs
 from lightning_modules import AuxiliaryLoss
-from lightning_modules.models.recipes import MODULES
+from lightning_modules.models.registry import MODULES
 from lightning_modules.results.runs import PAPER_FIGURES
 
 ROOT = Path(__file__).parents[1]
@@ -67,7 +67,8 @@ def test_the_checkpoint_holds_all_replicas_and_gives_the_reported_errors(tmp_pat
     path = tmp_path / "aux" / "auxiliary" / "checkpoint.ckpt"
     module = AuxiliaryLoss.load_from_checkpoint(path, weights_only=True).eval()
     assert module.hparams["seed"] == [0, 1, 2]
-    assert module.hparams["alpha"] == [0.5, 0.5, 0.5]
+    assert module.hparams["alpha"] == 0.5
+    assert module.alpha.tolist() == [0.5, 0.5, 0.5]
     data = DigitPairs(train_pairs=100, val_pairs=30, test_pairs=40, seed=[0, 1, 2])
     data.setup()
     (images, target, _), *_ = data.test_dataloader()

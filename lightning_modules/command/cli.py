@@ -26,6 +26,7 @@ from lightning_modules.command.blame import CommandError as CommandError
 from lightning_modules.command.blame import origin
 from lightning_modules.command.forkserver import leave_if_imported
 from lightning_modules.command.masking import keep_passwords, masked, masked_output, print_traceback
+from lightning_modules.command.settings import Flag
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -56,6 +57,7 @@ def run(
     prog: str,
     args: Sequence[str] | None = None,
     positional: Mapping[str, str] = MappingProxyType({}),
+    flags: Sequence[Flag] = (),
 ) -> None:
     """Parse flags and call a function with them.
 
@@ -65,6 +67,7 @@ def run(
         prog: How the command is called, such as ``python -m tune``, or ``train.py``.
         args: Flags; those of the process by default.
         positional: Arguments of the command that are no flags, with their help; the last is a list.
+        flags: The command's flags, in place of its typed arguments.
 
     Raises:
         SystemExit: The command was refused, failed or was interrupted.
@@ -82,7 +85,7 @@ def run(
     try:
         settings = _read_files(args)
         verbose = verbose or settings.get("verbose") is True
-        parser = _parser(command, prog, positional)
+        parser = _parser(command, prog, positional, flags)
         with masked_output():  # of --print_config
             options = vars(parser.parse_args(_spelt_out(parser, args) if positional else args))
         options.pop("config")
@@ -158,7 +161,9 @@ def set_rank(rank: int) -> None:
     _rank.set(rank)
 
 
-def _parser(command: Callable[..., None], prog: str, positional: Mapping[str, str]) -> "ArgumentParser":
+def _parser(
+    command: Callable[..., None], prog: str, positional: Mapping[str, str], flags: Sequence[Flag]
+) -> "ArgumentParser":
     from jsonargparse import ArgumentParser  # here, so that Ctrl-C during its import is met too
 
     parser = ArgumentParser(prog=prog, exit_on_error=False, allow_abbrev=False)
@@ -167,7 +172,11 @@ def _parser(command: Callable[..., None], prog: str, positional: Mapping[str, st
     parser.add_argument("-v", "--verbose", type=bool, default=False, help=meaning)
     for number, (name, meaning) in enumerate(positional.items(), 1):
         parser.add_argument(name, nargs="*" if number == len(positional) else None, help=meaning)
-    parser.add_function_arguments(command, skip={"verbose", *positional})
+    if not flags:
+        parser.add_function_arguments(command, skip={"verbose", *positional})
+    group = parser.add_argument_group((command.__doc__ or "").partition("\n")[0])
+    for flag in (flag for flag in flags if flag.name != "verbose"):
+        group.add_argument(f"--{flag.name}", type=flag.type, default=flag.default, help=flag.help)
     for action in _booleans(parser):
         action.nargs, action.const = "?", True
     return parser

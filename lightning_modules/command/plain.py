@@ -4,13 +4,14 @@ Numbers of numpy and torch become Python's own: a checkpoint that holds others d
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from numbers import Real
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 CONSTRUCTORS: Mapping[Any, Callable[[Any], Any]] = {bool: bool, int: int, float: float, str: os.fspath}
+PerReplica = float | Sequence[float]  # one number for all replicas, or one each
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
@@ -37,6 +38,26 @@ def plain(name: str, value: object, hint: object) -> Any:
     words = [WORDS[kind] for kind in kinds if kind in WORDS]
     wanted = " or ".join([f"one of {', '.join(choices)}"] * bool(choices) + words)
     raise ValueError(f"{name} must be {wanted}, got {value!r}{_nearest(str(value), choices)}")
+
+
+def plain_numbers(name: str, value: Any, kind: type) -> Any:
+    """Make a number, or several, plain.
+
+    Args:
+        name: What to call it in an error.
+        value: A number, or a list, array, tensor, ... of numbers.
+        kind: int or float.
+
+    Returns:
+        The number, or a list of them.
+
+    Raises:
+        ValueError: It is, or holds, something else.
+    """
+    own = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(own, Iterable) and not isinstance(own, str | bytes | dict | set):
+        return [plain(name, item, kind) for item in own]
+    return plain(name, own, kind)
 
 
 def refuse_unknown(owner: str, name: str, known: Iterable[str]) -> None:

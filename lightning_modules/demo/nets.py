@@ -12,7 +12,7 @@ from lightning_modules.command.cli import CommandError
 from lightning_modules.demo.drawings import Seen
 from lightning_modules.models.base import Comparison
 from lightning_modules.models.loading import keep_runs, load_model
-from lightning_modules.models.recipes import MODULES
+from lightning_modules.models.registry import MODULES
 from lightning_modules.predict.handwriting import as_mnist
 from lightning_modules.predict.inference import answer
 

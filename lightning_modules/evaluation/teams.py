@@ -7,7 +7,7 @@ the run, which then counts as diverged. An ensemble with a member that diverged 
 average of fewer members is another estimator.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -18,13 +18,12 @@ from torch import Tensor, nn
 from lightning_modules.command.limits import check_range
 from lightning_modules.models.base import Comparison
 from lightning_modules.models.batches import Batch, as_batch
+from lightning_modules.models.settings import MOST_MEMBERS
 from lightning_modules.networks.heads import POSTERIOR_HEADS
 from lightning_modules.networks.paper import Outputs
 from lightning_modules.replicas.layers import wide
 from lightning_modules.replicas.metrics import ReplicaMean
 from lightning_modules.replicas.seeding import derive_seed
-
-MOST_MEMBERS = 1000  # of a team, averaged or chosen from
 
 
 @dataclass(frozen=True)
@@ -172,16 +171,3 @@ def average(outputs: Outputs, chosen: Tensor, module: Comparison) -> Outputs:
     digits = mean(outputs.digits)
     head = module.network.head
     return Outputs(head(digits) if isinstance(head, POSTERIOR_HEADS) else mean(outputs.pair), digits)
-
-
-def members(settings: Sequence[Mapping[str, float]], team: Team) -> list[dict[str, float]]:
-    """The settings of all members.
-
-    Args:
-        settings: A run's arguments of the module, its seed among them.
-        team: How many trainings a run has.
-
-    Returns:
-        A member's arguments, run by run.
-    """
-    return [{**setting, "seed": seed} for setting in settings for seed in team.seeds(int(setting["seed"]))]

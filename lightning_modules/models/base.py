@@ -7,8 +7,9 @@ after the other; target (N, R), 1 where the first digit is at most the second; c
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 from zipfile import is_zipfile
 
 import pytorch_lightning as pl
@@ -19,11 +20,10 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lightning_modules.command.limits import MOST_CHANNELS, check_range
-from lightning_modules.command.options import DEFAULTS, Branches, Options
-from lightning_modules.command.plain import plain
+from lightning_modules.command.options import NetworkOptions
+from lightning_modules.command.plain import PerReplica, plain
 from lightning_modules.models.batches import Batch, as_batch, as_images
-from lightning_modules.models.effects import BRANCHES, checked
+from lightning_modules.models.settings import PairSettings
 from lightning_modules.networks.pairs import make_network
 from lightning_modules.networks.paper import Outputs
 from lightning_modules.replicas.apart import clip_norms, refuse_coupling, weigh_by_pairs
@@ -32,7 +32,7 @@ from lightning_modules.replicas.fused.sequential import Sequential
 from lightning_modules.replicas.layers import wide
 from lightning_modules.replicas.metrics import ReplicaMean
 from lightning_modules.replicas.optimizers import make_optimizer, with_warmup_linear
-from lightning_modules.replicas.per_replica import PerReplica, Seeds, as_seeds, per_replica
+from lightning_modules.replicas.per_replica import Seeds, as_seeds, per_replica, refuse_repeated
 from lightning_modules.replicas.pruning import keep_replicas
 from lightning_modules.replicas.seeding import export_replica, initialise, reseed
 
@@ -45,32 +45,40 @@ class Comparison(pl.LightningModule, ABC):
     gives each replica's own.
     """
 
-    model_name: str  # as commands call it
+    settings_type: ClassVar[type[PairSettings]]
+    settings: PairSettings
     has_digit_heads = False
     _reached: dict[str, Any] | None = None  # of a checkpoint that training has not yet gone on from
     ensemble = 1  # replicas that are averaged for one run; loading a checkpoint sets it
 
-    def __init__(self, seed: Seeds, lr: PerReplica, options: Options) -> None:
-        """Build the network, each replica initialised from its seed.
+    def __init__(self, seed: Seeds = 0, **settings: Any) -> None:
+        """Build one network a seed, initialised from it.
 
         Args:
-            seed: R seeds, or a single one.
-            lr: Learning rate, or R of them.
-            options: What is not the paper's.
+            seed: R seeds (a single number: one replica). The default is always 0: `seed_everything` has no
+                say, so two modules made without a seed are the same training.
+            **settings: Fields of `settings_type`; what is left out is the paper's. `lr` and the weights of
+                losses may be R numbers, one for each seed.
 
         Raises:
             ValueError: An argument is out of range, unknown, or has no effect beside the others.
         """
         super().__init__()
         self.seeds = as_seeds(seed)
-        self.options = checked(self.model_name, type(self).__name__, options)
-        ranges = {"width": (1, MOST_CHANNELS), "weight_decay": (0, math.inf), "temperature": (0.01, 100)}
-        for name, (least, most) in ranges.items():
-            if (value := self.options.get(name)) is not None:
-                check_range(name, cast("float", value), least, most)
-        self.branches: Branches = self.options.get("branches") or BRANCHES[self.model_name]
-        self.lr = lr
-        self.network = make_network(len(self.seeds), self.branches, self.has_digit_heads, self.options)
+        own = self.settings = self.settings_type.in_python(type(self).__name__, settings)
+        refuse_repeated(self.seeds, *vars(own).values())
+        per_replica("lr", own.lr, len(self.seeds))
+        seed, settings = self.seeds, own.of_module()  # as hyperparameters are kept: all, and plain
+        self.save_hyperparameters()
+        options = NetworkOptions(
+            trunk=own.trunk,
+            width=own.width,
+            pool=own.pool,
+            head=own.head,
+            temperature=own.temperature,
+            turns=own.turns,
+        )
+        self.network = make_network(len(self.seeds), own.branches, self.has_digit_heads, options)
         initialise(self.network, self.seeds)
         names = ["loss", "error"] + ["digit_error"] * self.has_digit_heads
         self.metrics = nn.ModuleDict(
@@ -80,17 +88,34 @@ class Comparison(pl.LightningModule, ABC):
                 for name in names
             }
         )
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Called when the network is built, for what else a model needs."""
+
+    @classmethod
+    def from_settings(cls, settings: PairSettings, seeds: Seeds) -> Self:
+        """Build one network a seed.
+
+        Args:
+            settings: Of `settings_type`, those of the data module and of the Trainer among them.
+            seeds: R seeds.
+
+        Raises:
+            ValueError: The settings do not go together.
+        """
+        return cls(seed=seeds, **settings.of_module())
 
     @property
     def lr(self) -> list[float]:
         """The learning rate of each of R replicas; one that is set to a single number is that of all."""
-        return self._lr
+        return per_replica("lr", self.settings.lr, len(self.seeds))
 
     @lr.setter
     def lr(self, lr: PerReplica) -> None:
-        self._lr = per_replica("lr", lr, len(self.seeds), positive=True)
-        if "lr" in self.hparams:
-            self.hparams["lr"] = self._lr
+        settings = replace(self.settings, lr=lr)
+        self.hparams["lr"] = per_replica("lr", settings.lr, len(self.seeds))
+        self.settings = settings
 
     @abstractmethod
     def loss(self, outputs: Outputs, target: Tensor, classes: Tensor | None) -> Tensor:
@@ -161,8 +186,8 @@ class Comparison(pl.LightningModule, ABC):
 
     def make_optimizer(self) -> Optimizer:
         """The optimiser, each replica at its learning rate."""
-        settings: dict[str, Any] = {**DEFAULTS, **self.options}
-        return make_optimizer(settings["optimizer"], self.network, self.lr, settings["weight_decay"])
+        own = self.settings
+        return make_optimizer(own.optimizer, self.network, self.lr, own.weight_decay)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser, and its schedule by steps.
@@ -171,7 +196,7 @@ class Comparison(pl.LightningModule, ABC):
             ValueError: The schedule needs the number of steps, and it is not known.
         """
         optimizer = self.make_optimizer()
-        if self.options.get("schedule") != "warmup_linear":
+        if self.settings.schedule != "warmup_linear":
             return optimizer
         schedule = with_warmup_linear(optimizer, self._steps("schedule warmup_linear"))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -244,10 +269,8 @@ class Comparison(pl.LightningModule, ABC):
         number = plain("replica", index, int)
         if not 0 <= number < len(self.seeds):
             raise IndexError(f"replica must lie in 0..{len(self.seeds) - 1}, got {index}")
-        own = {
-            name: value[number] if isinstance(value, list) else value for name, value in self.hparams.items()
-        }
-        single = type(self)(**own).to(self.device, next(self.network.parameters()).dtype)
+        single = self.from_settings(self.settings.take([number]), self.seeds[number])
+        single = single.to(self.device, next(self.network.parameters()).dtype)
         state = export_replica(self.network.state_dict(), number, len(self.seeds))
         single.network.load_state_dict(state)
         for ours, its in zip(self.modules(), single.modules(), strict=True):
@@ -265,9 +288,8 @@ class Comparison(pl.LightningModule, ABC):
         keep_replicas(self.network, kept, len(self.seeds))
         for metric in self.metrics.values():
             cast("ReplicaMean", metric).keep(kept)
-        own = {name: value for name, value in self.hparams.items() if isinstance(value, list)}
-        self.seeds, self._lr = [self.seeds[r] for r in kept], [self.lr[r] for r in kept]
-        self.hparams.update({name: [value[r] for r in kept] for name, value in own.items()})
+        self.seeds, self.settings = [self.seeds[r] for r in kept], self.settings.take(kept)
+        self.hparams.update({"seed": self.seeds, **self.settings.of_module()})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say which model it is of, so that a file alone is enough to load it, and what its epoch reached."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lightning_modules.command.cli import CommandError
 from lightning_modules.models.base import Comparison
-from lightning_modules.models.recipes import MODULES
+from lightning_modules.models.registry import MODULES
 from lightning_modules.replicas.checkpoints import ENSEMBLE, read_checkpoint
 from lightning_modules.replicas.finite import are_finite
 
@@ -29,7 +29,7 @@ def load_model(path: Path) -> Comparison:
         raise CommandError(
             f"{path} is no checkpoint, or damaged: {error}; take another one of train.py"
         ) from error
-    classes = {module.__name__: module for module in MODULES.values() if isinstance(module, type)}
+    classes = {module.__name__: module for module in MODULES.values()}
     name = checkpoint.get("model")
     if name not in classes:
         raise CommandError(f"{path} does not say which model it is of; take a checkpoint.ckpt of train.py")

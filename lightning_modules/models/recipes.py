@@ -1,165 +1,119 @@
-"""Named settings: which module a model is, and how a recipe trains it."""
+"""Named settings of the three models, and what a person changes of them."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast, get_type_hints
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
-from lightning_modules.command.options import Settings
-from lightning_modules.command.plain import plain, refuse_unknown
-from lightning_modules.models.base import Comparison
-from lightning_modules.models.effects import BRANCHES, DATA, KNOWN, TEAM, no_effect, why_idle, without_effect
-from lightning_modules.models.three import AuxiliaryLoss, PlainCNN, WeightSharing
+from lightning_modules.command.plain import refuse_unknown
+from lightning_modules.models.settings import (
+    SETTING_NAMES,
+    AuxiliaryLossSettings,
+    LatentSettings,
+    PairSettings,
+    PlainCNNSettings,
+    WeightSharingSettings,
+    no_effect,
+)
 
-Value = float | int | str
-
-MODULES: Mapping[str, Callable[..., Comparison]] = {
-    module.model_name: module for module in (PlainCNN, WeightSharing, AuxiliaryLoss)
-}
+L = TypeVar("L", bound=LatentSettings)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train each of the three models."""
+    """How to train each of the models."""
 
-    max_epochs: int
-    batch_size: int  # pairs
     precision: str  # Lightning's, for a machine that is fast in it (precision.py)
-    settings: Mapping[str, Mapping[str, Any]]  # model to `Settings` of it
+    settings: Mapping[str, PairSettings]  # by model
 
 
-# Section 1.2.4. The learning rates, alpha and gamma are the choice of the paper's grid search (500 training,
-# 500 validation pairs, 5 runs a point), run by us with right digit labels; docs/reproduction.md.
+# Section 1.2.4: what the settings are where nobody says otherwise. The learning rates, alpha and gamma are
+# the choice of the paper's grid search (500 training, 500 validation pairs, 5 runs a point), run by us with
+# right digit labels; docs/reproduction.md.
 PAPER = Recipe(
-    max_epochs=25,
-    batch_size=50,
-    precision="32-true",
-    settings={
-        "cnn": {"lr": 0.05},
-        "weight_sharing": {"lr": 0.1},
-        "auxiliary": {"lr": 0.1, "alpha": 1.0, "gamma": 1.0},
-    },
+    "32-true",
+    {kind.model: kind() for kind in (PlainCNNSettings, WeightSharingSettings, AuxiliaryLossSettings)},
 )
 
-# What the three modern models share; docs/recipes.md says where it comes from and what each part is worth.
-BASE: Settings = {
-    "lr": 0.01,
-    "optimizer": "adamw",
-    "weight_decay": 0.01,
-    "schedule": "warmup_linear",
-    "trunk": "modern",
-    "head": "exact",
-    "augment": "bicubic",
-    "elastic": 0.4,
-}
-# What the two share that are told no digit, and find them.
-LATENT: Settings = {
-    "pool": "flatten",
-    "prior": 1.0,
-    "consistency": 1.0,
-    "two_views_from": 0.2,
-    "reorder": True,
-    "part_merged": True,
-}
+
+def _modern_latent(kind: type[L], **own: Any) -> L:
+    """What the two share that are told no digit, and find them."""
+    return kind(
+        lr=0.01,
+        batch_size=25,
+        optimizer="adamw",
+        weight_decay=0.01,
+        schedule="warmup_linear",
+        trunk="modern",
+        head="exact",
+        pool="flatten",
+        augment="bicubic",
+        elastic=0.4,
+        prior=1.0,
+        consistency=1.0,
+        two_views_from=0.2,
+        reorder=True,
+        part_merged=True,
+        **own,
+    )
+
+
+# docs/recipes.md says where this comes from and what each part is worth.
 MODERN = Recipe(
-    max_epochs=25,
-    batch_size=25,
-    precision="bf16-mixed",
-    settings={
-        "cnn": {**BASE, **LATENT, "branches": "separate", "turns": True, "width": 24},
-        "weight_sharing": {**BASE, **LATENT, "width": 32},
-        "auxiliary": {
-            **BASE,
-            "trunk": "deep",
-            "width": 32,
-            "pool": "average",
-            "temperature": 0.5,
-            "alpha": 0.5,
-            "gamma": 0.0,
-            "label_smoothing": 0.1,
-            "two_views_from": 0.0,
-        },
+    "bf16-mixed",
+    {
+        "cnn": _modern_latent(PlainCNNSettings, branches="separate", turns=True, width=24),
+        "weight_sharing": _modern_latent(WeightSharingSettings, width=32),
+        "auxiliary": AuxiliaryLossSettings(
+            lr=0.01,
+            batch_size=25,
+            optimizer="adamw",
+            weight_decay=0.01,
+            schedule="warmup_linear",
+            trunk="deep",
+            width=32,
+            head="exact",
+            pool="average",
+            augment="bicubic",
+            elastic=0.4,
+            temperature=0.5,
+            alpha=0.5,
+            gamma=0.0,
+            label_smoothing=0.1,
+            two_views_from=0.0,
+        ),
     },
 )
 RECIPES: Mapping[str, Recipe] = {"paper": PAPER, "modern": MODERN}
 
-RUN = {"max_epochs", "batch_size"}  # settings that are of the study, not of a model
 
-# What each replica may have its own of; other settings are the same for all replicas.
-PER_REPLICA = ("lr", "alpha", "gamma")
-
-
-def resolve(
-    recipe: Recipe, models: Sequence[str], overrides: Mapping[str, Value | None]
-) -> dict[str, dict[str, Any]]:
-    """The settings of each model: the recipe's, but for what is overridden.
+def resolve(recipe: Recipe, models: Sequence[str], changes: Mapping[str, Any]) -> dict[str, PairSettings]:
+    """The settings of each model: the recipe's, but for what is changed.
 
     Args:
         recipe: The recipe.
         models: The models.
-        overrides: Settings by name; None keeps the recipe's. One that not all models have goes to those
-            that have it.
+        changes: Settings by name; None keeps the recipe's. One that not all models have goes to those that
+            have it.
 
     Returns:
-        Model to its settings, without those that have no effect beside the others.
+        Model to its settings; those that have no effect beside the others have their idle values.
 
     Raises:
-        ValueError: An override does not exist, is not of its type, or has no effect on any of the models.
+        ValueError: A change does not exist, is out of range or not of its type, or has no effect on any of
+            the models.
     """
-    hints, owner = get_type_hints(Settings), ", ".join(models)
-    given = dict[str, Any]()
-    for name, value in overrides.items():
-        refuse_unknown(owner, name, hints)
-        if value is not None:
-            given[name] = plain(name, value, hints[name])
-    resolved = {
-        model: {
-            **recipe.settings[model],
-            **{name: value for name, value in given.items() if name in KNOWN[model]},
-        }
-        for model in models
-    }
-    complete = {model: {"branches": BRANCHES[model], **settings} for model, settings in resolved.items()}
-    idle = {model: without_effect(settings) for model, settings in complete.items()}
+    owner, given = ", ".join(models), {name: value for name, value in changes.items() if value is not None}
+    for name in changes:
+        refuse_unknown(owner, name, SETTING_NAMES)
+    chosen = dict[str, PairSettings]()
+    for model in models:
+        own = recipe.settings[model].rules()
+        chosen[model] = replace(
+            recipe.settings[model], **{name: value for name, value in given.items() if name in own}
+        )
+    idle = {model: settings.idle() for model, settings in chosen.items()}
     for name in given:
-        having = [model for model in models if name in KNOWN[model]]
+        having = [model for model in models if name in chosen[model].rules()]
         if all(name in idle[model] for model in having):
-            reasons = [why_idle(complete[model])[name] for model in having]
-            raise ValueError(no_effect(name, owner, reasons))
-    return {
-        model: {name: value for name, value in settings.items() if name not in idle[model]}
-        for model, settings in resolved.items()
-    }
-
-
-def model_config(model: str, settings: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags that repeat the runs of one model of a study.
-
-    Args:
-        model: The model.
-        settings: All its settings, as `resolve` gives them.
-        config: The flags of the study, all by name.
-
-    Returns:
-        All flags by name; None for settings that the model does not have, or that have no effect on it.
-    """
-    own: dict[str, Any] = {**dict.fromkeys(Settings.__annotations__.keys() - RUN), **settings}
-    return {**config, "model": model, **{name: own[name] for name in config if name in own}}
-
-
-def parts(settings: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, Any], dict[str, Any]]:
-    """Divide settings by whom they go to.
-
-    Args:
-        settings: Of a model.
-
-    Returns:
-        Arguments of the module that each replica may have its own of; those that all have in common;
-        arguments of the data module.
-    """
-    replica = {name: settings[name] for name in PER_REPLICA if name in settings}
-    data = {name: settings[name] for name in DATA if name in settings}
-    elsewhere = {*PER_REPLICA, *DATA, *TEAM}
-    if settings.get("consistency"):
-        elsewhere -= {"two_views_from"}  # of data and module: its weight rises from there
-    common = {name: value for name, value in settings.items() if name not in elsewhere}
-    return cast("dict[str, float]", replica), common, data
+            raise ValueError(no_effect(name, owner, [idle[model][name] for model in having]))
+    return {model: settings.settled() for model, settings in chosen.items()}

@@ -18,8 +18,9 @@ from rich.progress import (
 from lightning_modules.command.console import make_console
 from lightning_modules.results.tensorboard import EpochFigures
 
-# A network that passes both digits through its CNN costs about twice the plain one; for the time left.
-COST = {"cnn": 1.0, "weight_sharing": 2.0, "auxiliary": 2.0}
+# Cost of an epoch, for the time left: a net that passes each digit through its CNN costs twice the plain one.
+COST = {"cnn": 1.0}
+OTHERS = 2.0
 
 
 def progress_bar(console: Console | None = None) -> Progress:
@@ -51,7 +52,7 @@ class StudyProgress:
             epochs: Epochs of one model, summed over its runs.
         """
         self.progress = progress_bar(console)
-        total = sum(COST[model] for model in models) * epochs
+        total = sum(COST.get(model, OTHERS) for model in models) * epochs
         self.task = self.progress.add_task("starting", total=total)
 
     def add(self, model: str, figures: EpochFigures, kept: bool = False) -> None:
@@ -67,7 +68,7 @@ class StudyProgress:
         finite = [error for error in errors if math.isfinite(error)]
         said = f"{100 * sum(finite) / len(finite):.1f} %" if finite else "diverged"
         text = f"{model}: epoch {figures.epoch + 1}, {tag} {said}"
-        done = COST[model] * len(errors)
+        done = COST.get(model, OTHERS) * len(errors)
         if kept:  # rich measures the speed by what is advanced
             self.progress.tasks[self.task].completed += done
         self.progress.update(self.task, description=text, advance=0 if kept else done)

@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from shlex import quote
 from typing import Any, cast
@@ -20,7 +20,8 @@ from lightning_modules.command.cli import CommandError, command_line, set_rank
 from lightning_modules.command.console import make_console
 from lightning_modules.evaluation.evaluate import Fit
 from lightning_modules.evaluation.mistakes_figure import mistakes_figure
-from lightning_modules.models.recipes import MODULES, model_config, parts
+from lightning_modules.models.registry import MODULES
+from lightning_modules.models.settings import DATA, TRAINER, PairSettings
 from lightning_modules.results.figures import results_figure, write_figure
 from lightning_modules.results.progress import StudyProgress
 from lightning_modules.results.provenance import DigitData, data_digest
@@ -36,7 +37,7 @@ from lightning_modules.results.tensorboard import EpochFigures, StudyLog
 from lightning_modules.training.execution import Choice
 from lightning_modules.training.manifest import Record, device_name, opened
 from lightning_modules.training.runner import Study, make_trainer, quiet, run_study
-from lightning_modules.training.studies import make_study, team_of
+from lightning_modules.training.studies import make_study
 from lightning_modules.training.workers import check_start
 
 
@@ -44,11 +45,11 @@ from lightning_modules.training.workers import check_start
 class Experiment:
     """Which models to train, how, and where to put what comes out."""
 
-    models: Mapping[str, Mapping[str, Any]]  # model to its settings, alike for all runs
+    models: Mapping[str, PairSettings]  # model to its settings, alike for all runs
     recipe: str
     seeds: list[int]
     data: Callable[..., pl.LightningDataModule]  # called with seeds and the model's settings of data
-    trainer: Mapping[str, Any]  # arguments of pl.Trainer, max_epochs among them
+    trainer: Mapping[str, Any]  # arguments of pl.Trainer but max_epochs, which is the model's
     choice: Choice
     log_dir: Path
     name: str | None  # None: a unique one
@@ -124,14 +125,14 @@ class Experiment:
             first = 0
             for chunk in as_begun.chunks():
                 self.kept[model, first] = len(chunk.file.read().figures) if chunk.file else 0
-                first += len(chunk.settings)
+                first += len(chunk.seeds)
             left[model] = as_begun
         return left
 
     def _run_models(self, studies: Mapping[str, Study]) -> None:
         if not studies:
             return
-        epochs = self.trainer["max_epochs"] * len(self.seeds)
+        epochs = max(settings.max_epochs for settings in self.models.values()) * len(self.seeds)
         trainings = [model for model, study in studies.items() for _ in range(study.team.size)]
         with StudyProgress(self.console, trainings, epochs) as progress:
             for model, study in studies.items():
@@ -142,7 +143,7 @@ class Experiment:
         if self.resume and self.name is None:
             raise CommandError("resume needs the name of the study to go on with; give --name")
         try:
-            trainer = make_trainer(self.trainer)
+            trainer = make_trainer({**next(iter(self.models.values())).taken_by(TRAINER), **self.trainer})
         except (MisconfigurationException, ImportError, ValueError, RuntimeError, TypeError) as error:
             raise CommandError(str(error)) from error
         set_rank(trainer.global_rank)
@@ -159,10 +160,8 @@ class Experiment:
         if self.all_pairs and trainer.world_size > 1:
             raise CommandError("all_pairs are tested by one process, but there are several")
         for model, settings in self.models.items():
-            replica, common, data_settings = parts(settings)
-            MODULES[model](seed=self.seeds[0], **replica, **common)
-            team_of(settings)
-            data = self.data(seed=self.seeds, **data_settings)
+            MODULES[model].from_settings(settings, self.seeds[0])
+            data = self.data(seed=self.seeds, **settings.taken_by(DATA))
         data.trainer = trainer
         data.setup("fit")
         for loader in (data.train_dataloader, data.val_dataloader, data.test_dataloader):
@@ -172,7 +171,6 @@ class Experiment:
 
     def _study(self, model: str) -> Study:
         return make_study(
-            model,
             self.models[model],
             self.seeds,
             self.data,
@@ -191,7 +189,8 @@ class Experiment:
         if not self.main_process:
             run_study(study, lambda first, figures: None)
             return
-        run_folder = make_run_folder(self.folder, model, model_config(model, settings, self.config))
+        config = {**self.config, "model": model, **settings.as_flags()}
+        run_folder = make_run_folder(self.folder, model, config)
         log = StudyLog(run_folder, len(self.seeds) * study.team.size, anew=self.resume)
 
         def on_epoch(first: int, figures: EpochFigures) -> None:
@@ -217,9 +216,9 @@ class Experiment:
     def _write_results(self) -> None:
         write_results(self.folder / "results.json", self.finished, self.command, self.config)
 
-    def _log_results(self, log: StudyLog, fit: Fit, settings: Mapping[str, Any]) -> None:
+    def _log_results(self, log: StudyLog, fit: Fit, settings: PairSettings) -> None:
         results = self.finished[-1]
-        hparams = results.hparams(settings, self.config)
+        hparams = results.hparams(asdict(settings), {**self.config, **asdict(settings)})
         log.add_runs({"test/error": results.errors()})
         figures = {"test/mistakes": mistakes_figure(fit.mistakes)} if fit.mistakes else {}
         log.finish(hparams, results.metrics(), figures)

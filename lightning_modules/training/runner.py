@@ -16,8 +16,9 @@ from pytorch_lightning.utilities import rank_zero_only
 from lightning_modules.command.interrupts import interrupts_wait
 from lightning_modules.evaluation.evaluate import Fit, choose, measure
 from lightning_modules.evaluation.mistakes import CountMistakes, of_more_runs
-from lightning_modules.evaluation.teams import ALONE, Team, members
+from lightning_modules.evaluation.teams import ALONE, Team
 from lightning_modules.models.base import Comparison
+from lightning_modules.models.settings import DATA, PairSettings
 from lightning_modules.replicas.checkpoints import join_checkpoints
 from lightning_modules.replicas.fused.sequential import set_engine
 from lightning_modules.replicas.whole_checkpoints import WholeCheckpoints
@@ -34,9 +35,10 @@ from lightning_modules.training.workers import run_jobs, threads
 class Study:
     """R runs of one model, as a worker process needs them."""
 
-    module: Callable[..., Comparison]
-    settings: Sequence[Mapping[str, float]]  # a run's arguments of `module`, its seed among them
-    data: Callable[..., pl.LightningDataModule]  # called with seeds (and, for teams, stream seeds)
+    module: type[Comparison]
+    settings: PairSettings  # of all runs; a list, where each run has its own number
+    seeds: Sequence[int]  # of the runs
+    data: Callable[..., pl.LightningDataModule]  # called with settings, seeds, and for teams stream seeds
     trainer: Mapping[str, Any]  # arguments of pl.Trainer
     execution: Execution
     team: Team = ALONE  # each run is trained so often
@@ -52,24 +54,29 @@ class Study:
     sizes: Sequence[int] | None = None  # runs of each program; by default divided evenly
     file: ProgramFile | None = None  # of a program
 
-    def columns(self) -> dict[str, list[float]]:
-        """The settings of all replicas, by name."""
-        replicas = members(self.settings, self.team)
-        return {name: [setting[name] for setting in replicas] for name in replicas[0]}
+    def make_module(self) -> Comparison:
+        """All replicas: the members of each run, one after the other."""
+        runs = [run for run in range(len(self.seeds)) for _ in range(self.team.size)]
+        return self.module.from_settings(self.settings.take(runs), self.member_seeds())
 
     def make_data(self) -> pl.LightningDataModule:
         """The pairs of all replicas: those of a run are the same for all its members."""
-        pairs = [int(setting["seed"]) for setting in self.settings for _ in range(self.team.size)]
+        settings = self.settings.taken_by(DATA)
         if self.team.size == 1:
-            return self.data(seed=pairs)
-        return self.data(seed=pairs, stream_seed=self.columns()["seed"])
+            return self.data(seed=list(self.seeds), **settings)
+        pairs = [seed for seed in self.seeds for _ in range(self.team.size)]
+        return self.data(seed=pairs, stream_seed=self.member_seeds(), **settings)
+
+    def member_seeds(self) -> list[int]:
+        """The seeds of all replicas."""
+        return [seed for run in self.seeds for seed in self.team.seeds(run)]
 
     def division(self) -> list[int]:
         """The number of runs in each program: evenly divided, as many programs for each worker process."""
         if self.sizes is not None:
             return list(self.sizes)
         execution = self.execution
-        programs = divide(len(self.settings), execution.workers, execution.replicas, self.team.size)
+        programs = divide(len(self.seeds), execution.workers, execution.replicas, self.team.size)
         return [runs.stop - runs.start for runs in programs]
 
     def chunks(self) -> list["Study"]:
@@ -78,12 +85,12 @@ class Study:
         return [self._chunk(slice(start, stop)) for start, stop in pairwise([0, *stops])]
 
     def _chunk(self, runs: slice) -> "Study":
-        settings = self.settings[runs]
+        settings, seeds = self.settings.take(range(runs.start, runs.stop)), list(self.seeds[runs])
         if self.checkpoint is None:
-            return replace(self, settings=settings)
-        owner = {"study": self.owner, "seeds": [int(setting["seed"]) for setting in settings]}
+            return replace(self, settings=settings, seeds=seeds)
+        owner = {"study": self.owner, "seeds": seeds}
         file = ProgramFile(self.checkpoint.with_suffix(f".{runs.start}.part"), owner)
-        return replace(self, settings=settings, file=file)
+        return replace(self, settings=settings, seeds=seeds, file=file)
 
     def clear(self) -> None:
         """Remove the files of the programs, of a study that is done."""
@@ -107,7 +114,7 @@ def run_study(study: Study, on_epoch: Callable[[int, EpochFigures], None]) -> Fi
         ValueError: The data or settings are refused.
     """
     chunks = study.chunks()
-    firsts = [sum(len(chunk.settings) for chunk in chunks[:number]) for number in range(len(chunks))]
+    firsts = [sum(len(chunk.seeds) for chunk in chunks[:number]) for number in range(len(chunks))]
     parts = [chunk.file.path for chunk in chunks if chunk.file]
     try:
         fits = _fit_all(chunks, lambda number, figures: on_epoch(firsts[number], figures))
@@ -156,8 +163,7 @@ def fit(study: Study, report: Callable[[EpochFigures], None], callbacks: Sequenc
         report(epoch)
     if reached.fit:
         return reached.fit
-    seeds = [int(setting["seed"]) for setting in study.settings]
-    module = study.module(**study.columns())
+    module = study.make_module()
     set_engine(module.network, study.execution.engine, study.execution.layout)
     data = study.make_data()
     mistakes = CountMistakes()
@@ -172,7 +178,7 @@ def fit(study: Study, report: Callable[[EpochFigures], None], callbacks: Sequenc
         path = study.file.path if study.file and reached.started else None
         trainer.fit(module, data, ckpt_path=path, weights_only=True)
         chosen = choose(module, study.team)
-        runs = measure(trainer, module, data, seeds, chosen, study.all_pairs) if study.test else []
+        runs = measure(trainer, module, data, study.seeds, chosen, study.all_pairs) if study.test else []
     trainer.strategy.connect(module)  # the latest test may have been of a team, and that is not what is kept
     if study.team.restarts > 1:  # what was tested is kept, and nothing else
         for holder in (module, data):

@@ -1,26 +1,20 @@
 """From the settings of a model to the study that trains it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
 
 from lightning_modules.evaluation.teams import Team
-from lightning_modules.models.recipes import MODULES, parts
+from lightning_modules.models.registry import MODULES
+from lightning_modules.models.settings import TRAINER, PairSettings
 from lightning_modules.replicas.apart import refuse_coupling
 from lightning_modules.training.execution import Choice
 from lightning_modules.training.runner import Study, make_trainer
 
 
-def team_of(settings: Mapping[str, Any]) -> Team:
-    """How many trainings a run has, by a model's settings."""
-    return Team(settings.get("ensemble", 1), settings.get("restarts", 1))
-
-
 def make_study(
-    model: str,
-    settings: Mapping[str, Any],
+    settings: PairSettings,
     seeds: Sequence[int],
     data: Callable[..., pl.LightningDataModule],
     trainer: Mapping[str, Any],
@@ -30,29 +24,26 @@ def make_study(
     """A study of one model.
 
     Args:
-        model: The model.
-        settings: All its settings, as `resolve` gives them.
+        settings: Of the model.
         seeds: Of the runs.
         data: Called with seeds and the model's settings of data.
-        trainer: Arguments of pl.Trainer.
+        trainer: Arguments of pl.Trainer; without `max_epochs` it trains for the model's.
         choice: How to compute.
         **more: Other arguments of `Study`.
 
-    Returns:
-        The study.
-
     Raises:
         CommandError: A choice is refused.
-        ValueError: A setting is.
     """
-    replica, common, data_settings = parts(settings)
-    team, made = team_of(settings), make_trainer(trainer)
+    team = Team(settings.ensemble, settings.restarts)
+    trainer = {**settings.taken_by(TRAINER), **trainer}
+    made = make_trainer(trainer)
     execution = choice.on(made, len(seeds) * team.size, team.size)
     refuse_coupling(made, [1.0] * execution.replicas)  # of the largest program
     return Study(
-        module=partial(MODULES[model], **common),
-        settings=[{"seed": seed, **replica} for seed in seeds],
-        data=partial(data, **data_settings),
+        module=MODULES[settings.model],
+        settings=settings,
+        seeds=seeds,
+        data=data,
         trainer=trainer,
         execution=execution,
         team=team,

@@ -5,7 +5,7 @@ import pytest
 from benchmarks.agreement import prove_agreement
 from benchmarks.plain_loop import PlainRun, step_flops
 from datamodules import DigitPairs
-from lightning_modules.models.recipes import MODULES
+from lightning_modules.models.registry import MODULES
 
 
 @pytest.mark.parametrize("model", MODULES)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from events import scalars
 
-from lightning_modules.models.recipes import MODULES
+from lightning_modules.models.registry import MODULES
 
 ROOT = Path(__file__).parents[2]
 TINY = ["--accelerator", "cpu", "--train_pairs", "60", "--val_pairs", "20", "--test_pairs", "40"]

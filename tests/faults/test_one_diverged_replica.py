@@ -16,7 +16,8 @@ from datamodules import DigitPairs
 from lightning_modules.command.cli import CommandError
 from lightning_modules.models.base import Comparison
 from lightning_modules.models.loading import keep_runs, load_model
-from lightning_modules.models.recipes import MODULES, RECIPES, parts, resolve
+from lightning_modules.models.recipes import RECIPES, resolve
+from lightning_modules.models.registry import MODULES
 from lightning_modules.replicas.seeding import export_replica
 from lightning_modules.report.__main__ import main as report
 from lightning_modules.training import runner as protocol
@@ -42,10 +43,9 @@ class Diverge(pl.Callback):
 
 
 def fit(model: str, recipe: str, changes: Mapping[str, Any], callbacks: list[pl.Callback]) -> Comparison:
-    (settings,) = resolve(RECIPES[recipe], [model], changes).values()
-    replica, common, data_settings = parts(settings)
-    module = MODULES[model](seed=SEEDS, **replica, **common)
-    data = DigitPairs(train_pairs=60, val_pairs=20, batch_size=20, seed=SEEDS, **data_settings)
+    settings = resolve(RECIPES[recipe], [model], {**changes, "batch_size": 20})[model]
+    module = MODULES[model].from_settings(settings, SEEDS)
+    data = DigitPairs(train_pairs=60, val_pairs=20, seed=SEEDS, **settings.taken_by("DigitPairs"))
     trainer = make_trainer({"max_epochs": 4, "accelerator": "cpu"}, callbacks=callbacks)
     trainer.fit(module, data)
     return module

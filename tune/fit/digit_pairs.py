@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,16 @@ from optuna.distributions import CategoricalDistribution
 
 from datamodules import DigitPairs
 from lightning_modules.models.base import Comparison
-from lightning_modules.models.recipes import MODULES, RECIPES, parts, resolve
+from lightning_modules.models.recipes import RECIPES, resolve
+from lightning_modules.models.registry import MODULES
 from lightning_modules.replicas.pruning import keep_in_fit, sound_replicas
 from lightning_modules.training.execution import Choice
 from lightning_modules.training.runner import Study, fit, make_trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from lightning_modules.models.settings import PairSettings
     from tune.fit.trial_batch import TrialBatch
     from tune.study.definition import Definition
 
@@ -65,25 +68,22 @@ def train(batch: TrialBatch, accelerator: str) -> None:
 
 
 def _study(batch: TrialBatch, accelerator: str) -> Study:
-    definition, replicas = batch.definition, list[dict[str, float]]()
-    for member in batch.members:
-        settings = _settings(definition, member.params)
-        replica, common, data_settings = parts(settings)
-        replicas += [{"seed": seed, **replica} for seed in definition.seeds]
+    definition = batch.definition
+    seeds = [seed for _ in batch.members for seed in definition.seeds]
     data = partial(
         _shared_pairs,
         train_pairs=definition.train_size,
         val_pairs=definition.val_size,
         data_dir=definition.data_dir,
-        **data_settings,
     )
     trainer = {"max_epochs": definition.max_epochs, "accelerator": accelerator, "devices": 1}
     return Study(
-        module=partial(MODULES[definition.model], **common),
-        settings=replicas,
+        module=MODULES[definition.model],
+        settings=_settings(batch),
+        seeds=seeds,
         data=data,
         trainer=trainer,
-        execution=Choice(workers=1, replicas=len(replicas)).on(make_trainer(trainer), len(replicas)),
+        execution=Choice(workers=1, replicas=len(seeds)).on(make_trainer(trainer), len(seeds)),
         test=False,
     )
 
@@ -93,12 +93,14 @@ def _shared_pairs(seed: Sequence[int], **arguments: Any) -> DigitPairs:
     return DigitPairs(seed=seed, stream_seed=seed, **arguments)
 
 
-def _settings(definition: Definition, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe's settings but for the trial's."""
-    recipe = RECIPES[definition.space]
-    changes = {name: value for name, value in params.items() if name != "batch_size"}
-    (settings,) = resolve(recipe, [definition.model], changes).values()
-    return {"batch_size": params.get("batch_size", recipe.batch_size), **settings}
+def _settings(batch: TrialBatch) -> PairSettings:
+    """The recipe's settings but for the trials', each of which has its own of what a replica may have."""
+    recipe, model = RECIPES[batch.definition.space], batch.definition.model
+    each = [resolve(recipe, [model], member.params)[model] for member in batch.members]
+    names = [name for name, rule in each[0].rules().items() if rule.per_replica]
+    repeats = range(len(batch.definition.seeds))
+    own: dict[str, Any] = {name: [getattr(one, name) for one in each for _ in repeats] for name in names}
+    return replace(each[0], **own)
 
 
 def check(definition: Definition) -> None:
@@ -125,4 +127,4 @@ def _batch_sizes(definition: Definition) -> Sequence[Any]:
     batch_size = definition.searched().distributions.get("batch_size")
     if isinstance(batch_size, CategoricalDistribution):
         return batch_size.choices
-    return [RECIPES[definition.space].batch_size]
+    return [RECIPES[definition.space].settings[definition.model].batch_size]

@@ -60,8 +60,11 @@ def log_trials(folder: Path, trials: Sequence[FrozenTrial], definition: Definiti
 def _log_trial(folder: Path, trial: FrozenTrial, definition: Definition) -> None:
     log = StudyLog(folder, definition.repeats)
     curve = trial.user_attrs.get(CURVE, [])
-    recipe = (DISC_RECIPES if definition.model == "disc" else RECIPES)[definition.space]
-    steps = -(-definition.train_size // trial.params.get("batch_size", recipe.batch_size))  # an epoch's
+    if definition.model == "disc":
+        batch_size = DISC_RECIPES[definition.space].batch_size
+    else:
+        batch_size = RECIPES[definition.space].settings[definition.model].batch_size
+    steps = -(-definition.train_size // trial.params.get("batch_size", batch_size))  # an epoch's
     for epoch, errors in zip(sorted(trial.intermediate_values), curve, strict=False):
         log.add(0, EpochFigures(epoch - 1, epoch * steps, {"val/error": errors}))
     hparams = {"model": definition.model, "recipe": definition.space, "runs": definition.repeats}

@@ -9,10 +9,10 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from lightning_modules.models.recipes import PER_REPLICA
+from lightning_modules.models.settings import SETTINGS
 
 # Per-replica hyperparameters of a net on the disc.
-DISC_REPLICA = ("lr", "weight_decay")
+DISC_REPLICA: tuple[str, ...] = ("lr", "weight_decay")
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,9 @@ def space_of(model: str, name: str) -> Space:
         name: "paper" or "modern".
     """
     distributions = SPACES[name][model]
-    own = DISC_REPLICA if model == "disc" else PER_REPLICA
+    own = DISC_REPLICA
+    if model != "disc":
+        own = tuple(name for name, rule in SETTINGS[model].rules().items() if rule.per_replica)
     return Space(distributions, frozenset(distributions.keys() & set(own)))
 
 

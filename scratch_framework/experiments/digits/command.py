@@ -11,7 +11,6 @@ from typing import Any, Literal, TypeAlias
 from lightning_modules.command import cli
 from lightning_modules.command.forkserver import worker_context
 from lightning_modules.command.limits import MOST_EPOCHS, MOST_PROCESSES, MOST_RUNS, check_range
-from lightning_modules.replicas.per_replica import per_replica
 
 Net: TypeAlias = Literal["mlp", "cnn", "weight_sharing", "auxiliary"]  # mlp is the disc's
 
@@ -76,16 +75,16 @@ def digits(
         from scratch_framework.experiments.digits.experiment import Experiment
         from scratch_framework.experiments.digits.training import Training
 
-    max_epochs = PAPER.max_epochs if max_epochs is None else max_epochs
-    batch_size = PAPER.batch_size if batch_size is None else batch_size
+    paper = PAPER.settings[net]
+    max_epochs = paper.max_epochs if max_epochs is None else max_epochs
+    batch_size = paper.batch_size if batch_size is None else batch_size
     check_range("runs", runs, 1, MOST_RUNS)
     check_range("max_epochs", max_epochs, 1, MOST_EPOCHS)
     check_range("workers", 1 if workers is None else workers, 1, MOST_PROCESSES)
     check_range("replicas", replicas, 1)
     searched = {"lr": lr, "alpha": alpha, "gamma": gamma}  # the paper's choice of them is not printed
-    (settings,) = resolve(PAPER, [net], searched).values()
-    for setting, number in settings.items():
-        per_replica(setting, number, 1, positive=setting == "lr")
+    resolved = resolve(PAPER, [net], searched)[net].of_module()
+    settings = {setting: resolved[setting] for setting in searched if setting in resolved}
     pairs: dict[str, Any] = {
         "train_pairs": train_pairs,
         "val_pairs": val_pairs,
@@ -96,7 +95,7 @@ def digits(
     config: dict[str, Any] = {"net": net, "recipe": recipe, "runs": runs, "seed": seed, **settings, **pairs}
     config |= {"max_epochs": max_epochs, "workers": workers, "replicas": replicas}
     config |= {"precision": precision, "log_dir": log_dir}
-    own = AS_IN_PAPER | {"max_epochs": PAPER.max_epochs, "batch_size": PAPER.batch_size}
+    own = AS_IN_PAPER | {"max_epochs": paper.max_epochs, "batch_size": paper.batch_size}
     seeds = list(range(seed, seed + runs))
     data = partial(DigitPairs, **pairs)
     probe = data(seed=seeds)  # refuses wrong values, before there is a folder

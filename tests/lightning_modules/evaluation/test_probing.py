@@ -13,7 +13,8 @@ from lightning_modules.evaluation.probing import (
     project,
     projection_figure,
 )
-from lightning_modules.models.recipes import MODERN, MODULES, parts
+from lightning_modules.models.recipes import MODERN
+from lightning_modules.models.registry import MODULES
 from lightning_modules.replicas.fused.sequential import Sequential
 
 
@@ -30,9 +31,8 @@ def test_the_last_linear_layer_of_the_papers_nets_makes_of_the_features_what_the
 
 
 def test_a_modern_net_can_be_looked_at_too() -> None:
-    _, common, _ = parts(MODERN.settings["auxiliary"])
     digits = load_digits()[1].images[:5]
-    module = MODULES["auxiliary"](seed=3, **common)
+    module = MODULES["auxiliary"].from_settings(MODERN.settings["auxiliary"], 3)
     assert hidden_features(module, digits, digits).shape == (5, 128)
     assert first_filters(module).shape == (32, 1, 5, 5)
 

@@ -127,9 +127,8 @@ def test_a_team_does_not_depend_on_how_runs_are_spread_over_programs(tmp_path: P
     ],
 )
 def test_no_program_has_more_trainings_than_16_or_one_runs(more: dict[str, int], divided: list[int]) -> None:
-    (resolved,) = resolve(MODERN, ["weight_sharing"], more).values()
-    trainer = {"max_epochs": 1, "accelerator": "cpu"}
-    study = make_study("weight_sharing", resolved, range(3), DigitPairs, trainer, Choice(workers=1))
+    settings = resolve(MODERN, ["weight_sharing"], more)["weight_sharing"]
+    study = make_study(settings, range(3), DigitPairs, {"accelerator": "cpu"}, Choice(workers=1))
     assert study.division() == divided
 
 

@@ -12,7 +12,9 @@ from torch.nn.functional import cross_entropy
 from benchmarks.plain_loop import PlainNet, SiameseNet
 from datamodules import DigitPairs
 from lightning_modules import AuxiliaryLoss, Comparison, PlainCNN, WeightSharing
-from lightning_modules.models.recipes import MODULES, PAPER, RECIPES, resolve
+from lightning_modules.models.recipes import PAPER, RECIPES, resolve
+from lightning_modules.models.registry import MODULES
+from lightning_modules.models.settings import AuxiliaryLossSettings, PlainCNNSettings
 from lightning_modules.replicas.layers import Dropout
 
 PLAIN = {PlainCNN: PlainNet, WeightSharing: SiameseNet, AuxiliaryLoss: SiameseNet}
@@ -142,7 +144,7 @@ def test_settings_out_of_range_are_named(module_type: Any, arguments: dict[str, 
 
 def test_modules_made_without_settings_have_the_papers() -> None:
     for model, module_type in MODULES.items():
-        module, paper = module_type(seed=3), module_type(seed=3, **PAPER.settings[model])
+        module, paper = module_type(seed=3), module_type.from_settings(PAPER.settings[model], 3)
         assert module.hparams == paper.hparams
         assert str(module.network) == str(paper.network)
     assert RECIPES["paper"] is PAPER
@@ -150,6 +152,9 @@ def test_modules_made_without_settings_have_the_papers() -> None:
 
 def test_an_override_reaches_the_models_that_have_the_setting_and_no_other() -> None:
     settings = resolve(PAPER, ["cnn", "auxiliary"], {"lr": None, "alpha": 0.5})
-    assert settings == {"cnn": {"lr": 0.05}, "auxiliary": {"lr": 0.1, "alpha": 0.5, "gamma": 1.0}}
+    assert settings == {
+        "cnn": PlainCNNSettings(lr=0.05),
+        "auxiliary": AuxiliaryLossSettings(lr=0.1, alpha=0.5),
+    }
     with pytest.raises(ValueError, match="gamma has no effect on cnn"):
         resolve(PAPER, ["cnn"], {"gamma": 0.5})

@@ -12,7 +12,8 @@ from lightning_modules.evaluation.all_pairs import error_of_all_pairs
 from lightning_modules.models.base import Comparison
 from lightning_modules.models.latent.alignment import Mending
 from lightning_modules.models.losses import cross_entropy, disagreement, unevenness
-from lightning_modules.models.recipes import MODULES, RECIPES, parts, resolve
+from lightning_modules.models.recipes import RECIPES, resolve
+from lightning_modules.models.registry import MODULES
 from lightning_modules.networks.heads import HEADS, compare
 from lightning_modules.replicas.fused.sequential import set_engine
 from lightning_modules.replicas.seeding import initialise
@@ -77,9 +78,8 @@ NETWORKS: list[tuple[str, str, dict[str, Any]]] = [
 
 def network_of(model: str, recipe: str, changes: dict[str, Any]) -> Comparison:
     small = {"width": 4} if recipe == "modern" else {}
-    (settings,) = resolve(RECIPES[recipe], [model], {**small, **changes}).values()
-    replica, common, _ = parts(settings)
-    module = MODULES[model](seed=[0, 1], **replica, **common)
+    settings = resolve(RECIPES[recipe], [model], {**small, **changes})[model]
+    module = MODULES[model].from_settings(settings, [0, 1])
     initialise(module.network, module.seeds)
     return module
 
@@ -122,13 +122,12 @@ def test_float64_stays_float64(images: Tensor) -> None:
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
 def test_a_study_in_any_precision_keeps_what_it_adds_up_in_float32_at_least(precision: Any) -> None:
-    (settings,) = resolve(RECIPES["modern"], ["cnn"], {"width": 4, "turns": False}).values()
-    replica, common, data_settings = parts(settings)
-    module = MODULES["cnn"](seed=[0, 1], **replica, **common)
-    data = DigitPairs(60, 20, 20, batch_size=20, seed=[0, 1], **data_settings)
+    changes = {"width": 4, "turns": False, "batch_size": 20}
+    settings = resolve(RECIPES["modern"], ["cnn"], changes)["cnn"]
+    module = PlainCNN.from_settings(settings, [0, 1])
+    data = DigitPairs(60, 20, 20, seed=[0, 1], **settings.taken_by("DigitPairs"))
     trainer = make_trainer({"max_epochs": 2, "accelerator": "cpu", "precision": precision})
     trainer.fit(module, data)
-    assert isinstance(module, PlainCNN)
     assert module.mending is not None
     met = module.mending.met
     assert met is not None

@@ -1,6 +1,7 @@
 """The modern recipes: R trainings in one are R trainings, no label goes where it must not, settings bite."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,14 +11,13 @@ from torch import Tensor
 
 from datamodules import DigitPairs
 from lightning_modules.models.base import Comparison
-from lightning_modules.models.effects import without_effect
-from lightning_modules.models.recipes import MODERN, MODULES, PAPER, parts, resolve
+from lightning_modules.models.recipes import MODERN, PAPER, resolve
+from lightning_modules.models.registry import MODULES
 from lightning_modules.replicas.optimizers import make_optimizer, warmup_linear
 from lightning_modules.replicas.seeding import export_replica
 
 SEEDS = [7, 3, 5]
 LR = [0.01, 0.005, 0.02]
-SMALL = {"width": 4}
 
 Batch = tuple[Tensor, Tensor, Any]
 
@@ -36,13 +36,9 @@ def fit(
     model: str, seeds: list[int], lr: Any, garble: Callable[[Tensor], Any] = lambda classes: classes
 ) -> Comparison:
     """Train the modern recipe, narrower, in float64: 4 epochs of 4 steps, the last two of two views."""
-    (settings,) = resolve(MODERN, [model], SMALL).values()
-    replica, common, data_settings = parts(settings)
-    data_settings["two_views_from"] = 0.5
-    if "two_views_from" in common:
-        common["two_views_from"] = 0.5
-    module = MODULES[model](seed=seeds, **{**replica, **common, "lr": lr})
-    data = Garbled(100, 50, 50, batch_size=25, seed=seeds, **data_settings)
+    settings = replace(MODERN.settings[model], width=4, two_views_from=0.5, lr=lr)
+    module = MODULES[model].from_settings(settings, seeds)
+    data = Garbled(100, 50, 50, seed=seeds, **settings.taken_by("DigitPairs"))
     data.garble = garble
     trainer = pl.Trainer(
         max_epochs=4,
@@ -148,7 +144,8 @@ def test_weight_decay_is_of_matrices_only(name: Any) -> None:
 
 def test_every_modern_setting_has_an_effect() -> None:
     for model, settings in MODERN.settings.items():
-        assert not without_effect(settings) & settings.keys(), model
+        changed = {name for name, value in vars(settings).items() if value != vars(type(settings)())[name]}
+        assert changed.isdisjoint(settings.idle()), model
 
 
 def idle_flags() -> Iterator[tuple[Any, list[str], dict[str, Any], str]]:
@@ -173,18 +170,20 @@ def test_a_setting_without_effect_is_refused(
 
 
 def test_settings_of_the_recipe_that_an_override_makes_idle_are_left_out() -> None:
-    (settings,) = resolve(MODERN, ["weight_sharing"], {"augment": "none"}).values()
-    assert settings.keys().isdisjoint({"elastic", "two_views_from", "consistency"})
-    (settings,) = resolve(MODERN, ["auxiliary"], {"trunk": "clean"}).values()
-    assert settings.keys().isdisjoint({"width", "pool"})
+    settings = resolve(MODERN, ["weight_sharing"], {"augment": "none", "elastic": None})["weight_sharing"]
+    assert {"elastic", "two_views_from", "consistency"} <= settings.idle().keys()
+    assert (settings.two_views_from, settings.as_flags()["consistency"]) == (1.0, None)
+    settings = resolve(MODERN, ["auxiliary"], {"trunk": "clean"})["auxiliary"]
+    assert {"width", "pool"} <= settings.idle().keys()
+    assert settings.pool == "flatten"
 
 
 def test_a_setting_with_effect_on_one_model_is_taken() -> None:
     resolved = resolve(MODERN, list(MODULES), {"branches": "early", "label_smoothing": 0.0, "restarts": 3})
-    assert resolved["cnn"]["branches"] == "early"
-    assert resolved["auxiliary"]["label_smoothing"] == 0.0
-    assert resolved["weight_sharing"]["restarts"] == 3
-    assert "branches" not in resolved["weight_sharing"]
+    assert resolved["cnn"].branches == "early"
+    assert vars(resolved["auxiliary"])["label_smoothing"] == 0.0
+    assert resolved["weight_sharing"].restarts == 3
+    assert resolved["weight_sharing"].branches == "shared"
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from lightning_modules.command.cli import CommandError
 from lightning_modules.demo.nets import load_nets
 from lightning_modules.evaluation.teams import average
 from lightning_modules.models.loading import load_model
-from lightning_modules.models.recipes import MODULES
+from lightning_modules.models.registry import MODULES
 from lightning_modules.predict.__main__ import main
 from lightning_modules.predict.handwriting import as_mnist, read_digit
 from lightning_modules.predict.inference import Answer, answers_table

@@ -17,6 +17,7 @@ from torch import nn
 
 from datamodules import DigitPairs
 from lightning_modules import Comparison, PlainCNN, WeightSharing
+from lightning_modules.models.settings import PlainCNNSettings
 from lightning_modules.replicas.apart import clip_norms, weigh_by_pairs
 from lightning_modules.replicas.seeding import export_replica
 from lightning_modules.training import studies
@@ -149,7 +150,7 @@ def test_a_study_whose_programs_would_couple_replicas_is_refused_before_it_begin
     monkeypatch.setattr(studies, "make_trainer", lambda arguments: trainer(**half()))
     choice = Choice(workers=1, replicas=replicas)
     with pytest.raises(ValueError, match="precision 16-mixed skips") if refused else nullcontext():
-        studies.make_study("cnn", {"lr": 0.1, **settings}, list(range(runs)), DigitPairs, {}, choice)
+        studies.make_study(PlainCNNSettings(**settings), range(runs), DigitPairs, {}, choice)
 
 
 @pytest.mark.parametrize("arguments", [lambda: {**half(), "gradient_clip_val": 0.5}, REFUSED[1][2]])

@@ -1,7 +1,7 @@
 """Replicas that are dropped from a running fit leave the others as they were."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from datamodules import DigitPairs
 from lightning_modules.models.base import Comparison
-from lightning_modules.models.recipes import MODULES, RECIPES, parts
+from lightning_modules.models.recipes import RECIPES
+from lightning_modules.models.registry import MODULES
 from lightning_modules.replicas.pruning import keep_in_fit
 from lightning_modules.replicas.seeding import export_replica, take_replicas
 from lightning_modules.training.runner import make_trainer
@@ -35,9 +36,9 @@ class Drop(pl.Callback):
 
 
 def fit(model: str, recipe: str, changes: Mapping[str, Any], drop: Mapping[int, Sequence[int]]) -> Comparison:
-    replica, common, data_settings = parts({**RECIPES[recipe].settings[model], **changes})
-    module = MODULES[model](seed=SEEDS, **replica, **common)
-    data = DigitPairs(train_pairs=60, val_pairs=40, batch_size=20, seed=SEEDS, **data_settings)
+    settings = replace(RECIPES[recipe].settings[model], **changes, batch_size=20)
+    module = MODULES[model].from_settings(settings, SEEDS)
+    data = DigitPairs(train_pairs=60, val_pairs=40, seed=SEEDS, **settings.taken_by("DigitPairs"))
     trainer = make_trainer(
         {"max_epochs": 6, "accelerator": "cpu", "precision": "64-true"}, callbacks=[Drop(drop)]
     )

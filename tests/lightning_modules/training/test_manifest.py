@@ -1,6 +1,5 @@
 """What a study was begun with is compared before it goes on: all that decides its figures, nothing else."""
 
-import inspect
 import json
 import re
 import shutil
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 
 import train
 from lightning_modules.command.cli import CommandError
-from lightning_modules.command.options import Settings
+from lightning_modules.models.settings import SETTING_NAMES
 from lightning_modules.results import provenance
 from lightning_modules.results.provenance import COMPUTING, Digits, code_digests, data_digest
 from lightning_modules.training import manifest as record
@@ -86,10 +85,11 @@ def begun(config: Config) -> Record:
 
 
 def test_every_flag_is_known_to_decide_figures_or_not() -> None:
-    flags = {*inspect.signature(train.train).parameters, *Settings.__annotations__} - {"settings"}
+    flags = {*(field.name for field in fields(train.Flags)), *SETTING_NAMES}
     assert flags == {*DECIDE, *HARMLESS}
     assert not {*DECIDE} & {*HARMLESS}
-    assert {*FREE, *BY_EFFECT, *train.CALL} == {*HARMLESS, "settings"}
+    call = {field.name for field in fields(train.Flags)} - {field.name for field in fields(train.StudyFlags)}
+    assert {*FREE, *BY_EFFECT, *call} == {*HARMLESS}
 
 
 @pytest.mark.parametrize("flag", [*DECIDE, *HARMLESS])

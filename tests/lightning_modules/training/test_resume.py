@@ -6,12 +6,12 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
 from events import scalars
 from filelock import FileLock
@@ -20,7 +20,8 @@ import train
 from datamodules import DigitPairs
 from datamodules.mnist import LAYOUTS
 from lightning_modules.command.cli import CommandError
-from lightning_modules.models.recipes import MODULES, RECIPES, resolve
+from lightning_modules.models.recipes import RECIPES, resolve
+from lightning_modules.models.registry import MODULES
 from lightning_modules.results.progress import StudyProgress
 from lightning_modules.results.tensorboard import EpochFigures
 from lightning_modules.training.execution import Choice
@@ -40,17 +41,12 @@ def a_study(folder: Path, model: str, recipe: str, **overrides: Any) -> Study:
     folder.mkdir(exist_ok=True)
     if recipe == "modern":
         overrides = {"width": 4, **overrides}
-    (settings,) = resolve(RECIPES[recipe], [model], overrides).values()
-
-    def data(**more: Any) -> pl.LightningDataModule:
-        return DigitPairs(**{"train_pairs": 60, "val_pairs": 20, "test_pairs": 40, **more, "batch_size": 20})
-
+    overrides |= {"batch_size": 20, "max_epochs": EPOCHS}
     return make_study(
-        model,
-        settings,
+        resolve(RECIPES[recipe], [model], overrides)[model],
         [3, 4],
-        data,
-        {"max_epochs": EPOCHS, "accelerator": "cpu"},
+        partial(DigitPairs, train_pairs=60, val_pairs=20, test_pairs=40),
+        {"accelerator": "cpu"},
         Choice(workers=1),
         checkpoint=folder / "checkpoint.ckpt",
         owner="a study",

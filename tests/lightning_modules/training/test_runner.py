@@ -13,6 +13,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from datamodules import DigitPairs
 from lightning_modules import PlainCNN
+from lightning_modules.models.settings import PlainCNNSettings
 from lightning_modules.training.execution import Choice
 from lightning_modules.training.runner import Study, make_trainer, run_study
 from lightning_modules.training.shard_checkpoint import ProgramFile
@@ -22,7 +23,8 @@ def a_study(folder: Path, choice: Choice) -> Study:
     trainer = {"max_epochs": 1, "accelerator": "cpu", "precision": "64-true"}
     return Study(
         module=PlainCNN,
-        settings=[{"seed": seed, "lr": 0.05} for seed in range(3)],
+        settings=PlainCNNSettings(),
+        seeds=range(3),
         data=partial(DigitPairs, train_pairs=40, val_pairs=20, test_pairs=30),
         trainer=trainer,
         execution=choice.on(make_trainer(trainer), 3),
@@ -55,13 +57,13 @@ def test_one_worker_trains_programs_one_after_the_other_to_the_same_figures_and_
 def test_finished_modules_are_forgotten_though_the_collector_is_told_what_stays(tmp_path: Path) -> None:
     modules: list[weakref.ref[PlainCNN]] = []
 
-    def watched(**settings: Any) -> PlainCNN:
-        module = PlainCNN(**settings)
-        modules.append(weakref.ref(module))
-        return module
+    class Watched(PlainCNN):
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(**settings)
+            modules.append(weakref.ref(self))
 
     study = a_study(tmp_path, Choice(workers=1, replicas=1))
-    run_study(replace(study, module=watched), lambda first, figures: None)
+    run_study(replace(study, module=Watched), lambda first, figures: None)
     gc.collect()
     assert len(modules) == 3
     assert [module() for module in modules] == [None] * 3

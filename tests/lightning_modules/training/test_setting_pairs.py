@@ -1,6 +1,7 @@
 """All pairs of settings: each trains and has an effect, or is refused in a line that names a setting."""
 
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from functools import cache
 from typing import Any
 
@@ -11,29 +12,27 @@ from hypothesis import strategies as st
 from setting_pairs import PAIRS, RECIPES, SINGLE, VALUES, train
 
 from datamodules import DigitPairs
-from lightning_modules.command.options import DEFAULTS
-from lightning_modules.models.effects import BRANCHES, TEAM
-from lightning_modules.models.recipes import MODULES, parts, resolve
-
-Settings = Mapping[str, Any]
+from lightning_modules.models.recipes import resolve
+from lightning_modules.models.registry import MODULES
+from lightning_modules.models.settings import PairSettings
 
 
-def resolved(recipe: str, model: str, given: Settings) -> dict[str, Any] | None:
+def resolved(recipe: str, model: str, given: Mapping[str, Any]) -> PairSettings | None:
     """The settings of the model; None if they are refused, in a line that names one of those given."""
     try:
-        return resolve(RECIPES[recipe], [model], given)[model]
+        return replace(resolve(RECIPES[recipe], [model], given)[model], batch_size=8)
     except ValueError as error:
         assert_names(str(error), given)
         return None
 
 
-def assert_names(line: str, given: Settings) -> None:
+def assert_names(line: str, given: Mapping[str, Any]) -> None:
     assert "\n" not in line
     assert any(name in line for name in given), f"{line!r} names none of {given}"
 
 
 # What one training does not show: teams are several, and merged digits are parted where there are some.
-UNSEEN = {*TEAM, "part_merged"}
+UNSEEN = {"ensemble", "restarts", "part_merged"}
 
 
 class Trained:
@@ -41,20 +40,19 @@ class Trained:
 
     def __init__(self, recipe: str, model: str) -> None:
         self.recipe, self.model = recipe, model
-        self.known = cache(lambda key: train(model, dict(key)))
+        self.known = cache(train)
 
-    def run(self, given: Settings) -> tuple[dict[str, Any], list[torch.Tensor]] | None:
+    def run(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[torch.Tensor]] | None:
         """The resolved settings and what came out; None if they are refused."""
         chosen = resolved(self.recipe, self.model, given)
         if chosen is None:
             return None
         try:
-            result = self.known(tuple(sorted(chosen.items())))
+            result = self.known(chosen)
         except ValueError as error:
             assert_names(str(error), given)
             return None
-        complete = {**DEFAULTS, "branches": BRANCHES[self.model], **chosen}
-        return {name: value for name, value in complete.items() if name not in UNSEEN}, result
+        return {name: value for name, value in asdict(chosen).items() if name not in UNSEEN}, result
 
 
 def same(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> bool:
@@ -87,10 +85,9 @@ def test_any_settings_make_a_module_that_steps_or_are_refused(
     some = {name: data.draw(st.sampled_from(VALUES[name])) for name in names}
     if (chosen := resolved(recipe, model, some)) is None:
         return
-    replica, common, data_settings = parts(chosen)
-    DigitPairs(**data_settings)
+    DigitPairs(**chosen.taken_by("DigitPairs"))
     try:
-        module = MODULES[model](seed=[3, 4], **replica, **common)
+        module = MODULES[model].from_settings(chosen, [3, 4])
     except ValueError as error:
         assert_names(str(error), some)
         return

@@ -1,13 +1,14 @@
 """Spaces hold what the recipes know, the modern recipes lie inside, and fits hold what belongs together."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_modules.models.recipes import MODULES, RECIPES, resolve
+from lightning_modules.models.recipes import RECIPES, resolve
+from lightning_modules.models.registry import MODULES
 from scratch_framework.experiments.disc.recipe import RECIPES as DISC_RECIPES
 from tune.study.definition import Definition, choose_trials_per_fit
 from tune.study.spaces import PAPER, PAPER_CHOICE, SPACES, space_of
@@ -31,11 +32,7 @@ def test_the_papers_grids_have_its_points_and_its_choice_among_them(model: str, 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_modern_recipe_lies_in_the_space_around_it(model: str) -> None:
-    recipe: dict[str, Any]
-    if model == "disc":
-        recipe = DISC_RECIPES["modern"].flags()
-    else:
-        recipe = {"batch_size": RECIPES["modern"].batch_size, **RECIPES["modern"].settings[model]}
+    recipe = DISC_RECIPES["modern"].flags() if model == "disc" else asdict(RECIPES["modern"].settings[model])
     for name, distribution in SPACES["modern"][model].items():
         if name == "weight_decay" and recipe[name] == 0:
             continue  # below a range of logarithms
@@ -46,8 +43,9 @@ def test_the_modern_recipe_lies_in_the_space_around_it(model: str) -> None:
 @pytest.mark.parametrize("space", SPACES)
 def test_every_parameter_has_an_effect_on_its_model(model: str, space: str) -> None:
     names = set(SPACES[space][model]) - {"batch_size"}
-    (settings,) = resolve(RECIPES[space], [model], dict.fromkeys(names, 0.5)).values()
-    assert names <= settings.keys()
+    settings = resolve(RECIPES[space], [model], dict.fromkeys(names, 0.5))[model]
+    assert names.isdisjoint(settings.idle())
+    assert all(getattr(settings, name) == 0.5 for name in names)
 
 
 @given(st.sampled_from(MODELS), st.integers(1, 100))

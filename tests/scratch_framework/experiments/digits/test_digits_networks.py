@@ -10,7 +10,8 @@ from torch import Tensor, nn
 import scratch_framework as sf
 from benchmarks.plain_loop import NETS
 from datamodules import DigitPairs
-from lightning_modules.models.recipes import MODULES, PAPER
+from lightning_modules.models.recipes import PAPER
+from lightning_modules.models.registry import MODULES
 from lightning_modules.networks.paper import PaperCNN, PaperSiamese
 from lightning_modules.replicas import layers
 from lightning_modules.replicas.seeding import initialise
@@ -26,7 +27,7 @@ LIGHTNING: dict[str, type[nn.Module]] = {
     "auxiliary": PaperSiamese,
 }
 # Not the siamese nets' 0.1, at which torch does not follow itself (a test below).
-SETTINGS = {net: {**settings, "lr": 0.05} for net, settings in PAPER.settings.items()}
+SETTINGS = {net: {**settings.of_module(), "lr": 0.05} for net, settings in PAPER.settings.items()}
 ALL = pytest.mark.parametrize("net", NETWORKS)
 
 
