@@ -85,7 +85,10 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
         "SharedTrunk: the input must have shape (..., N, B, H, W)",
     ),
     (lambda: sf.Flatten(replicas=2)(X), "Flatten: the input must have shape (2, N, ...), got (5, 3)"),
-    (lambda: sf.Dropout(0.5, [None, None])(X), "Dropout: the input must have shape (2, ...), got (5, 3)"),
+    (
+        lambda: sf.Dropout(0.5, [torch.Generator(), torch.Generator()])(X),
+        "Dropout: the input must have shape (2, ...), got (5, 3)",
+    ),
     (
         lambda: init.xavier_normal_(torch.ones(3)),
         "a weight must have shape (out, in, *kernel) with replicas=",
