@@ -56,9 +56,8 @@ def test_the_grid_on_the_disc_has_its_best_activations_on_top_and_a_field_for_ea
     grid = draw(trials([0.3, 0.2, None, 0.25, 0.4, 0.5, 0.1], disc), disc)["grid"].axes[0]
     names = [label.get_text() for label in grid.get_yticklabels()]
     assert names == ["tanh tanh tanh relu", "tanh tanh tanh tanh"]
-    fields = {tuple(map(round, text.get_position())): text.get_text() for text in grid.texts}
-    first = {(0, 0): "10.0"}
-    assert fields == first | {(0, 1): "30.0", (1, 1): "20.0", (3, 1): "25.0", (4, 1): "40.0", (5, 1): "50.0"}
+    fields = [(*map(round, text.get_position()), text.get_text()) for text in grid.texts]  # column, row
+    assert fields == [(0, 0, "10.0"), *((k, 1, f"{error}.0") for k, error in enumerate((30, 20, 25, 40, 50)))]
 
 
 @pytest.fixture
