@@ -11,6 +11,7 @@ Command lines:
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -85,7 +86,9 @@ class StudyFlags(Settings):
     )
     log_dir: str = setting("runs", "Folder of all studies, for TensorBoard.")
     checkpoint_every: float = setting(
-        10.0, "Seconds from one checkpoint of unfinished runs to the next, for `resume`.", at_least=0
+        10.0,
+        "Seconds from one checkpoint of unfinished runs to the next, for `resume`.",
+        within=(0, math.inf),
     )
 
 

@@ -3,6 +3,7 @@
 A new setting is one field here. A new model is a class here, its module, and a line in registry.py.
 """
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, Self
@@ -72,7 +73,7 @@ class PairSettings(Settings):
     )
     optimizer: OptimizerName = setting("sgd", "Which optimiser.")
     weight_decay: float = setting(
-        0.0, "Weight decay of matrices, not of biases and normalisation.", at_least=0
+        0.0, "Weight decay of matrices, not of biases and normalisation.", within=(0, math.inf)
     )
     schedule: Schedule = setting(
         "constant",

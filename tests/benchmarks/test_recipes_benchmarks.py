@@ -17,6 +17,7 @@ from benchmarks.pairs_growth import FLOOR, collect, growth_figure, growth_rows, 
 from benchmarks.rows import Record, Row
 from lightning_modules.command.cli import CommandError
 from lightning_modules.models.recipes import RECIPES, resolve
+from lightning_modules.models.settings import PlainCNNSettings
 from lightning_modules.results.runs import Run
 from lightning_modules.training.execution import Choice
 
@@ -195,7 +196,8 @@ def test_a_row_of_other_code_versions_or_recipe_is_trained_again(
     name: str, trained: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Record(tmp_path / "rows.csv", resume=False).train(a_row(), range(2), 1, Choice())
-    monkeypatch.setattr(f"benchmarks.rows.{name}", lambda *_: {"cnn": {"lr": 7.0}})
+    other = PlainCNNSettings(lr=7.0) if name == "resolve" else 7.0
+    monkeypatch.setattr(f"benchmarks.rows.{name}", lambda *_: {"cnn": other})
     for _ in range(2):
         Record(tmp_path / "rows.csv", resume=True).train(a_row(), range(2), 1, Choice())
     assert len(trained) == 2

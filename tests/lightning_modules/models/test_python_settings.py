@@ -72,7 +72,7 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
     (WeightSharing, {"lr": "0.1"}, "lr must be a number, got '0.1'"),
     (WeightSharing, {"lr": None}, "lr must be a number, got None"),
     (WeightSharing, {"head": None}, "head must be one of paper, mlp, exact, ordinal, subtract, argmax, got"),
-    (WeightSharing, {"weight_decay": -1}, "weight_decay must be at least 0 and finite, got -1.0"),
+    (WeightSharing, {"weight_decay": -1}, "weight_decay must be at least 0, got -1.0"),
     (WeightSharing, {"seed": 1.0}, "seed must be a whole number, got 1.0"),
     (WeightSharing, {"seed": "12"}, "seed must be a whole number, got '12'"),
     (WeightSharing, {"seed": np.arange(4).reshape(2, 2)}, "seed must be a whole number"),
