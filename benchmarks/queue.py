@@ -99,7 +99,7 @@ def queue(points: int = 10_000, measured: int = 300, trials_per_fit: int = 3, ve
         database = storage.open()
         study = optuna.create_study(study_name="study", storage=database)
         definition.create_or_match(study, optuna.__version__)
-        session = cast("_CachedStorage", storage)._backend.scoped_session()
+        session = cast("_CachedStorage", database)._backend.scoped_session()
         _fill(session, study._study_id, definition, points - measured)
         start = time.process_time()
         assert TrialQueue(study, database, definition, points).remaining() == measured
