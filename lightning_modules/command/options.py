@@ -4,7 +4,7 @@ from typing import Literal, TypedDict
 
 Trunk = Literal["paper", "clean", "modern", "deep"]
 Pool = Literal["flatten", "average"]
-Head = Literal["paper", "mlp", "exact", "ordinal", "subtract", "argmax"]
+Head = Literal["paper", "mlp", "exact", "subtract", "argmax"]
 Branches = Literal["early", "separate", "shared"]
 OptimizerName = Literal["sgd", "adamw"]
 Schedule = Literal["constant", "warmup_linear"]
@@ -50,8 +50,8 @@ class Settings(LatentOptions, total=False):
         width: Channels of the modern and the deep trunk's first convolution.
         pool: How their last 3x3 maps become features.
         head: What compares two digits: `paper` is figure 1.4, `mlp` has one hidden layer, `exact` adds up
-            P(a) P(b) over a <= b, `argmax` compares the likeliest digits, `ordinal` a score of each,
-            `subtract` is linear in the features' difference.
+            P(a) P(b) over a <= b, `argmax` compares the likeliest digits, `subtract` is linear in the
+            features' difference.
         temperature: What digit logits are divided by before head `exact` compares; below 1 sharpens.
         branches: How digits enter: `early` as two channels, `separate` with a trunk each, `shared` with one.
         turns: Whether separate trunks take turns in training: which reads which digit is drawn anew.

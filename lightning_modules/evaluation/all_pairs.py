@@ -12,7 +12,7 @@ from torch import Tensor
 from lightning_modules.evaluation.teams import TeamTest
 from lightning_modules.models.base import Comparison
 from lightning_modules.models.batches import Batch
-from lightning_modules.networks.heads import POSTERIOR_HEADS, SMALLEST
+from lightning_modules.networks.heads import SMALLEST, PosteriorHead
 from lightning_modules.networks.pairs import SeparateTrunks
 from lightning_modules.replicas.layers import wide
 
@@ -30,7 +30,7 @@ class AllPairsTest(TeamTest):
             chosen: (R, ensemble), the replicas that count.
         """
         super().__init__(module, chosen)
-        self.has_posteriors = isinstance(getattr(module.network, "head", None), POSTERIOR_HEADS)
+        self.has_posteriors = isinstance(module.network.head, PosteriorHead)
         # What `errors` are, by the names in `Run`.
         self.figure = "all_test_error" if self.has_posteriors else "fixed_pairs_error"
 
@@ -74,7 +74,7 @@ class AllPairsTest(TeamTest):
     def _posteriors(self, logits: list[Tensor]) -> tuple[Tensor, ...]:
         """Those of the n digits, (n, C), of each run."""
         head = self.module.network.head
-        assert isinstance(head, POSTERIOR_HEADS)
+        assert isinstance(head, PosteriorHead)
         return head.posteriors(torch.cat(logits)).transpose(1, 2).flatten(0, 1).unbind(1)
 
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from lightning_modules.command.limits import check_range
 from lightning_modules.models.base import Comparison
 from lightning_modules.models.batches import Batch, as_batch
-from lightning_modules.networks.heads import POSTERIOR_HEADS
-from lightning_modules.networks.paper import Outputs
+from lightning_modules.networks.heads import PosteriorHead
+from lightning_modules.networks.pairs import Outputs
 from lightning_modules.replicas.layers import wide
 from lightning_modules.replicas.metrics import ReplicaMean
 from lightning_modules.replicas.seeding import stream
@@ -171,7 +171,7 @@ def average(outputs: Outputs, chosen: Tensor, module: Comparison) -> Outputs:
         return Outputs(mean(outputs.pair))
     digits = mean(outputs.digits)
     head = module.network.head
-    return Outputs(head(digits) if isinstance(head, POSTERIOR_HEADS) else mean(outputs.pair), digits)
+    return Outputs(head(digits) if isinstance(head, PosteriorHead) else mean(outputs.pair), digits)
 
 
 def members(settings: Sequence[Mapping[str, float]], team: Team) -> list[dict[str, float]]:

@@ -24,8 +24,7 @@ from lightning_modules.command.options import DEFAULTS, Branches, Options
 from lightning_modules.command.plain import plain
 from lightning_modules.models.batches import Batch, as_batch, as_images
 from lightning_modules.models.effects import BRANCHES, checked
-from lightning_modules.networks.pairs import make_network
-from lightning_modules.networks.paper import Outputs
+from lightning_modules.networks.pairs import Outputs, make_network
 from lightning_modules.replicas.apart import clip_norms, refuse_coupling, weigh_by_pairs
 from lightning_modules.replicas.epoch_state import epoch_state, restore_epoch
 from lightning_modules.replicas.fused.sequential import Sequential
@@ -70,7 +69,14 @@ class Comparison(pl.LightningModule, ABC):
                 check_range(name, cast("float", value), least, most)
         self.branches: Branches = self.options.get("branches") or BRANCHES[self.model_name]
         self.lr = lr
-        self.network = make_network(len(self.seeds), self.branches, self.has_digit_heads, self.options)
+        settings: dict[str, Any] = {**DEFAULTS, **self.options}
+        self.network = make_network(
+            len(self.seeds),
+            self.branches,
+            self.has_digit_heads,
+            swap_trunks=settings["turns"],
+            **{name: settings[name] for name in ("trunk", "width", "pool", "head", "temperature")},
+        )
         initialise(self.network, self.seeds)
         names = ["loss", "error"] + ["digit_error"] * self.has_digit_heads
         self.metrics = nn.ModuleDict(

@@ -12,8 +12,7 @@ from lightning_modules.models.base import Comparison
 from lightning_modules.models.latent.alignment import Mending
 from lightning_modules.models.latent.splitting import FROM, TO
 from lightning_modules.models.losses import cross_entropy, disagreement, unevenness
-from lightning_modules.networks.paper import Outputs
-from lightning_modules.replicas.fused.sequential import Sequential
+from lightning_modules.networks.pairs import EarlyFusion, Outputs
 from lightning_modules.replicas.layers import Linear
 from lightning_modules.replicas.per_replica import PerReplica, Seeds, as_plain, refuse_repeated
 
@@ -100,9 +99,8 @@ class Unlabelled(Comparison):
         super().on_train_epoch_start()
         if self.mending is None:
             return
-        trunk = self.network.trunk
-        assert isinstance(trunk, Sequential)
-        layer = trunk[-1]
+        assert not isinstance(self.network, EarlyFusion)
+        layer = self.network.trunk[-1]
         assert isinstance(layer, Linear)
         parting = self.part_merged and FROM <= self.progress() <= TO
         self.mending.mend(

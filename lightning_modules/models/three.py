@@ -15,7 +15,7 @@ from lightning_modules.models.base import Comparison
 from lightning_modules.models.effects import no_effect, why_idle
 from lightning_modules.models.latent_digits import Unlabelled
 from lightning_modules.models.losses import cross_entropy
-from lightning_modules.networks.paper import Outputs
+from lightning_modules.networks.pairs import Outputs
 from lightning_modules.replicas.per_replica import PerReplica, Seeds, as_plain, per_replica, refuse_repeated
 
 

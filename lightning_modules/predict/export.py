@@ -9,7 +9,7 @@ from lightning_modules.command.atomic_io import whole_file, write_whole
 from lightning_modules.command.cli import CommandError
 from lightning_modules.evaluation.teams import average
 from lightning_modules.models.base import Comparison
-from lightning_modules.networks.paper import Outputs
+from lightning_modules.networks.pairs import Outputs
 
 ONNX_OUTPUTS = ("pair", "digits")  # logits (N, 1, 2) and (N, 1, 2, 10)
 

@@ -14,10 +14,9 @@ from pytorch_lightning.tuner.tuning import Tuner
 import train
 from datamodules import DigitPairs
 from lightning_modules import AuxiliaryLoss, Comparison, PlainCNN, WeightSharing
-from lightning_modules.command.options import DEFAULTS, Options, Settings
+from lightning_modules.command.options import DEFAULTS, Head, Options, Settings
 from lightning_modules.models.recipes import MODULES, PAPER, resolve
 from lightning_modules.networks.pairs import SharedTrunk, make_network
-from lightning_modules.networks.paper import PaperSiamese
 from lightning_modules.networks.trunks import make_trunk
 from lightning_modules.replicas.fused.sequential import Sequential, set_engine
 from lightning_modules.replicas.optimizers import make_optimizer
@@ -121,7 +120,7 @@ def test_no_name_that_is_no_setting_is_accepted(module_type: Any, name: str) -> 
 
 def test_no_text_that_is_no_optimiser_is_taken_for_one() -> None:
     with pytest.raises(ValueError, match="optimizer must be one of sgd, adamw"):
-        make_optimizer("SGD", PaperSiamese(), [0.1], 0.0)  # type: ignore[arg-type]
+        make_optimizer("SGD", make_network(1), [0.1], 0.0)  # type: ignore[arg-type]
 
 
 def test_defaults_and_none_count_as_left_out() -> None:
@@ -289,11 +288,13 @@ def test_a_single_replica_computes_as_all_did() -> None:
 @pytest.mark.parametrize("engine", ["fused", "torch"])
 def test_the_papers_trunk_normalises_the_two_digits_apart_whatever_the_head(engine: Any) -> None:
     """So that another head is another head, and nothing else: trunks read alike, statistics move alike."""
-    siamese = PaperSiamese(2)
+    siamese = make_network(2)
+    assert isinstance(siamese, SharedTrunk)
     initialise(siamese, [1, 2])
     images = torch.rand(6, 4, 14, 14, generator=torch.Generator().manual_seed(0)) * 255
-    for head in ("exact", "subtract", "argmax"):
-        other = make_network(2, "shared", True, {"head": head})
+    heads: list[Head] = ["exact", "subtract", "argmax"]
+    for head in heads:
+        other = make_network(2, labelled=True, head=head)
         assert isinstance(other, SharedTrunk)
         other.trunk.load_state_dict(siamese.trunk.state_dict())
         for network in (siamese, other):
@@ -308,7 +309,7 @@ def test_the_papers_trunk_normalises_the_two_digits_apart_whatever_the_head(engi
 
 def test_trunks_of_other_recipes_normalise_both_digits_together() -> None:
     for trunk in get_args(get_type_hints(Options)["trunk"])[0].__args__[1:]:
-        network = make_network(1, "shared", True, {"trunk": trunk, "head": "exact"})
+        network = make_network(1, labelled=True, trunk=trunk, head="exact")
         network(torch.rand(3, 2, 14, 14))
         counts = [value for name, value in network.state_dict().items() if name.endswith("batches_tracked")]
         assert {int(count) for count in counts} == {1}

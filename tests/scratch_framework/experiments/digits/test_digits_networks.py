@@ -11,7 +11,7 @@ import scratch_framework as sf
 from benchmarks.plain_loop import NETS
 from datamodules import DigitPairs
 from lightning_modules.models.recipes import MODULES, PAPER
-from lightning_modules.networks.paper import PaperCNN, PaperSiamese
+from lightning_modules.networks.pairs import PairNetwork, make_network
 from lightning_modules.replicas import layers
 from lightning_modules.replicas.seeding import initialise
 from scratch_framework.experiments.digits.exchange import from_lightning, to_lightning
@@ -20,11 +20,6 @@ from scratch_framework.experiments.digits.networks import NETWORKS, initial_stat
 
 F64 = torch.float64
 SEEDS = [3, 1, 4]
-LIGHTNING: dict[str, type[nn.Module]] = {
-    "cnn": PaperCNN,
-    "weight_sharing": PaperSiamese,
-    "auxiliary": PaperSiamese,
-}
 # Not the siamese nets' 0.1, at which torch does not follow itself (a test below).
 SETTINGS = {net: {**settings, "lr": 0.05} for net, settings in PAPER.settings.items()}
 ALL = pytest.mark.parametrize("net", NETWORKS)
@@ -45,6 +40,10 @@ def batches(seeds: list[int], epochs: int = 1) -> list[Batch]:
 def pairs(batch: Batch, replicas: int) -> Tensor:
     """Images as the framework takes them, (R, N, 2, 14, 14)."""
     return batch[0].unflatten(1, (replicas, 2)).movedim(1, 0)
+
+
+def lightning_network(net: str) -> PairNetwork:
+    return make_network(len(SEEDS), "early" if net == "cnn" else "shared")
 
 
 def without_dropout(network: sf.Module | nn.Module) -> None:
@@ -89,7 +88,7 @@ class Plain:
 
 @ALL
 def test_weights_start_as_those_of_lightning_modules_bit_for_bit(net: str) -> None:
-    network = LIGHTNING[net](len(SEEDS))
+    network = lightning_network(net)
     initialise(network, SEEDS)
     state = initial_state(net, SEEDS)
     theirs = from_lightning(network.state_dict(), len(SEEDS))
@@ -102,7 +101,7 @@ def test_weights_and_statistics_move_both_ways(net: str) -> None:
     ours = learner(net, SEEDS)
     for batch in batches(SEEDS)[:3]:
         ours.step(batch)
-    theirs = LIGHTNING[net](len(SEEDS)).double()
+    theirs = lightning_network(net).double()
     theirs.load_state_dict(to_lightning(ours.state_dict(), len(SEEDS)))
     back = NETWORKS[net](replicas=len(SEEDS), dtype=F64)
     back.load_state_dict(from_lightning(theirs.state_dict(), len(SEEDS)))
@@ -117,7 +116,7 @@ def test_outputs_are_those_of_lightning_modules(net: str, train: bool) -> None:
     *before, last = batches(SEEDS)[:3]
     for batch in before:
         ours.step(batch)  # weights and statistics of real digits
-    theirs = LIGHTNING[net](len(SEEDS)).double().train(train)
+    theirs = lightning_network(net).double().train(train)
     theirs.load_state_dict(to_lightning(ours.state_dict(), len(SEEDS)))
     without_dropout(theirs)
     expected = theirs(last[0])
