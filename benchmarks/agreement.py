@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from benchmarks.plain_loop import PlainRun, tensors
 from datamodules import DigitPairs
 from lightning_modules.models.recipes import MODULES, PAPER
+from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.fused.sequential import Engine, set_engine
-from lightning_modules.replicas.layers import Dropout
-from lightning_modules.replicas.seeding import export_replica
+from lightning_modules.replicas.state import export_replica
 
 if TYPE_CHECKING:
     from datamodules.loader import Batch

@@ -22,7 +22,7 @@ from lightning_modules.networks.heads import PosteriorHead
 from lightning_modules.networks.pairs import Outputs
 from lightning_modules.replicas.layers import wide
 from lightning_modules.replicas.metrics import ReplicaMean
-from lightning_modules.replicas.seeding import stream
+from lightning_modules.replicas.seeding import derive_seed
 
 MOST_MEMBERS = 1000  # of a team, averaged or chosen from
 
@@ -54,7 +54,7 @@ class Team:
         Args:
             seed: Seed of the run.
         """
-        return [seed, *(stream(seed, f"member {number}") for number in range(1, self.size))]
+        return [seed, *(derive_seed(seed, f"member {number}") for number in range(1, self.size))]
 
     def choose(self, losses: Tensor, sound: Sequence[bool] | None = None) -> Tensor:
         """Take the best restarts.

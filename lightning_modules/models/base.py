@@ -26,14 +26,14 @@ from lightning_modules.models.batches import Batch, as_batch, as_images
 from lightning_modules.models.effects import BRANCHES, checked
 from lightning_modules.networks.pairs import Outputs, make_network
 from lightning_modules.replicas.apart import clip_norms, refuse_coupling, weigh_by_pairs
-from lightning_modules.replicas.epoch_state import epoch_state, restore_epoch
 from lightning_modules.replicas.fused.sequential import Sequential
 from lightning_modules.replicas.layers import wide
-from lightning_modules.replicas.metrics import ReplicaMean
+from lightning_modules.replicas.metrics import ReplicaMean, epoch_state, restore_epoch
 from lightning_modules.replicas.optimizers import make_optimizer, with_warmup_linear
 from lightning_modules.replicas.per_replica import PerReplica, Seeds, as_seeds, per_replica
-from lightning_modules.replicas.pruning import keep_replicas
-from lightning_modules.replicas.seeding import export_replica, initialise, reseed
+from lightning_modules.replicas.pruning import select_replicas
+from lightning_modules.replicas.seeding import initialise, reseed
+from lightning_modules.replicas.state import export_replica
 
 
 class Comparison(pl.LightningModule, ABC):
@@ -262,15 +262,15 @@ class Comparison(pl.LightningModule, ABC):
                 its.engine, its.layout = ours.engine, ours.layout
         return single
 
-    def keep(self, kept: Sequence[int]) -> None:
+    def select(self, kept: Sequence[int]) -> None:
         """Drop all replicas but some.
 
         Args:
             kept: Which ones stay, in their order.
         """
-        keep_replicas(self.network, kept, len(self.seeds))
+        select_replicas(self.network, kept, len(self.seeds))
         for metric in self.metrics.values():
-            cast("ReplicaMean", metric).keep(kept)
+            cast("ReplicaMean", metric).select(kept)
         own = {name: value for name, value in self.hparams.items() if isinstance(value, list)}
         self.seeds, self._lr = [self.seeds[r] for r in kept], [self.lr[r] for r in kept]
         self.hparams.update({name: [value[r] for r in kept] for name, value in own.items()})

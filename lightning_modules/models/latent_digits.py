@@ -75,11 +75,11 @@ class Unlabelled(Comparison):
             assert outputs.digits is not None
             self.mending.observe(outputs.digits.detach(), target)
 
-    def keep(self, kept: Sequence[int]) -> None:
+    def select(self, kept: Sequence[int]) -> None:
         """Drop all replicas but some, and what was observed of the others."""
-        super().keep(kept)
+        super().select(kept)
         if self.mending:
-            self.mending.keep(kept)
+            self.mending.select(kept)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the record of the epoch, which the next one starts with, where training is to go on."""

@@ -6,7 +6,7 @@ from lightning_modules.command.cli import CommandError
 from lightning_modules.models.base import Comparison
 from lightning_modules.models.recipes import MODULES
 from lightning_modules.replicas.checkpoints import ENSEMBLE, read_checkpoint
-from lightning_modules.replicas.finite import are_finite
+from lightning_modules.replicas.state import are_finite
 
 
 def load_model(path: Path) -> Comparison:
@@ -45,7 +45,7 @@ def load_model(path: Path) -> Comparison:
     return model.eval()
 
 
-def keep_runs(model: Comparison, path: Path, run: int | None = None) -> list[int]:
+def select_runs(model: Comparison, path: Path, run: int | None = None) -> list[int]:
     """Drop all nets but those that are asked: of one run, or of all runs that did not diverge.
 
     Args:
@@ -70,7 +70,7 @@ def keep_runs(model: Comparison, path: Path, run: int | None = None) -> list[int
         )
     kept = [net for number in asked if number not in lost for net in nets[number]]
     if len(kept) < len(model.seeds):
-        model.keep(kept)
+        model.select(kept)
     return lost
 
 

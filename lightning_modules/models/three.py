@@ -118,9 +118,9 @@ class AuxiliaryLoss(Comparison):
         self.label_smoothing = label_smoothing
         self.save_hyperparameters()
 
-    def keep(self, kept: Sequence[int]) -> None:
+    def select(self, kept: Sequence[int]) -> None:
         """Drop all replicas but some, their weights of losses too."""
-        super().keep(kept)
+        super().select(kept)
         self.alpha, self.gamma = self.alpha[list(kept)], self.gamma[list(kept)]
 
     def loss(self, outputs: Outputs, target: Tensor, classes: Tensor | None) -> Tensor:

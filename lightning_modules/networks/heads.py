@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.fused.sequential import Sequential
-from lightning_modules.replicas.layers import Dropout, Linear, wide
+from lightning_modules.replicas.layers import Linear, wide
 
 SMALLEST = 1e-6  # probabilities are clamped to this before the logarithm
 

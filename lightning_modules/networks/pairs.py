@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from lightning_modules.command.options import Branches, Head, Pool, Trunk
 from lightning_modules.networks import heads
 from lightning_modules.networks.trunks import make_trunk
+from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.fused.sequential import Sequential
-from lightning_modules.replicas.layers import Dropout
 
 
 class Outputs(NamedTuple):

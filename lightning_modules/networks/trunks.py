@@ -4,8 +4,9 @@ from torch import nn
 
 from lightning_modules.command.options import Pool, Trunk
 from lightning_modules.command.plain import plain
+from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.fused.sequential import Sequential
-from lightning_modules.replicas.layers import Dropout, Linear, Standardise, conv2d
+from lightning_modules.replicas.layers import Linear, Standardise, conv2d
 
 
 def paper_cnn(in_channels: int, out_features: int, replicas: int, clean: bool = False) -> Sequential:

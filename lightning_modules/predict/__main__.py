@@ -101,7 +101,7 @@ def choose_nets(checkpoint: Path, replica: int | None, exporting: bool, console:
     Raises:
         CommandError: There are none such, or they diverged.
     """
-    from lightning_modules.models.loading import keep_runs, load_model
+    from lightning_modules.models.loading import load_model, select_runs
 
     model = load_model(checkpoint)
     count = len(model.seeds) // model.ensemble
@@ -111,7 +111,7 @@ def choose_nets(checkpoint: Path, replica: int | None, exporting: bool, console:
         )
     if replica is None and exporting and count > 1:
         raise cli.CommandError(f"{checkpoint} holds {count} nets; say which to export by --replica")
-    if lost := keep_runs(model, checkpoint, replica):
+    if lost := select_runs(model, checkpoint, replica):
         console.print(f"left out, because its training diverged: net {', '.join(map(str, lost))}")
     return model
 

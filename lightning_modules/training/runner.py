@@ -176,7 +176,7 @@ def fit(study: Study, report: Callable[[EpochFigures], None], callbacks: Sequenc
     trainer.strategy.connect(module)  # the latest test may have been of a team, and that is not what is kept
     if study.team.restarts > 1:  # what was tested is kept, and nothing else
         for holder in (module, data):
-            cast("Any", holder).keep(chosen.flatten().tolist())
+            cast("Any", holder).select(chosen.flatten().tolist())
     result = Fit(runs, mistakes.mistakes)
     if study.file:  # a full disk does not cost the figures
         keep = partial(study.file.keep_fit, trainer, figures, result, study.team.ensemble)

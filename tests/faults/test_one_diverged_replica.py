@@ -15,9 +15,9 @@ import train
 from datamodules import DigitPairs
 from lightning_modules.command.cli import CommandError
 from lightning_modules.models.base import Comparison
-from lightning_modules.models.loading import keep_runs, load_model
+from lightning_modules.models.loading import load_model, select_runs
 from lightning_modules.models.recipes import MODULES, RECIPES, parts, resolve
-from lightning_modules.replicas.seeding import export_replica
+from lightning_modules.replicas.state import export_replica
 from lightning_modules.report.__main__ import main as report
 from lightning_modules.training import runner as protocol
 from lightning_modules.training.runner import make_trainer
@@ -135,7 +135,7 @@ def test_a_study_ends_with_all_files_counts_its_sound_runs_and_says_so(
     assert "n = 2 of 3; 1 diverged" in page
     assert "modern, 2 of 3 runs; 1 diverged" in page.replace("\n", "")
     model = load_model(folder / "cnn" / "checkpoint.ckpt")
-    assert keep_runs(model, folder) == [1]
+    assert select_runs(model, folder) == [1]
     assert model.seeds == [0, 2]
 
 
@@ -153,7 +153,7 @@ def test_where_all_runs_diverged_nothing_crashes_and_no_mean_is_told(
     report([str(folder)])
     assert "All runs diverged" in (folder / "report.html").read_text()
     with pytest.raises(CommandError, match="not finite in net 0, 1: its training diverged"):
-        keep_runs(load_model(folder / "weight_sharing" / "checkpoint.ckpt"), folder)
+        select_runs(load_model(folder / "weight_sharing" / "checkpoint.ckpt"), folder)
 
 
 @pytest.mark.parametrize(
@@ -176,4 +176,4 @@ def test_a_restart_that_diverged_is_never_chosen_and_an_ensemble_needs_all_its_m
     model = load_model(tmp_path / "spoilt" / "weight_sharing" / "checkpoint.ckpt")
     assert len(model.seeds) == (2 if flag == "--restarts" else 6)
     if diverged is None:
-        assert keep_runs(model, tmp_path) == []
+        assert select_runs(model, tmp_path) == []

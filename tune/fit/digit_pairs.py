@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution
 from datamodules import DigitPairs
 from lightning_modules.models.base import Comparison
 from lightning_modules.models.recipes import MODULES, RECIPES, parts, resolve
-from lightning_modules.replicas.pruning import keep_in_fit, sound_replicas
+from lightning_modules.replicas.pruning import prune_fit, sound_replicas
 from lightning_modules.training.execution import Choice
 from lightning_modules.training.runner import Study, fit, make_trainer
 
@@ -46,7 +46,7 @@ class Report(pl.Callback):
         if not kept:
             trainer.should_stop = True
         elif len(kept) < len(errors):
-            keep_in_fit(trainer, kept)
+            prune_fit(trainer, kept)
 
 
 def train(chunk: Chunk, accelerator: str) -> None:

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from lightning_modules.models.latent.ordering import evidence, reorder, separate_orders, shared_order
 from lightning_modules.models.latent.splitting import chosen, jitter_copies, part
 from lightning_modules.replicas.layers import Linear
-from lightning_modules.replicas.seeding import stream
+from lightning_modules.replicas.seeding import derive_seed
 
 
 class Mending:
@@ -32,7 +32,7 @@ class Mending:
         self.met: Tensor | None = None  # (R, 2, C, C), as `evidence` gives it
         self.counts: Tensor | None = None  # (R, 2, C), as `chosen` does
 
-    def keep(self, kept: Sequence[int]) -> None:
+    def select(self, kept: Sequence[int]) -> None:
         """Drop the record of all replicas but some.
 
         Args:
@@ -78,7 +78,7 @@ class Mending:
         sides = layer.replicas // len(self.seeds)  # trunks of a replica
         each = torch.tensor(orders).expand(-1, sides, -1).flatten(0, 1)  # (R * sides, C)
         reorder(layer, optimizer, each)
-        streams = [stream(seed, f"{parting} {side}") for seed in self.seeds for side in range(sides)]
+        streams = [derive_seed(seed, f"{parting} {side}") for seed in self.seeds for side in range(sides)]
         jitter_copies(layer, each, streams)
         self.forget()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import scratch_framework as sf
-from lightning_modules.replicas.seeding import export_replica, join_replicas
+from lightning_modules.replicas.state import export_replica, join_replicas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ import train
 from datamodules import DigitPairs
 from lightning_modules import AuxiliaryLoss, WeightSharing
 from lightning_modules.evaluation.teams import Team, average
-from lightning_modules.models.loading import keep_runs, load_model
+from lightning_modules.models.loading import load_model, select_runs
 from lightning_modules.models.recipes import MODERN, resolve
 from lightning_modules.networks.heads import Exact
 from lightning_modules.predict.inference import answer
@@ -156,7 +156,7 @@ def test_a_checkpoint_answers_as_the_nets_that_were_tested(flag: str, tmp_path: 
     for number, row in enumerate(rows):
         model = load_model(path)
         assert len(model.seeds) == (2 if flag == "--restarts" else 6)
-        keep_runs(model, path, number)
+        select_runs(model, path, number)
         answers = answer(model, images[:, 2 * number : 2 * number + 2])
         said = [reply.greater <= 0.5 for reply in answers]
         error = (

@@ -13,7 +13,7 @@ from benchmarks.plain_loop import PlainNet, SiameseNet
 from datamodules import DigitPairs
 from lightning_modules import AuxiliaryLoss, Comparison, PlainCNN, WeightSharing
 from lightning_modules.models.recipes import MODULES, PAPER, RECIPES, resolve
-from lightning_modules.replicas.layers import Dropout
+from lightning_modules.replicas.dropout import Dropout
 
 PLAIN = {PlainCNN: PlainNet, WeightSharing: SiameseNet, AuxiliaryLoss: SiameseNet}
 QUIET: dict[str, Any] = {

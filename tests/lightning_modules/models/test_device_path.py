@@ -10,8 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from datamodules import DigitPairs
 from lightning_modules import Comparison
 from lightning_modules.models.recipes import MODULES
+from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.fused.sequential import set_engine
-from lightning_modules.replicas.layers import Dropout
 
 MANY = list(range(64))
 

@@ -13,7 +13,7 @@ from lightning_modules.models.base import Comparison
 from lightning_modules.models.effects import without_effect
 from lightning_modules.models.recipes import MODERN, MODULES, PAPER, parts, resolve
 from lightning_modules.replicas.optimizers import make_optimizer, warmup_linear
-from lightning_modules.replicas.seeding import export_replica
+from lightning_modules.replicas.state import export_replica
 
 SEEDS = [7, 3, 5]
 LR = [0.01, 0.005, 0.02]

@@ -160,7 +160,7 @@ def test_numbers_of_numpy_and_torch_are_kept_as_pythons(number: Any, plain: Any)
     each = plain if isinstance(plain, list) else [plain] * 3
     assert module.lr == each
     assert module.replica(1).lr == [each[1]]
-    module.keep([0, 2])
+    module.select([0, 2])
     assert module.lr == [each[0], each[2]]
     assert module.hparams["lr"] == ([each[0], each[2]] if isinstance(plain, list) else plain)
 

@@ -13,7 +13,8 @@ from datamodules import DigitPairs
 from lightning_modules.command.options import Branches, Head, Pool, Trunk
 from lightning_modules.networks.heads import HEADS, Exact, compare
 from lightning_modules.networks.pairs import make_network
-from lightning_modules.replicas.seeding import export_replica, initialise, reseed
+from lightning_modules.replicas.seeding import initialise, reseed
+from lightning_modules.replicas.state import export_replica
 
 SEEDS = [3, 1, 4]
 

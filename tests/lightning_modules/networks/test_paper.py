@@ -14,8 +14,9 @@ from benchmarks.plain_loop import PlainNet, SiameseNet
 from datamodules import DigitPairs
 from lightning_modules import PlainCNN
 from lightning_modules.networks.pairs import PairNetwork, make_network
-from lightning_modules.replicas.layers import Dropout
-from lightning_modules.replicas.seeding import export_replica, initialise, join_replicas, reseed
+from lightning_modules.replicas.dropout import Dropout
+from lightning_modules.replicas.seeding import initialise, reseed
+from lightning_modules.replicas.state import export_replica, join_replicas
 
 SEEDS = [3, 1, 4]
 

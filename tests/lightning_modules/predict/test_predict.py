@@ -31,7 +31,7 @@ from lightning_modules.predict.__main__ import main
 from lightning_modules.predict.handwriting import as_mnist, read_digit
 from lightning_modules.predict.inference import Answer, answers_table
 from lightning_modules.predict.ink import NothingShownError
-from lightning_modules.replicas.seeding import export_replica
+from lightning_modules.replicas.state import export_replica
 
 Pixels = NDArray[np.float64]
 

@@ -18,7 +18,7 @@ from torch import nn
 from datamodules import DigitPairs
 from lightning_modules import Comparison, PlainCNN, WeightSharing
 from lightning_modules.replicas.apart import clip_norms, weigh_by_pairs
-from lightning_modules.replicas.seeding import export_replica
+from lightning_modules.replicas.state import export_replica
 from lightning_modules.training import studies
 from lightning_modules.training.execution import Choice
 

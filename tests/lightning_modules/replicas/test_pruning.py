@@ -14,8 +14,8 @@ from torch import Tensor
 from datamodules import DigitPairs
 from lightning_modules.models.base import Comparison
 from lightning_modules.models.recipes import MODULES, RECIPES, parts
-from lightning_modules.replicas.pruning import keep_in_fit
-from lightning_modules.replicas.seeding import export_replica, take_replicas
+from lightning_modules.replicas.pruning import prune_fit
+from lightning_modules.replicas.state import export_replica, take_replicas
 from lightning_modules.training.runner import make_trainer
 
 SEEDS = [7, 3, 5, 11]
@@ -31,7 +31,7 @@ class Drop(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Drop the others."""
         if trainer.current_epoch in self.kept:
-            keep_in_fit(trainer, self.kept[trainer.current_epoch])
+            prune_fit(trainer, self.kept[trainer.current_epoch])
 
 
 def fit(model: str, recipe: str, changes: Mapping[str, Any], drop: Mapping[int, Sequence[int]]) -> Comparison:

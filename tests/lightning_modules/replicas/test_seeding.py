@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from datamodules import DigitPairs
 from lightning_modules import AuxiliaryLoss, Comparison, PlainCNN, WeightSharing
-from lightning_modules.replicas.seeding import export_replica, with_replica_lr
+from lightning_modules.replicas.optimizers import with_replica_lr
+from lightning_modules.replicas.state import export_replica
 
 SEEDS = [7, 3, 5]
 LR = [0.01, 0.005, 0.02]

@@ -12,7 +12,7 @@ from benchmarks.plain_loop import NETS
 from datamodules import DigitPairs
 from lightning_modules.models.recipes import MODULES, PAPER
 from lightning_modules.networks.pairs import PairNetwork, make_network
-from lightning_modules.replicas import layers
+from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.seeding import initialise
 from scratch_framework.experiments.digits.exchange import from_lightning, to_lightning
 from scratch_framework.experiments.digits.learner import Batch, DigitLearner, make_learner
@@ -48,7 +48,7 @@ def lightning_network(net: str) -> PairNetwork:
 
 def without_dropout(network: sf.Module | nn.Module) -> None:
     for layer in network.modules():
-        if isinstance(layer, sf.Dropout | nn.Dropout | layers.Dropout):
+        if isinstance(layer, sf.Dropout | nn.Dropout | Dropout):
             layer.p = 0.0
 
 
