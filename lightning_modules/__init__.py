@@ -6,10 +6,10 @@ Names are resolved on first use, so that a command can read its flags before tor
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lightning_modules.models.base import Comparison
+    from lightning_modules.models.base import PairModule
     from lightning_modules.models.three import AuxiliaryLoss, PlainCNN, WeightSharing
 
-__all__ = ["AuxiliaryLoss", "Comparison", "PlainCNN", "WeightSharing"]
+__all__ = ["AuxiliaryLoss", "PairModule", "PlainCNN", "WeightSharing"]
 
 
 def __getattr__(name: str) -> Any:

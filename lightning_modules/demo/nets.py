@@ -10,7 +10,7 @@ import torch
 
 from lightning_modules.command.cli import CommandError
 from lightning_modules.demo.drawings import Seen
-from lightning_modules.models.base import Comparison
+from lightning_modules.models.base import PairModule
 from lightning_modules.models.loading import load_model, select_runs
 from lightning_modules.models.recipes import MODULES
 from lightning_modules.predict.handwriting import as_mnist
@@ -25,7 +25,7 @@ class Nets:
     """The nets of a checkpoint that did not diverge; their probabilities are averaged."""
 
     path: Path
-    model: Comparison
+    model: PairModule
 
     @property
     def count(self) -> str:

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from lightning_modules.command.limits import check_range
 from lightning_modules.command.options import DEFAULTS, LatentOptions
-from lightning_modules.models.base import Comparison
-from lightning_modules.models.latent.alignment import Mending
+from lightning_modules.models.base import PairModule
+from lightning_modules.models.latent.alignment import LatentAlignment
 from lightning_modules.models.latent.splitting import FROM, TO
 from lightning_modules.models.losses import cross_entropy, disagreement, unevenness
 from lightning_modules.networks.pairs import EarlyFusion, Outputs
@@ -19,7 +19,7 @@ from lightning_modules.replicas.per_replica import PerReplica, Seeds, as_plain, 
 RAMP = 0.2  # share of training over which the weight of consistency rises
 
 
-class Unlabelled(Comparison):
+class LatentDigitModule(PairModule):
     """Trained by the comparison alone: no digit label reaches it.
 
     Where the head is `exact`, the trunk's ten outputs are latent digits, and may be asked to be all equally
@@ -34,8 +34,8 @@ class Unlabelled(Comparison):
             lr: Learning rate, or R of them.
             options: What is not the paper's: `prior` is the weight of `unevenness`; `consistency` the final
                 weight of `disagreement` in batches of two views, which rises from `two_views_from` on;
-                `reorder` mends the latent digits' order once an epoch (latent_order.py); `part_merged` then
-                parts merged ones, too (merged_latents.py).
+                `reorder` puts the latent classes in order once an epoch (latent/ordering.py); `part_merged`
+                then splits merged ones, too (latent/splitting.py).
 
         Raises:
             ValueError: An argument is out of range, unknown, or has no effect beside the others.
@@ -50,7 +50,7 @@ class Unlabelled(Comparison):
         self.prior, self.consistency = settings["prior"], settings["consistency"]
         self.two_views_from = settings["two_views_from"]
         self.one_order = self.branches == "shared" or settings["turns"]  # of both sides' latent digits
-        self.mending = Mending(self.seeds, self.one_order) if settings["reorder"] else None
+        self.alignment = LatentAlignment(self.seeds, self.one_order) if settings["reorder"] else None
         self.part_merged = settings["part_merged"]
 
     def loss(self, outputs: Outputs, target: Tensor, classes: Tensor | None) -> Tensor:
@@ -70,42 +70,45 @@ class Unlabelled(Comparison):
         return total
 
     def observe(self, outputs: Outputs, target: Tensor) -> None:
-        """Record what the answers say about the latent digits."""
-        if self.mending:
+        """Count the latent classes."""
+        if self.alignment:
             assert outputs.digits is not None
-            self.mending.observe(outputs.digits.detach(), target)
+            self.alignment.observe(outputs.digits.detach(), target)
 
     def select(self, kept: Sequence[int]) -> None:
-        """Drop all replicas but some, and what was observed of the others."""
+        """Keep only the given replicas, and their statistics of latent classes."""
         super().select(kept)
-        if self.mending:
-            self.mending.select(kept)
+        if self.alignment:
+            self.alignment.select(kept)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the record of the epoch, which the next one starts with, where training is to go on."""
+        """Save the epoch's statistics, which the next epoch starts with."""
         super().on_save_checkpoint(checkpoint)
-        if self.mending and "optimizer_states" in checkpoint:
-            checkpoint["mending"] = {"met": self.mending.met, "counts": self.mending.counts}
+        if self.alignment and "optimizer_states" in checkpoint:
+            checkpoint["alignment"] = {
+                "cooccurrence": self.alignment.cooccurrence,
+                "counts": self.alignment.counts,
+            }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the record up again."""
+        """Go on with the statistics."""
         super().on_load_checkpoint(checkpoint)
-        if self.mending and "mending" in checkpoint:
-            self.mending.met = checkpoint["mending"]["met"]
-            self.mending.counts = checkpoint["mending"]["counts"]
+        if self.alignment and "alignment" in checkpoint:
+            self.alignment.cooccurrence = checkpoint["alignment"]["cooccurrence"]
+            self.alignment.counts = checkpoint["alignment"]["counts"]
 
     def on_train_epoch_start(self) -> None:
-        """Mend the latent digits by the last epoch's record."""
+        """Realign the latent classes by the last epoch's statistics."""
         super().on_train_epoch_start()
-        if self.mending is None:
+        if self.alignment is None:
             return
         assert not isinstance(self.network, EarlyFusion)
         layer = self.network.trunk[-1]
         assert isinstance(layer, Linear)
         parting = self.part_merged and FROM <= self.progress() <= TO
-        self.mending.mend(
+        self.alignment.align(
             layer,
             self.trainer.optimizers[0],
-            lambda record: cast("Tensor", self.trainer.strategy.reduce(record, reduce_op="sum")),
+            lambda sums: cast("Tensor", self.trainer.strategy.reduce(sums, reduce_op="sum")),
             f"parting {self.current_epoch}" if parting else None,
         )

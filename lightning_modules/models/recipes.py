@@ -6,13 +6,13 @@ from typing import Any, cast, get_type_hints
 
 from lightning_modules.command.options import Settings
 from lightning_modules.command.plain import plain, refuse_unknown
-from lightning_modules.models.base import Comparison
+from lightning_modules.models.base import PairModule
 from lightning_modules.models.effects import BRANCHES, DATA, KNOWN, TEAM, no_effect, why_idle, without_effect
 from lightning_modules.models.three import AuxiliaryLoss, PlainCNN, WeightSharing
 
 Value = float | int | str
 
-MODULES: Mapping[str, Callable[..., Comparison]] = {
+MODULES: Mapping[str, Callable[..., PairModule]] = {
     module.model_name: module for module in (PlainCNN, WeightSharing, AuxiliaryLoss)
 }
 

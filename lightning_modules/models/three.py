@@ -11,15 +11,15 @@ from torch import Tensor
 
 from lightning_modules.command.options import LatentOptions, Options
 from lightning_modules.command.plain import plain
-from lightning_modules.models.base import Comparison
+from lightning_modules.models.base import PairModule
 from lightning_modules.models.effects import no_effect, why_idle
-from lightning_modules.models.latent_digits import Unlabelled
+from lightning_modules.models.latent_digits import LatentDigitModule
 from lightning_modules.models.losses import cross_entropy
 from lightning_modules.networks.pairs import Outputs
 from lightning_modules.replicas.per_replica import PerReplica, Seeds, as_plain, per_replica, refuse_repeated
 
 
-class PlainCNN(Unlabelled):
+class PlainCNN(LatentDigitModule):
     """A network whose two digits share nothing (paper, section 1.2.1)."""
 
     model_name = "cnn"
@@ -41,7 +41,7 @@ class PlainCNN(Unlabelled):
         self.save_hyperparameters()
 
 
-class WeightSharing(Unlabelled):
+class WeightSharing(LatentDigitModule):
     """One CNN for both digits (paper, section 1.2.2)."""
 
     model_name = "weight_sharing"
@@ -64,7 +64,7 @@ class WeightSharing(Unlabelled):
         self.save_hyperparameters()
 
 
-class AuxiliaryLoss(Comparison):
+class AuxiliaryLoss(PairModule):
     """Weight sharing whose CNN is also told which digits it sees (paper, section 1.2.3)."""
 
     model_name = "auxiliary"

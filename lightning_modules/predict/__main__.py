@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from lightning_modules.models.base import Comparison
+    from lightning_modules.models.base import PairModule
     from lightning_modules.predict.pairing import Pair
 
 SHOWN = 60  # pairs in the picture, at most
@@ -89,7 +89,7 @@ def predict(
         )
 
 
-def choose_nets(checkpoint: Path, replica: int | None, exporting: bool, console: Console) -> Comparison:
+def choose_nets(checkpoint: Path, replica: int | None, exporting: bool, console: Console) -> PairModule:
     """Load the nets that are meant, and say which of them diverged and are left out.
 
     Args:
@@ -116,7 +116,7 @@ def choose_nets(checkpoint: Path, replica: int | None, exporting: bool, console:
     return model
 
 
-def ask(model: Comparison, pairs: Sequence[Pair], folder: Path) -> tuple[Table, list[str]]:
+def ask(model: PairModule, pairs: Sequence[Pair], folder: Path) -> tuple[Table, list[str]]:
     """Answer, and write the answers and what was seen.
 
     Args:

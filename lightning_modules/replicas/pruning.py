@@ -62,7 +62,7 @@ def prune_fit(trainer: pl.Trainer, kept: Sequence[int]) -> None:
     """Keep only the given replicas of a running fit, between two epochs.
 
     Args:
-        trainer: Fits a `Comparison` to data whose module and loaders have a ``select`` too.
+        trainer: Fits a `PairModule` to data whose module and loaders have a ``select`` too.
         kept: Which replicas stay, in their order, at least one.
     """
     module: Any = trainer.lightning_module
@@ -82,10 +82,10 @@ def sound_replicas(module: Any) -> list[bool]:
     Weights too, because a ReLU may make 0 of NaN, and the loss of a dead net is finite.
 
     Args:
-        module: A `Comparison` of R replicas.
+        module: A `PairModule` of R replicas.
 
     Returns:
         R answers.
     """
-    figures = module.figures("train") | module.figures("val")
+    figures = module.epoch_metrics("train") | module.epoch_metrics("val")
     return are_finite([*figures.values(), *module.network.state_dict().values()], len(module.seeds))

@@ -14,10 +14,10 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_modules.command.interrupts import interrupts_wait
-from lightning_modules.evaluation.evaluate import Fit, choose, measure
-from lightning_modules.evaluation.mistakes import CountMistakes, of_more_runs
-from lightning_modules.evaluation.teams import ALONE, Team, members
-from lightning_modules.models.base import Comparison
+from lightning_modules.evaluation.ensembling import SINGLE, Ensembling, members
+from lightning_modules.evaluation.evaluate import Fit, evaluate, select_members
+from lightning_modules.evaluation.mistakes import CountMistakes, join_runs
+from lightning_modules.models.base import PairModule
 from lightning_modules.replicas.checkpoints import join_checkpoints
 from lightning_modules.replicas.fused.sequential import set_engine
 from lightning_modules.replicas.whole_checkpoints import WholeCheckpoints
@@ -34,12 +34,12 @@ from lightning_modules.training.workers import run_jobs, threads
 class Study:
     """R runs of one model, as a worker process needs them."""
 
-    module: Callable[..., Comparison]
+    module: Callable[..., PairModule]
     settings: Sequence[Mapping[str, float]]  # a run's arguments of `module`, its seed among them
     data: Callable[..., pl.LightningDataModule]  # called with seeds (and, for teams, stream seeds)
     trainer: Mapping[str, Any]  # arguments of pl.Trainer
     execution: Execution
-    team: Team = ALONE  # each run is trained so often
+    team: Ensembling = SINGLE  # each run is trained so often
     all_pairs: bool = False  # whether to test on all pairs of test digits too
     main_process: bool = True  # whether it is this process that writes
     checkpoint: Path | None = None  # file to write
@@ -117,7 +117,7 @@ def run_study(study: Study, on_epoch: Callable[[int, EpochFigures], None]) -> Fi
     finally:
         if study.owner is None and study.main_process:
             study.clear()
-    mistakes = of_more_runs([part.mistakes for part in fits if part.mistakes]) if study.test else None
+    mistakes = join_runs([part.mistakes for part in fits if part.mistakes]) if study.test else None
     return Fit([run for part in fits for run in part.runs], mistakes, unsaved)
 
 
@@ -171,12 +171,12 @@ def fit(study: Study, report: Callable[[EpochFigures], None], callbacks: Sequenc
     with threads(study.execution.threads):
         path = study.file.path if study.file and reached.started else None
         trainer.fit(module, data, ckpt_path=path, weights_only=True)
-        chosen = choose(module, study.team)
-        runs = measure(trainer, module, data, seeds, chosen, study.all_pairs) if study.test else []
+        selected = select_members(module, study.team)
+        runs = evaluate(trainer, module, data, seeds, selected, study.all_pairs) if study.test else []
     trainer.strategy.connect(module)  # the latest test may have been of a team, and that is not what is kept
     if study.team.restarts > 1:  # what was tested is kept, and nothing else
         for holder in (module, data):
-            cast("Any", holder).select(chosen.flatten().tolist())
+            cast("Any", holder).select(selected.flatten().tolist())
     result = Fit(runs, mistakes.mistakes)
     if study.file:  # a full disk does not cost the figures
         keep = partial(study.file.keep_fit, trainer, figures, result, study.team.ensemble)

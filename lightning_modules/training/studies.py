@@ -6,16 +6,16 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from lightning_modules.evaluation.teams import Team
+from lightning_modules.evaluation.ensembling import Ensembling
 from lightning_modules.models.recipes import MODULES, parts
 from lightning_modules.replicas.apart import refuse_coupling
 from lightning_modules.training.execution import Choice
 from lightning_modules.training.runner import Study, make_trainer
 
 
-def team_of(settings: Mapping[str, Any]) -> Team:
+def team_of(settings: Mapping[str, Any]) -> Ensembling:
     """How many trainings a run has, by a model's settings."""
-    return Team(settings.get("ensemble", 1), settings.get("restarts", 1))
+    return Ensembling(settings.get("ensemble", 1), settings.get("restarts", 1))
 
 
 def make_study(

@@ -14,7 +14,7 @@ from events import events
 import train
 from datamodules import DigitPairs
 from lightning_modules.command.cli import CommandError
-from lightning_modules.models.base import Comparison
+from lightning_modules.models.base import PairModule
 from lightning_modules.models.loading import load_model, select_runs
 from lightning_modules.models.recipes import MODULES, RECIPES, parts, resolve
 from lightning_modules.replicas.state import export_replica
@@ -35,13 +35,13 @@ class Diverge(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        assert isinstance(pl_module, Comparison)
+        assert isinstance(pl_module, PairModule)
         if trainer.global_step == self.step:
             for parameter in pl_module.network.parameters():
                 parameter.data.unflatten(0, (len(pl_module.seeds), -1))[list(self.replicas)] = self.value
 
 
-def fit(model: str, recipe: str, changes: Mapping[str, Any], callbacks: list[pl.Callback]) -> Comparison:
+def fit(model: str, recipe: str, changes: Mapping[str, Any], callbacks: list[pl.Callback]) -> PairModule:
     (settings,) = resolve(RECIPES[recipe], [model], changes).values()
     replica, common, data_settings = parts(settings)
     module = MODULES[model](seed=SEEDS, **replica, **common)
@@ -75,8 +75,8 @@ def test_the_others_are_to_the_bit_what_they_are_without_it(
         for name, tensor in export_replica(whole.network.state_dict(), r, 3).items():
             assert torch.equal(state[name], tensor), name
         for stage in ("train", "val"):
-            for tag, figure in whole.figures(stage).items():
-                assert spoilt.figures(stage)[tag][r] == figure[r], tag
+            for tag, figure in whole.epoch_metrics(stage).items():
+                assert spoilt.epoch_metrics(stage)[tag][r] == figure[r], tag
 
 
 TINY = ["--accelerator", "cpu", "--max_epochs", "3", "--train_pairs", "60", "--val_pairs", "20"]

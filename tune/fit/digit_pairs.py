@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from optuna.distributions import CategoricalDistribution
 
 from datamodules import DigitPairs
-from lightning_modules.models.base import Comparison
+from lightning_modules.models.base import PairModule
 from lightning_modules.models.recipes import MODULES, RECIPES, parts, resolve
 from lightning_modules.replicas.pruning import prune_fit, sound_replicas
 from lightning_modules.training.execution import Choice
@@ -35,13 +35,13 @@ class Report(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Validation has run by now."""
-        assert isinstance(pl_module, Comparison)
+        assert isinstance(pl_module, PairModule)
         self.chunk.pace()
         epoch, sound = trainer.current_epoch, sound_replicas(pl_module)
         # What diverged goes at once: what is done between epochs is not made for numbers that are none.
         if all(sound) and not self.chunk.definition.is_reported(epoch):
             return
-        errors = pl_module.figures("val")["val/error"].tolist()
+        errors = pl_module.epoch_metrics("val")["val/error"].tolist()
         kept = self.chunk.report(epoch, errors, sound)
         if not kept:
             trainer.should_stop = True

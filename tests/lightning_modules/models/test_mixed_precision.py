@@ -9,8 +9,8 @@ from torch import Tensor
 from datamodules import DigitPairs
 from lightning_modules import PlainCNN
 from lightning_modules.evaluation.all_pairs import error_of_all_pairs
-from lightning_modules.models.base import Comparison
-from lightning_modules.models.latent.alignment import Mending
+from lightning_modules.models.base import PairModule
+from lightning_modules.models.latent.alignment import LatentAlignment
 from lightning_modules.models.losses import cross_entropy, disagreement, unevenness
 from lightning_modules.models.recipes import MODULES, RECIPES, parts, resolve
 from lightning_modules.networks.heads import HEADS, compare
@@ -32,17 +32,17 @@ def test_what_30000_pairs_say_of_latent_digits_is_added_up_in_full(dtype: torch.
     logits = 2 * torch.randn(30_000, 1, 2, 10, generator=generator, dtype=torch.float64)
     target = torch.randint(2, (30_000, 1), generator=generator)
     logits = logits.to(dtype)
-    mending = Mending([0], one_order=True)
+    alignment = LatentAlignment([0], one_order=True)
     with autocast(mixed):
         for step in range(0, 30_000, 25):
-            mending.observe(logits[step : step + 25], target[step : step + 25])
-    assert mending.met is not None
-    assert mending.counts is not None
+            alignment.observe(logits[step : step + 25], target[step : step + 25])
+    assert alignment.cooccurrence is not None
+    assert alignment.counts is not None
     first, second = logits.double().softmax(-1)[:, 0].unbind(1)
     at_most = target.double()
     whole = torch.stack([(first * share).T @ second for share in (1 - at_most, at_most)])
-    torch.testing.assert_close(mending.met[0].double(), whole, rtol=1e-5, atol=0)
-    assert mending.counts.sum().item() == 60_000
+    torch.testing.assert_close(alignment.cooccurrence[0].double(), whole, rtol=1e-5, atol=0)
+    assert alignment.counts.sum().item() == 60_000
 
 
 @pytest.mark.parametrize("dtype", HALF)
@@ -73,7 +73,7 @@ NETWORKS: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
-def network_of(model: str, recipe: str, changes: dict[str, Any]) -> Comparison:
+def network_of(model: str, recipe: str, changes: dict[str, Any]) -> PairModule:
     small = {"width": 4} if recipe == "modern" else {}
     (settings,) = resolve(RECIPES[recipe], [model], {**small, **changes}).values()
     replica, common, _ = parts(settings)
@@ -127,8 +127,8 @@ def test_a_study_in_any_precision_keeps_what_it_adds_up_in_float32_at_least(prec
     trainer = make_trainer({"max_epochs": 2, "accelerator": "cpu", "precision": precision})
     trainer.fit(module, data)
     assert isinstance(module, PlainCNN)
-    assert module.mending is not None
-    met = module.mending.met
+    assert module.alignment is not None
+    met = module.alignment.cooccurrence
     assert met is not None
     assert met.dtype == (torch.float64 if precision == "64-true" else torch.float32)
     per_pair = met.sum((1, 2, 3))  # two views in the last epoch

@@ -13,7 +13,7 @@ from pytorch_lightning.tuner.tuning import Tuner
 
 import train
 from datamodules import DigitPairs
-from lightning_modules import AuxiliaryLoss, Comparison, PlainCNN, WeightSharing
+from lightning_modules import AuxiliaryLoss, PairModule, PlainCNN, WeightSharing
 from lightning_modules.command.options import DEFAULTS, Head, Options, Settings
 from lightning_modules.models.recipes import MODULES, PAPER, resolve
 from lightning_modules.networks.pairs import SharedTrunk, make_network
@@ -212,7 +212,7 @@ def test_a_learning_rate_is_checked_whenever_it_is_set() -> None:
     assert module.lr == [0.1, 0.2]
 
 
-def checkpoint_of(module: Comparison, path: Path) -> Path:
+def checkpoint_of(module: PairModule, path: Path) -> Path:
     trainer = pl.Trainer(**QUIET)
     trainer.fit(module, small())
     trainer.save_checkpoint(path)
@@ -235,7 +235,7 @@ class Own(AuxiliaryLoss):
     ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
 def test_a_checkpoint_of_another_class_is_refused_naming_both(
-    saved: Comparison, other: type[PlainCNN], tmp_path: Path
+    saved: PairModule, other: type[PlainCNN], tmp_path: Path
 ) -> None:
     path = checkpoint_of(saved, tmp_path / "net.ckpt")
     names = f"of {type(saved).__name__}, not of {other.__name__}"

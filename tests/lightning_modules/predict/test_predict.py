@@ -24,7 +24,7 @@ from datamodules import load_digits
 from lightning_modules import AuxiliaryLoss
 from lightning_modules.command.cli import CommandError
 from lightning_modules.demo.nets import load_nets
-from lightning_modules.evaluation.teams import average
+from lightning_modules.evaluation.ensembling import average
 from lightning_modules.models.loading import load_model
 from lightning_modules.models.recipes import MODULES
 from lightning_modules.predict.__main__ import main

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from datamodules import DigitPairs
-from lightning_modules.models.base import Comparison
+from lightning_modules.models.base import PairModule
 from lightning_modules.models.recipes import MODULES, RECIPES, parts
 from lightning_modules.replicas.pruning import prune_fit
 from lightning_modules.replicas.state import export_replica, take_replicas
@@ -34,7 +34,7 @@ class Drop(pl.Callback):
             prune_fit(trainer, self.kept[trainer.current_epoch])
 
 
-def fit(model: str, recipe: str, changes: Mapping[str, Any], drop: Mapping[int, Sequence[int]]) -> Comparison:
+def fit(model: str, recipe: str, changes: Mapping[str, Any], drop: Mapping[int, Sequence[int]]) -> PairModule:
     replica, common, data_settings = parts({**RECIPES[recipe].settings[model], **changes})
     module = MODULES[model](seed=SEEDS, **replica, **common)
     data = DigitPairs(train_pairs=60, val_pairs=40, batch_size=20, seed=SEEDS, **data_settings)
@@ -45,8 +45,8 @@ def fit(model: str, recipe: str, changes: Mapping[str, Any], drop: Mapping[int, 
     return module
 
 
-def figures(module: Comparison) -> dict[str, Tensor]:
-    return module.figures("train") | module.figures("val")
+def figures(module: PairModule) -> dict[str, Tensor]:
+    return module.epoch_metrics("train") | module.epoch_metrics("val")
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,7 @@ def test_the_figures_of_a_batch_are_those_of_the_lightning_module(net: str) -> N
     (batch,) = batches(SEEDS)[:1]
     module.training_step(batch, 0)
     sums = learner(net, SEEDS).judge(batch)
-    expected = module.figures("train")
+    expected = module.epoch_metrics("train")
     assert {f"train/{name}" for name in sums} == set(expected)
     for name, total in sums.items():
         torch.testing.assert_close((total / 50).float(), expected[f"train/{name}"])
