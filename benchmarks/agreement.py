@@ -16,13 +16,13 @@ from benchmarks.plain_loop import BATCH_SIZE, PlainRun, tensors
 from datamodules import DigitPairs
 from lightning_modules.models.recipes import PAPER
 from lightning_modules.models.registry import MODULES
+from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.fused.sequential import Engine, set_engine
-from lightning_modules.replicas.layers import Dropout
-from lightning_modules.replicas.seeding import export_replica
+from lightning_modules.replicas.state import export_replica
 
 if TYPE_CHECKING:
     from datamodules.loader import Batch
-    from lightning_modules.models.base import Comparison
+    from lightning_modules.models.base import PairModule
 
 STEPS = 5  # float64 agrees to 1e-9 so long; training amplifies every rounding
 SEEDS = [0, 1]
@@ -54,7 +54,7 @@ def prove_agreement(model: str) -> None:
             _check(f"{model}, engine {engine}, answers", *_answers(module, plain, index))
 
 
-def _train(module: Comparison, batches: list[Batch]) -> Tensor:
+def _train(module: PairModule, batches: list[Batch]) -> Tensor:
     """The losses of each step and replica, (STEPS, R)."""
     _drop_nothing(module)
     optimizer, losses = module.make_optimizer(), []
@@ -74,7 +74,7 @@ def _train_plain(run: PlainRun, state: dict[str, Tensor], batches: list[Batch]) 
     return torch.stack([run.step(*batch) for batch in batches])
 
 
-def _answers(module: Comparison, run: PlainRun, index: int) -> tuple[Tensor, Tensor]:
+def _answers(module: PairModule, run: PlainRun, index: int) -> tuple[Tensor, Tensor]:
     images, _, _ = tensors(run.data.val_set, run.data.train_digits)  # (N, 2, 14, 14)
     pairs = images.double()
     with torch.no_grad():
@@ -88,7 +88,7 @@ def _own(batch: Batch, index: int) -> Batch:
     return images[:, 2 * index : 2 * index + 2], target[:, index], classes[:, index]
 
 
-def _replica(module: Comparison, index: int) -> dict[str, Tensor]:
+def _replica(module: PairModule, index: int) -> dict[str, Tensor]:
     return export_replica(module.network.state_dict(), index, len(SEEDS))
 
 

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from datamodules import DigitPairs, load_digits
-from lightning_modules import Comparison, PlainCNN, WeightSharing
+from lightning_modules import PairModule, PlainCNN, WeightSharing
 from lightning_modules.command import cli
 from lightning_modules.models.latent.ordering import best_matching
 from lightning_modules.models.recipes import MODERN, resolve
@@ -85,7 +85,7 @@ def latent_digits(
     Console().print(summary(model, rows))
 
 
-def confusions_of(module: Comparison) -> list[Confusion]:
+def confusions_of(module: PairModule) -> list[Confusion]:
     """How often each true digit was read as each latent class, over all test digits.
 
     Args:

@@ -171,7 +171,7 @@ class DigitPairs(pl.LightningDataModule):
         pair_set = PairSet.of([pairs] * len(self.seeds), self.test_digits)
         return PairLoader(self.test_digits, pair_set, self.batch_size)
 
-    def keep(self, kept: Sequence[int]) -> None:
+    def select(self, kept: Sequence[int]) -> None:
         """Drop all replicas but some; loaders that are already made have a `keep` of their own.
 
         Args:
@@ -182,7 +182,7 @@ class DigitPairs(pl.LightningDataModule):
         own = {name: value for name, value in self.hparams.items() if isinstance(value, list | tuple)}
         self.hparams.update({name: [value[r] for r in kept] for name, value in own.items()})
         for split in ("train_set", "val_set", "test_set"):
-            setattr(self, split, getattr(self, split).keep(kept))
+            setattr(self, split, getattr(self, split).select(kept))
 
     def _views(self, epoch: int) -> int:
         """How often each pair of an epoch is warped."""

@@ -105,13 +105,13 @@ class PairLoader:
         self.epoch, self.served = state_dict["epoch"], state_dict["served"]
         self.skipped = self.served
 
-    def keep(self, kept: Sequence[int]) -> None:
+    def select(self, kept: Sequence[int]) -> None:
         """Serve some replicas only, from the next iteration on.
 
         Args:
             kept: Which ones.
         """
-        self.pairs = self.pairs.keep(kept)
+        self.pairs = self.pairs.select(kept)
         if self.shuffle_seeds is not None:
             self.shuffle_seeds = [self.shuffle_seeds[r] for r in kept]
 

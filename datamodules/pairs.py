@@ -42,7 +42,7 @@ class PairSet:
             self.index.gather(0, pairwise), self.classes.gather(0, pairwise), self.target.gather(0, order)
         )
 
-    def keep(self, kept: Sequence[int]) -> "PairSet":
+    def select(self, kept: Sequence[int]) -> "PairSet":
         """The pairs of some replicas.
 
         Args:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lightning_modules.models.auxiliary import AuxiliaryLoss
-    from lightning_modules.models.base import Comparison
+    from lightning_modules.models.base import PairModule
     from lightning_modules.models.plain_cnn import PlainCNN
     from lightning_modules.models.weight_sharing import WeightSharing
 
-__all__ = ["AuxiliaryLoss", "Comparison", "PlainCNN", "WeightSharing"]
+__all__ = ["AuxiliaryLoss", "PairModule", "PlainCNN", "WeightSharing"]
 
 
 def __getattr__(name: str) -> Any:

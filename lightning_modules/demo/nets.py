@@ -10,8 +10,8 @@ import torch
 
 from lightning_modules.command.cli import CommandError
 from lightning_modules.demo.drawings import Seen
-from lightning_modules.models.base import Comparison
-from lightning_modules.models.loading import keep_runs, load_model
+from lightning_modules.models.base import PairModule
+from lightning_modules.models.loading import load_model, select_runs
 from lightning_modules.models.registry import MODULES
 from lightning_modules.predict.handwriting import as_mnist
 from lightning_modules.predict.inference import answer
@@ -25,7 +25,7 @@ class Nets:
     """The nets of a checkpoint that did not diverge; their probabilities are averaged."""
 
     path: Path
-    model: Comparison
+    model: PairModule
 
     @property
     def count(self) -> str:
@@ -106,6 +106,6 @@ def load_nets(paths: Sequence[Path]) -> list[Nets]:
     loaded = [Nets(file, load_model(file)) for file in find_checkpoints(paths)]
     stroke = as_mnist(np.eye(28))
     for nets in loaded:
-        keep_runs(nets.model, nets.path)
+        select_runs(nets.model, nets.path)
         nets.answer([stroke, stroke])  # the first answer of all takes a second, and nobody shall wait for it
     return loaded

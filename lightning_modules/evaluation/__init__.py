@@ -1,1 +1,1 @@
-"""What is measured of trained networks."""
+"""Evaluation of trained networks: errors, ensembles, mistakes, significance, probes."""

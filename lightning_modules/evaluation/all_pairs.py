@@ -1,50 +1,49 @@
-"""The error over all pairs of test digits: what a run's test pairs estimate, without their sampling noise.
+"""The error over all pairs of test digits, which a run's test pairs estimate with sampling noise.
 
-Where the comparison follows from two digits' posteriors, each digit is read once (by each trunk, where there
-is one for first and one for second digits), and all pairs of two different digits are compared. A net that
-must see both digits at once would have to see each pair: it is tested on a fixed pairing of all digits.
-That is a sample, the same one for all runs, so that their spread does not show its noise.
+Where the head compares by posteriors alone, each digit is read once (by each trunk, where first and second
+digits have a trunk each), and all pairs of two different digits are compared. Other nets would have to see
+each pair: they are tested on a fixed pairing of all digits. That is a sample, the same one for all runs, so
+that their spread does not show its noise.
 """
 
 import torch
 from torch import Tensor
 
-from lightning_modules.evaluation.teams import TeamTest
-from lightning_modules.models.base import Comparison
+from lightning_modules.evaluation.ensembling import EnsembleTest
+from lightning_modules.models.base import PairModule
 from lightning_modules.models.batches import Batch
-from lightning_modules.networks.heads import POSTERIOR_HEADS, SMALLEST
+from lightning_modules.networks.heads import SMALLEST, PosteriorHead
 from lightning_modules.networks.pairs import SeparateTrunks
 from lightning_modules.replicas.layers import wide
 
 ROWS = 500  # first digits that are compared with all at once
 
 
-class AllPairsTest(TeamTest):
+class AllPairsTest(EnsembleTest):
     """Tests each run on all test digits."""
 
-    def __init__(self, module: Comparison, chosen: Tensor) -> None:
-        """Keep the members.
+    def __init__(self, module: PairModule, selected: Tensor) -> None:
+        """Wrap the members.
 
         Args:
             module: R * size replicas, trained.
-            chosen: (R, ensemble), the replicas that count.
+            selected: (R, ensemble), the replicas that stand for each run.
         """
-        super().__init__(module, chosen)
-        self.has_posteriors = isinstance(getattr(module.network, "head", None), POSTERIOR_HEADS)
-        # What `errors` are, by the names in `Run`.
-        self.figure = "all_test_error" if self.has_posteriors else "fixed_pairs_error"
+        super().__init__(module, selected)
+        self.has_posteriors = isinstance(module.network.head, PosteriorHead)
+        # The name of `errors` in `Run`.
+        self.metric = "all_test_error" if self.has_posteriors else "fixed_pairs_error"
 
     def on_test_epoch_start(self) -> None:
-        """Start the metrics and forget the digits."""
         super().on_test_epoch_start()
         self.logits: list[Tensor] = []  # (N, R, 2, C) of each batch
         self.seconds: list[Tensor] = []  # the same digits as a trunk for second ones reads them
         self.classes: list[Tensor] = []  # (N, 2)
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Count the errors; keep what was read in each digit."""
+        """Count the errors; collect the logits of each digit."""
         outputs = self.answer(batch)
-        self.count(outputs, batch)
+        self.count_errors(outputs, batch)
         if not self.has_posteriors:
             return outputs.pair
         _, _, classes = self.pairs_of_runs(batch)
@@ -62,9 +61,9 @@ class AllPairsTest(TeamTest):
         return outputs.pair
 
     def errors(self) -> Tensor:
-        """The error of each run, (R,): over all pairs, or over the fixed ones, as `figure` says."""
+        """The error of each run, (R,): over all pairs, or over the fixed ones, as `metric` says."""
         if not self.has_posteriors:
-            return self.figures("test")["test/error"]
+            return self.epoch_metrics("test")["test/error"]
         classes = torch.cat(self.classes).flatten()  # (n,)
         firsts = self._posteriors(self.logits)
         seconds = self._posteriors(self.seconds) if self.seconds else firsts
@@ -72,9 +71,9 @@ class AllPairsTest(TeamTest):
         return torch.stack([error_of_all_pairs(first, classes, second) for first, second in both])
 
     def _posteriors(self, logits: list[Tensor]) -> tuple[Tensor, ...]:
-        """Those of the n digits, (n, C), of each run."""
+        """The posteriors of the n digits, (n, C), of each run."""
         head = self.module.network.head
-        assert isinstance(head, POSTERIOR_HEADS)
+        assert isinstance(head, PosteriorHead)
         return head.posteriors(torch.cat(logits)).transpose(1, 2).flatten(0, 1).unbind(1)
 
 
@@ -82,9 +81,9 @@ def error_of_all_pairs(posteriors: Tensor, classes: Tensor, seconds: Tensor | No
     """The share of ordered pairs of two different digits that are compared wrongly.
 
     Args:
-        posteriors: (n, C), what a net reads in each digit.
+        posteriors: (n, C), of each digit.
         classes: (n,), the digits.
-        seconds: (n, C), what it reads in them where they are second ones; by default the same.
+        seconds: (n, C), of each digit as the second of a pair; by default the same.
 
     Returns:
         The share, a scalar.
@@ -94,13 +93,13 @@ def error_of_all_pairs(posteriors: Tensor, classes: Tensor, seconds: Tensor | No
     mirrored = second.cumsum(-1) - second  # P(class < j)
     wrong = torch.zeros((), dtype=torch.int64, device=first.device)
     for some, label in zip(first.split(ROWS), classes.split(ROWS), strict=True):
-        said = _at_most(some.cumsum(-1) @ second.T, some @ mirrored.T)  # (ROWS, n)
-        wrong += (said != (label.unsqueeze(1) <= classes)).sum()
-    # A digit compared with itself is no pair. One trunk says "at most" of it, two may err.
+        predicted = _at_most(some.cumsum(-1) @ second.T, some @ mirrored.T)  # (ROWS, n)
+        wrong += (predicted != (label.unsqueeze(1) <= classes)).sum()
+    # A digit and itself are not a pair. With one trunk the prediction is "at most"; two trunks may err.
     itself = ~_at_most((first.cumsum(-1) * second).sum(-1), (first * mirrored).sum(-1))
     return (wrong - itself.sum()) / (n * (n - 1))
 
 
 def _at_most(at_most: Tensor, greater: Tensor) -> Tensor:
-    """What `compare` says, by the probabilities."""
+    """The comparison that `compare` predicts, by the probabilities."""
     return at_most.clamp(min=SMALLEST) > greater.clamp(min=SMALLEST)

@@ -1,4 +1,4 @@
-"""What is measured of runs after their training."""
+"""Errors of trained runs: on training, validation and test pairs, and over all pairs of test digits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,58 +9,58 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from lightning_modules.evaluation.all_pairs import AllPairsTest
+from lightning_modules.evaluation.ensembling import EnsembleTest, Ensembling
 from lightning_modules.evaluation.mistakes import Mistakes
-from lightning_modules.evaluation.teams import Team, TeamTest
-from lightning_modules.models.base import Comparison
+from lightning_modules.models.base import PairModule
 from lightning_modules.replicas.pruning import sound_replicas
 from lightning_modules.results.runs import Run
 
 
-def choose(module: Comparison, team: Team) -> Tensor:
-    """Which replicas stand for the runs.
+def select_members(module: PairModule, ensembling: Ensembling) -> Tensor:
+    """Select the replicas that stand for the runs.
 
     Args:
         module: All members of all runs, trained.
-        team: How many trainings a run has.
+        ensembling: How many trainings a run has.
 
     Returns:
         (R, ensemble), numbers of members.
     """
-    return team.choose(module.figures("train")["train/loss"], sound_replicas(module))
+    return ensembling.select(module.epoch_metrics("train")["train/loss"], sound_replicas(module))
 
 
-def measure(
+def evaluate(
     trainer: pl.Trainer,
-    module: Comparison,
+    module: PairModule,
     data: pl.LightningDataModule,
     seeds: Sequence[int],
-    chosen: Tensor,
+    selected: Tensor,
     all_pairs: bool,
 ) -> list[Run]:
-    """The figures of all runs, test pairs last.
+    """Measure the errors of all runs, on test pairs last.
 
     Args:
         trainer: Has fitted the module.
         module: All members of all runs.
         data: Their pairs.
         seeds: Of the runs.
-        chosen: (R, ensemble), the members that stand for each run.
+        selected: (R, ensemble), the members that stand for each run.
         all_pairs: Whether to test on all pairs of test digits too.
 
     Returns:
-        A run a seed; it diverged where one of its chosen members did.
+        A run a seed; it diverged where one of its selected members did.
     """
     sound = sound_replicas(module)
-    val, alone = _as_lists(module.figures("val")).get("val/error"), list[float]()
-    tested: Comparison | TeamTest = module
+    val, alone = _as_lists(module.epoch_metrics("val")).get("val/error"), list[float]()
+    tested: PairModule | EnsembleTest = module
     if len(module.seeds) > len(seeds):
-        tested = TeamTest(module, chosen)
+        tested = EnsembleTest(module, selected)
         if val:
             val = _test(trainer, tested, data.val_dataloader())["test/error"]
         errors = _test(trainer, module, data.test_dataloader())["test/error"]
         alone = _means_of_sound(errors, sound, len(module.seeds) // len(seeds))
     train = _test(trainer, tested, cast("Testable", data).train_test_dataloader())["test/error"]
-    every = _test_all_pairs(trainer, AllPairsTest(module, chosen), data) if all_pairs else {}
+    every = _test_all_pairs(trainer, AllPairsTest(module, selected), data) if all_pairs else {}
     test = _test(trainer, tested, data.test_dataloader())
     digits = test.get("test/digit_error")
     return [
@@ -72,7 +72,7 @@ def measure(
             test_digit_error=digits[k] if digits else None,
             member_test_error=alone[k] if alone else None,
             **{name: errors[k] for name, errors in every.items()},
-            diverged=None if all(sound[member] for member in chosen[k]) else True,
+            diverged=None if all(sound[member] for member in selected[k]) else True,
         )
         for k, seed in enumerate(seeds)
     ]
@@ -90,7 +90,7 @@ def _means_of_sound(errors: Sequence[float], sound: Sequence[bool], size: int) -
 
 @dataclass(frozen=True)
 class Fit:
-    """What comes out of a study."""
+    """Results of a study."""
 
     runs: list[Run]
     mistakes: Mistakes | None  # of all runs; None without a test
@@ -98,7 +98,7 @@ class Fit:
 
 
 class Testable(Protocol):
-    """What a data module has beside Lightning's loaders."""
+    """Loaders that the data module has beside Lightning's."""
 
     def train_test_dataloader(self) -> Any:
         """Training pairs in fixed order, alike for all members of a run."""
@@ -111,14 +111,14 @@ def _test_all_pairs(
     trainer: pl.Trainer, tested: AllPairsTest, data: pl.LightningDataModule
 ) -> dict[str, list[float]]:
     trainer.test(tested, cast("Testable", data).all_test_dataloader(), verbose=False)
-    return {tested.figure: [round(error, 7) for error in tested.errors().tolist()]}
+    return {tested.metric: [round(error, 7) for error in tested.errors().tolist()]}
 
 
-def _test(trainer: pl.Trainer, module: Comparison | TeamTest, loader: Any) -> dict[str, list[float]]:
+def _test(trainer: pl.Trainer, module: PairModule | EnsembleTest, loader: Any) -> dict[str, list[float]]:
     trainer.test(module, loader, verbose=False)
-    return _as_lists(module.figures("test"))
+    return _as_lists(module.epoch_metrics("test"))
 
 
-def _as_lists(figures: Mapping[str, Tensor]) -> dict[str, list[float]]:
+def _as_lists(metrics: Mapping[str, Tensor]) -> dict[str, list[float]]:
     # float32 holds seven digits: 0.432, not 0.4320000112056732
-    return {tag: [round(number, 7) for number in value.tolist()] for tag, value in figures.items()}
+    return {tag: [round(number, 7) for number in value.tolist()] for tag, value in metrics.items()}

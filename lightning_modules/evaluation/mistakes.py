@@ -1,4 +1,4 @@
-"""Which comparisons the runs of a model got wrong at their test: how many by digits, and the worst ones.
+"""Test errors counted by digit pair, and the most confident mistakes.
 
 <run folder>/mistakes.npz holds the arrays of `Mistakes` by their names.
 """
@@ -16,26 +16,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_modules.command.atomic_io import write_whole
-from lightning_modules.evaluation.teams import TeamTest
+from lightning_modules.evaluation.ensembling import EnsembleTest
 from lightning_modules.models.batches import Batch, as_batch
 from lightning_modules.replicas.pruning import sound_replicas
 
 DIGITS = 10
-MOST = 24  # of the worst mistakes
+MAX_WORST = 24  # of the worst mistakes
 
 
 @dataclass(frozen=True)
 class Mistakes:
-    """Of R runs; plain arrays, because they travel between processes and into a file.
+    """Mistakes of R runs, as plain arrays, because they travel between processes and into a file.
 
-    The last four are of the M worst mistakes of all runs, the surest one first.
+    The last four arrays hold the M worst mistakes of all runs, the most confident first.
     """
 
     pairs: NDArray[np.int64]  # (R, 10, 10), test pairs by first and second digit
-    wrong: NDArray[np.int64]  # (R, 10, 10), those of them that were got wrong
+    wrong: NDArray[np.int64]  # (R, 10, 10), those of them that were compared wrongly
     run: NDArray[np.int64]  # (M,), the run's number
     digits: NDArray[np.uint8]  # (M, 2)
-    log_odds: NDArray[np.float32]  # (M,), of "first <= second", as the net has it
+    log_odds: NDArray[np.float32]  # (M,), of "first <= second", by the net
     images: NDArray[np.uint8]  # (M, 2, 14, 14)
 
     def write(self, path: Path) -> None:
@@ -52,22 +52,22 @@ class Mistakes:
         write_whole(path, content.getvalue())
 
 
-def of_more_pairs(parts: Sequence[Mistakes]) -> Mistakes:
-    """Join what the same runs did with different pairs.
+def join_pairs(parts: Sequence[Mistakes]) -> Mistakes:
+    """Join the mistakes of the same runs in different pairs.
 
     Args:
-        parts: Of the same R runs.
+        parts: Mistakes of the same R runs.
     """
     return _join(
         parts, sum(part.pairs for part in parts), sum(part.wrong for part in parts), [0] * len(parts)
     )
 
 
-def of_more_runs(parts: Sequence[Mistakes]) -> Mistakes:
-    """Join different runs.
+def join_runs(parts: Sequence[Mistakes]) -> Mistakes:
+    """Join the mistakes of different runs.
 
     Args:
-        parts: Of programs, in the order of their runs.
+        parts: Mistakes, in the order of the runs.
     """
     pairs, wrong = (np.concatenate([getattr(part, name) for part in parts]) for name in ("pairs", "wrong"))
     firsts = np.cumsum([0, *(len(part.pairs) for part in parts)])
@@ -79,7 +79,7 @@ def _join(parts: Sequence[Mistakes], pairs: Any, wrong: Any, firsts: Sequence[in
     digits, log_odds, images = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("digits", "log_odds", "images")
     )
-    worst = np.argsort(-np.abs(log_odds), kind="stable")[:MOST]
+    worst = np.argsort(-np.abs(log_odds), kind="stable")[:MAX_WORST]
     return Mistakes(pairs, wrong, run[worst], digits[worst], log_odds[worst], images[worst])
 
 
@@ -90,10 +90,10 @@ class CountMistakes(pl.Callback):
     sound: Tensor  # (R,), whether a run did not diverge
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget those of an earlier test; see which runs diverged."""
+        """Start anew, and see which runs diverged."""
         self.mistakes = None
-        if isinstance(pl_module, TeamTest):
-            self.sound = torch.tensor(sound_replicas(pl_module.module))[pl_module.chosen.cpu()].all(1)
+        if isinstance(pl_module, EnsembleTest):
+            self.sound = torch.tensor(sound_replicas(pl_module.module))[pl_module.selected.cpu()].all(1)
         else:
             self.sound = torch.tensor(sound_replicas(pl_module))
 
@@ -106,18 +106,18 @@ class CountMistakes(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Look through a batch; ``outputs`` are its logits (N, R, 2)."""
-        if isinstance(pl_module, TeamTest):  # pairs are the same for all members of a run
+        """Count in a batch; ``outputs`` are its logits (N, R, 2)."""
+        if isinstance(pl_module, EnsembleTest):  # pairs are the same for all members of a run
             batch = pl_module.pairs_of_runs(batch)
         found = find_mistakes(outputs, *batch, self.sound)
-        self.mistakes = of_more_pairs([self.mistakes, found]) if self.mistakes else found
+        self.mistakes = join_pairs([self.mistakes, found]) if self.mistakes else found
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Put together what several processes found."""
+        """Join the counts of several processes."""
         if trainer.world_size > 1:
             parts: list[Any] = [None] * trainer.world_size
             torch.distributed.all_gather_object(parts, self.mistakes)
-            self.mistakes = of_more_pairs([part for part in parts if part])
+            self.mistakes = join_pairs([part for part in parts if part])
 
 
 def find_mistakes(
@@ -130,12 +130,12 @@ def find_mistakes(
     """The mistakes in N pairs of each of R runs.
 
     Args:
-        logits: (N, R, 2), the nets' answers.
+        logits: (N, R, 2).
         images: (N, 2R, 14, 14) in 0..255.
         target: (N, R), 1 where first <= second.
         classes: (N, R, 2), the digits.
-        sound: (R,), which runs' mistakes may be among the worst; by default all. A diverged net may be sure
-            of anything, and would crowd out the others'.
+        sound: (R,), whose mistakes may be among the worst; by default all. A diverged net may be confident of
+            anything, and would crowd out the others.
 
     Raises:
         ValueError: A tensor has another shape or type, or there are no classes.
@@ -153,9 +153,9 @@ def find_mistakes(
         for some in (cells, cells[wrong])
     ]
     odds = logits.float().diff(dim=-1).squeeze(-1)
-    odds = odds.nan_to_num(0.0, 0.0, 0.0)  # a diverged net is sure of nothing
+    odds = odds.nan_to_num(0.0, 0.0, 0.0)  # a diverged net counts as not confident
     shown = wrong if sound is None else wrong & sound.to(wrong.device)
-    surest = odds.abs().masked_fill(~shown, -1).flatten().topk(min(MOST, int(shown.sum()))).indices
+    surest = odds.abs().masked_fill(~shown, -1).flatten().topk(min(MAX_WORST, int(shown.sum()))).indices
     pair, run = surest // runs, surest % runs
     return Mistakes(
         counts[0],

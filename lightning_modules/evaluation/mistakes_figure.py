@@ -1,4 +1,4 @@
-"""A picture of the pairs that were got wrong with most certainty."""
+"""A picture of the most confident mistakes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def mistakes_figure(mistakes: Mistakes) -> Figure:
-    """Show the pairs that were got wrong with most certainty, with the right answer and the net's.
+    """Show the most confident mistakes, each with the right answer and the prediction.
 
     Args:
         mistakes: Of all runs.
@@ -32,5 +32,5 @@ def mistakes_figure(mistakes: Mistakes) -> Figure:
 
 def _caption(first: int, second: int, log_odds: float) -> str:
     right = "≤" if first <= second else ">"
-    said = "≤" if log_odds > 0 else ">"
-    return f"is {first} {right} {second}, says {said} ({expit(abs(log_odds)):.0%})"
+    predicted = "≤" if log_odds > 0 else ">"
+    return f"is {first} {right} {second}, says {predicted} ({expit(abs(log_odds)):.0%})"

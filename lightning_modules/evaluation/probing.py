@@ -1,7 +1,7 @@
-"""Looking inside trained nets: their first filters, and what their CNN knows of a digit.
+"""Look inside trained nets: their first filters, and what their CNN knows of a digit.
 
-A probe (Alain and Bengio 2016) asks what features hold, not what the net says. Ours is the simplest: it reads
-a digit as the one whose mean is nearest.
+A linear probe (Alain and Bengio 2016) asks what the features hold, not what the net predicts. Ours is the
+simplest: it reads a digit as the one whose mean is nearest.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from lightning_modules.models.base import Comparison
+    from lightning_modules.models.base import PairModule
 
     Numbers = NDArray[np.floating[Any]]
 
@@ -30,7 +30,7 @@ DIGITS = 10
 FILTERS_A_ROW = 8
 
 
-def first_filters(module: Comparison) -> Numbers:
+def first_filters(module: PairModule) -> Numbers:
     """The kernels of the first convolution.
 
     Args:
@@ -42,12 +42,12 @@ def first_filters(module: Comparison) -> Numbers:
     return _first_convolution(_cnn(module)).weight.detach().numpy()
 
 
-def hidden_features(module: Comparison, first: Tensor, second: Tensor) -> Numbers:
-    """What a CNN hands to its last linear layer.
+def hidden_features(module: PairModule, first: Tensor, second: Tensor) -> Numbers:
+    """The input of a CNN's last linear layer.
 
     Args:
         module: One replica, trained.
-        first: (n, 14, 14) in 0..255, the digits that it is asked about.
+        first: (n, 14, 14) in 0..255, the digits in question.
         second: (n, 14, 14), the other digit of each pair, for a CNN that sees both at once.
 
     Returns:
@@ -145,7 +145,7 @@ def _sheet(kernels: Numbers) -> Numbers:
     return rows.reshape(rows.shape[0] * rows.shape[1], -1)
 
 
-def _cnn(module: Comparison) -> Sequential:
+def _cnn(module: PairModule) -> Sequential:
     """The CNN, which one digit or both enter."""
     return next(part for part in module.network.modules() if isinstance(part, Sequential))
 

@@ -1,4 +1,4 @@
-"""Is a difference more than noise? Paired over the same seeds and pairs, with 95 % intervals."""
+"""Paired t-tests between nets over the same seeds and pairs, with 95 % intervals."""
 
 import math
 from collections.abc import Sequence
@@ -14,25 +14,25 @@ TINY = 1e-12  # a difference or deviation below it is rounding
 
 
 def sound_pairs(ours: Sequence[Run], reference: Sequence[Run]) -> tuple[str, list[float], list[float]]:
-    """What to compare of two nets: the same figure, of the seeds at which neither diverged.
+    """The errors to compare of two nets, at the seeds where neither diverged.
 
-    It is the error over all pairs of test digits where all these runs have it, because it has no sampling
-    noise, else that of each run's own test pairs.
+    They are the errors over all pairs of test digits where all these runs have them, because these have no
+    sampling noise, else the errors on each run's own test pairs.
 
     Args:
         ours: Runs of a net.
         reference: Runs of another.
 
     Returns:
-        The figure's name, ours and the reference's, by seed.
+        The metric's name in `Run`, our values and the reference's, by seed.
     """
     theirs = {run.seed: run for run in reference if not run.diverged}
     own = {run.seed: run for run in ours if not run.diverged and run.seed in theirs}
     pairs = [(own[seed], theirs[seed]) for seed in sorted(own)]
     whole = all(run.all_test_error is not None for pair in pairs for run in pair)
-    figure = "all_test_error" if whole else "test_error"
-    first, second = ([getattr(pair[side], figure) for pair in pairs] for side in (0, 1))
-    return figure, first, second
+    metric = "all_test_error" if whole else "test_error"
+    first, second = ([getattr(pair[side], metric) for pair in pairs] for side in (0, 1))
+    return metric, first, second
 
 
 def half_width(values: Sequence[float]) -> float:
@@ -59,8 +59,8 @@ def paired_test(ours: Sequence[float], reference: Sequence[float]) -> PairedTest
     """Test whether two nets differ.
 
     Args:
-        ours: A figure of every run.
-        reference: The same of the reference's runs, with the same seeds and pairs, in the same order.
+        ours: A metric of every run.
+        reference: The same metric of the reference's runs, with the same seeds and pairs, in this order.
 
     Returns:
         The test of ours minus reference.
@@ -77,7 +77,7 @@ def paired_test(ours: Sequence[float], reference: Sequence[float]) -> PairedTest
 
 
 def verdicts(tests: Sequence[PairedTest]) -> list[str]:
-    """Which of several differences are more than noise: 5 % err where none of them is, all counted.
+    """Which of several differences are more than noise, at a level of 5 % for all of them together.
 
     Args:
         tests: All comparisons of one table.

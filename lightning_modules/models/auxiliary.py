@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lightning_modules.models.base import Comparison
+from lightning_modules.models.base import PairModule
 from lightning_modules.models.losses import cross_entropy
 from lightning_modules.models.settings import AuxiliaryLossSettings
-from lightning_modules.networks.paper import Outputs
+from lightning_modules.networks.pairs import Outputs
 from lightning_modules.replicas.per_replica import per_replica
 
 
-class AuxiliaryLoss(Comparison):
+class AuxiliaryLoss(PairModule):
     """Weight sharing whose CNN is also told which digits it sees (paper, section 1.2.3)."""
 
     settings_type = AuxiliaryLossSettings
@@ -37,9 +37,9 @@ class AuxiliaryLoss(Comparison):
                 " trains, got 0"
             )
 
-    def keep(self, kept: Sequence[int]) -> None:
+    def select(self, kept: Sequence[int]) -> None:
         """Drop all replicas but some, their weights of losses too."""
-        super().keep(kept)
+        super().select(kept)
         self.alpha, self.gamma = self.alpha[list(kept)], self.gamma[list(kept)]
 
     def loss(self, outputs: Outputs, target: Tensor, classes: Tensor | None) -> Tensor:

@@ -1,55 +1,40 @@
-"""What all comparisons share: a LightningModule that trains R replicas at once.
+"""What all three models share: a LightningModule that compares two digits, for R replicas at once.
 
 A batch is ``(images, target, classes)``: images (V * N, 2R, 14, 14) in 0..255, of V views of N pairs, one
 after the other; target (N, R), 1 where the first digit is at most the second; classes (N, R, 2), the digits.
 """
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar, Self, cast
-from zipfile import is_zipfile
 
-import pytorch_lightning as pl
-import torch
-from pytorch_lightning.callbacks import GradientAccumulationScheduler
-from pytorch_lightning.utilities.model_helpers import _restricted_classmethod
-from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
-from lightning_modules.command.options import NetworkOptions
-from lightning_modules.command.plain import PerReplica, plain
+from lightning_modules.command.plain import plain
 from lightning_modules.models.batches import Batch, as_batch, as_images
 from lightning_modules.models.settings import PairSettings
-from lightning_modules.networks.pairs import make_network
-from lightning_modules.networks.paper import Outputs
-from lightning_modules.replicas.apart import clip_norms, refuse_coupling, weigh_by_pairs
-from lightning_modules.replicas.epoch_state import epoch_state, restore_epoch
+from lightning_modules.networks.pairs import Outputs, PairNetwork, make_network
+from lightning_modules.replicas.apart import weigh_by_pairs
 from lightning_modules.replicas.fused.sequential import Sequential
 from lightning_modules.replicas.layers import wide
-from lightning_modules.replicas.metrics import ReplicaMean
-from lightning_modules.replicas.optimizers import make_optimizer, with_warmup_linear
-from lightning_modules.replicas.per_replica import Seeds, as_seeds, per_replica, refuse_repeated
-from lightning_modules.replicas.pruning import keep_replicas
-from lightning_modules.replicas.seeding import export_replica, initialise, reseed
+from lightning_modules.replicas.module import ReplicatedModule
+from lightning_modules.replicas.per_replica import Seeds, as_seeds, refuse_repeated
+from lightning_modules.replicas.state import export_replica
 
 
-class Comparison(pl.LightningModule, ABC):
-    """Steps, metrics and optimiser of every comparison; a subclass adds the network and the loss.
+class PairModule(ReplicatedModule, ABC):
+    """Network and steps of every model; a subclass adds the loss.
 
-    Logs ``loss`` and ``error`` (misclassified share of pairs), and ``digit_error`` where there are digit
-    heads, as ``train/...``, ``val/...`` and ``test/...``: the mean over replicas, once an epoch. `figures`
-    gives each replica's own.
+    The metrics are ``loss`` and ``error`` (misclassified share of pairs), and ``digit_error`` where digit
+    labels train the trunk.
     """
 
     settings_type: ClassVar[type[PairSettings]]
     settings: PairSettings
     has_digit_heads = False
-    _reached: dict[str, Any] | None = None  # of a checkpoint that training has not yet gone on from
     ensemble = 1  # replicas that are averaged for one run; loading a checkpoint sets it
+    network: PairNetwork
 
     def __init__(self, seed: Seeds = 0, **settings: Any) -> None:
         """Build one network a seed, initialised from it.
@@ -63,31 +48,31 @@ class Comparison(pl.LightningModule, ABC):
         Raises:
             ValueError: An argument is out of range, unknown, or has no effect beside the others.
         """
-        super().__init__()
-        self.seeds = as_seeds(seed)
-        own = self.settings = self.settings_type.in_python(type(self).__name__, settings)
-        refuse_repeated(self.seeds, *vars(own).values())
-        per_replica("lr", own.lr, len(self.seeds))
-        seed, settings = self.seeds, own.of_module()  # as hyperparameters are kept: all, and plain
-        self.save_hyperparameters()
-        options = NetworkOptions(
+        own, seeds = self.settings_type.in_python(type(self).__name__, settings), as_seeds(seed)
+        refuse_repeated(seeds, *vars(own).values())
+        network = make_network(
+            len(seeds),
+            own.branches,
+            self.has_digit_heads,
             trunk=own.trunk,
             width=own.width,
             pool=own.pool,
             head=own.head,
             temperature=own.temperature,
-            turns=own.turns,
+            swap_trunks=own.turns,
         )
-        self.network = make_network(len(self.seeds), own.branches, self.has_digit_heads, options)
-        initialise(self.network, self.seeds)
-        names = ["loss", "error"] + ["digit_error"] * self.has_digit_heads
-        self.metrics = nn.ModuleDict(
-            {
-                f"{stage}/{name}": ReplicaMean(len(self.seeds))
-                for stage in ("train", "val", "test")
-                for name in names
-            }
+        super().__init__(
+            network,
+            seeds,
+            own.lr,
+            ["loss", "error"] + ["digit_error"] * self.has_digit_heads,
+            optimizer=own.optimizer,
+            weight_decay=own.weight_decay,
+            schedule=own.schedule,
         )
+        self.settings = own
+        seed, settings = self.seeds, own.of_module()  # as hyperparameters are kept: all, and plain
+        self.save_hyperparameters()
         self.prepare()
 
     def prepare(self) -> None:
@@ -106,36 +91,25 @@ class Comparison(pl.LightningModule, ABC):
         """
         return cls(seed=seeds, **settings.of_module())
 
-    @property
-    def lr(self) -> list[float]:
-        """The learning rate of each of R replicas; one that is set to a single number is that of all."""
-        return per_replica("lr", self.settings.lr, len(self.seeds))
-
-    @lr.setter
-    def lr(self, lr: PerReplica) -> None:
-        settings = replace(self.settings, lr=lr)
-        self.hparams["lr"] = per_replica("lr", settings.lr, len(self.seeds))
-        self.settings = settings
-
     @abstractmethod
     def loss(self, outputs: Outputs, target: Tensor, classes: Tensor | None) -> Tensor:
-        """What to minimise.
+        """The loss of each pair.
 
         Args:
-            outputs: The network's answer to V * N pairs.
+            outputs: The network's outputs for V * N pairs.
             target: (N, R), 1 where first <= second.
             classes: (N, R, 2), the digits; None for a model without digit heads, so that none can reach it.
 
         Returns:
-            (N, R), the loss of each pair.
+            (N, R).
         """
 
     def regulariser(self, outputs: Outputs, views: int) -> Tensor:
-        """What to minimise beside the loss in training, whatever the labels.
+        """The part of the training loss that needs no label.
 
         Args:
-            outputs: The network's answer to V * N pairs.
-            views: Their number of views V.
+            outputs: The network's outputs for V * N pairs.
+            views: Number of views V.
 
         Returns:
             (R,).
@@ -143,10 +117,10 @@ class Comparison(pl.LightningModule, ABC):
         return outputs.pair.new_zeros(len(self.seeds))
 
     def observe(self, outputs: Outputs, target: Tensor) -> None:
-        """Called with each training step's answers; most models have no use for them.
+        """Called in each training step; most models have no use for it.
 
         Args:
-            outputs: The network's answer to V * N pairs.
+            outputs: The network's outputs for V * N pairs.
             target: (N, R), 1 where first <= second.
         """
 
@@ -172,7 +146,6 @@ class Comparison(pl.LightningModule, ABC):
         return weigh_by_pairs(loss, len(target))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count the errors of validation pairs."""
         self._step("val", *self._checked(batch))
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -183,215 +156,6 @@ class Comparison(pl.LightningModule, ABC):
         """The probability that the first digit is at most the second, (N, R); labels need not be there."""
         images = batch if isinstance(batch, Tensor) else batch[0]
         return wide(self(images).pair).softmax(-1)[..., 1]
-
-    def make_optimizer(self) -> Optimizer:
-        """The optimiser, each replica at its learning rate."""
-        own = self.settings
-        return make_optimizer(own.optimizer, self.network, self.lr, own.weight_decay)
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimiser, and its schedule by steps.
-
-        Raises:
-            ValueError: The schedule needs the number of steps, and it is not known.
-        """
-        optimizer = self.make_optimizer()
-        if self.settings.schedule != "warmup_linear":
-            return optimizer
-        schedule = with_warmup_linear(optimizer, self._steps("schedule warmup_linear"))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip each replica's gradient by itself, as that of its seed alone would be.
-
-        Args:
-            optimizer: Of the parameters.
-            gradient_clip_val: The Trainer's; None or 0 clips nothing.
-            gradient_clip_algorithm: The Trainer's: norm or value.
-        """
-        if not gradient_clip_val:
-            return
-        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-        if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
-            scaler.unscale_(optimizer)  # a fused optimiser would do so in its step: too late
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        if gradient_clip_algorithm == "value":
-            torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
-        else:
-            clip_norms(parameters, gradient_clip_val, len(self.seeds))
-
-    def on_fit_start(self) -> None:
-        """Refuse a Trainer that would couple the replicas.
-
-        Raises:
-            ValueError: It would.
-        """
-        refuse_coupling(self.trainer, self.lr)
-
-    def progress(self) -> float:
-        """Share of training that is done.
-
-        Raises:
-            ValueError: The number of steps is not known.
-        """
-        return self.trainer.global_step / self._steps("what depends on the share of training that is done")
-
-    def figures(self, stage: str) -> dict[str, Tensor]:
-        """Loss and errors of the stage's last epoch for every replica; nothing if it had no pairs.
-
-        Args:
-            stage: "train", "val" or "test".
-
-        Returns:
-            Tag to (R,).
-        """
-        # view: torchmetrics makes a scalar of a single replica's figure
-        return {
-            tag: metric.compute().view(-1)
-            for tag, metric in self._metrics(stage).items()
-            if metric.update_called
-        }
-
-    def replica(self, index: int) -> Self:
-        """Export one replica as an ordinary module with one network, which computes as this one does.
-
-        Args:
-            index: Which one, from 0.
-
-        Raises:
-            IndexError: There is no such replica.
-        """
-        number = plain("replica", index, int)
-        if not 0 <= number < len(self.seeds):
-            raise IndexError(f"replica must lie in 0..{len(self.seeds) - 1}, got {index}")
-        single = self.from_settings(self.settings.take([number]), self.seeds[number])
-        single = single.to(self.device, next(self.network.parameters()).dtype)
-        state = export_replica(self.network.state_dict(), number, len(self.seeds))
-        single.network.load_state_dict(state)
-        for ours, its in zip(self.modules(), single.modules(), strict=True):
-            its.training = ours.training
-            if isinstance(ours, Sequential) and isinstance(its, Sequential):
-                its.engine, its.layout = ours.engine, ours.layout
-        return single
-
-    def keep(self, kept: Sequence[int]) -> None:
-        """Drop all replicas but some.
-
-        Args:
-            kept: Which ones stay, in their order.
-        """
-        keep_replicas(self.network, kept, len(self.seeds))
-        for metric in self.metrics.values():
-            cast("ReplicaMean", metric).keep(kept)
-        self.seeds, self.settings = [self.seeds[r] for r in kept], self.settings.take(kept)
-        self.hparams.update({"seed": self.seeds, **self.settings.of_module()})
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say which model it is of, so that a file alone is enough to load it, and what its epoch reached."""
-        checkpoint["model"] = type(self).__name__
-        if "optimizer_states" in checkpoint:  # training is to go on
-            state = epoch_state(self.network, self._metrics("train"), self.trainer.strategy)
-            checkpoint["epoch_state"] = {"epoch": self.current_epoch, **state}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what its epoch reached, until training goes on.
-
-        Raises:
-            ValueError: It is of another class, and of none that this one inherits from.
-        """
-        self._refuse_other(checkpoint)
-        self._reached = checkpoint.get("epoch_state")
-        if self._trainer is not None:  # Lightning would cast after it has loaded: float64 through float32
-            self._trainer.precision_plugin.convert_module(self)
-
-    def on_train_start(self) -> None:
-        """Go on from a checkpoint, in the middle of an epoch or at the start of the next one."""
-        loader: Any = self.trainer.train_dataloader
-        if self.trainer.overfit_batches and hasattr(loader, "fixed_order"):  # type: ignore[attr-defined]
-            loader.fixed_order = True
-        reached, self._reached = self._reached, None
-        if reached is not None and reached["epoch"] == self.current_epoch:
-            reseed(self.network, self.seeds, self.current_epoch, self.global_rank)
-            restore_epoch(reached, self.network, self._metrics("train"), self.global_rank)
-        elif reached is not None:  # Lightning does not if the checkpoint is of an epoch's last batch
-            self.on_train_epoch_start()
-
-    @_restricted_classmethod  # as Lightning's own: not of an instance, which would stay as it is
-    def load_from_checkpoint(
-        cls,  # noqa: N805
-        checkpoint_path: Any,
-        map_location: Any = None,
-        hparams_file: Any = None,
-        strict: bool | None = None,
-        weights_only: bool | None = None,
-        **settings: Any,
-    ) -> Self:
-        """Lightning's; a file of another model is refused as such, before its settings are.
-
-        Args:
-            checkpoint_path: The file.
-            map_location: Where to load it; see Lightning.
-            hparams_file: See there.
-            strict: See there.
-            weights_only: See there.
-            **settings: Settings that are to be otherwise.
-
-        Raises:
-            ValueError: It is of another class, and of none that this one inherits from.
-        """
-        if isinstance(checkpoint_path, str | Path) and is_zipfile(checkpoint_path):
-            found = torch.load(checkpoint_path, map_location="meta", weights_only=weights_only, mmap=True)
-            cls._refuse_other(found)
-        return super().load_from_checkpoint(
-            checkpoint_path,
-            map_location=map_location,
-            hparams_file=hparams_file,
-            strict=strict,
-            weights_only=weights_only,
-            **settings,
-        )
-
-    @classmethod
-    def _refuse_other(cls, checkpoint: Mapping[str, Any]) -> None:
-        name = checkpoint.get("model")
-        if name is not None and name not in {base.__name__ for base in cls.__mro__}:
-            raise ValueError(f"the checkpoint is of {name}, not of {cls.__name__}; load it with {name}")
-
-    def on_train_epoch_start(self) -> None:
-        """Start the epoch's dropout streams and metrics."""
-        reseed(self.network, self.seeds, self.current_epoch, self.global_rank)
-        self._reset("train")
-
-    def on_validation_epoch_start(self) -> None:
-        """Start the metrics."""
-        self._reset("val")
-
-    def on_test_epoch_start(self) -> None:
-        """Start the metrics."""
-        self._reset("test")
-
-    def on_train_end(self) -> None:
-        """Agree on the running statistics: each process has normalised by its own batches."""
-        if self.trainer.world_size > 1:
-            for buffer in self.network.buffers():
-                torch.distributed.broadcast(buffer, 0)
-
-    def on_train_epoch_end(self) -> None:
-        """Log the means over replicas."""
-        self._log("train")
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the means over replicas."""
-        self._log("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Log the means over replicas."""
-        self._log("test")
 
     def _checked(self, batch: Batch, views: bool = False) -> Batch:
         return as_batch(batch, len(self.seeds), self.has_digit_heads, views)
@@ -406,28 +170,34 @@ class Comparison(pl.LightningModule, ABC):
         if self.has_digit_heads and outputs.digits is not None:
             misread = outputs.digits.argmax(-1).unflatten(0, (-1, len(target))) != classes  # (V, N, R, 2)
             values["digit_error"] = misread.float().mean(-1).flatten(0, 1)
-        metrics = self._metrics(stage)
-        for name, value in values.items():
-            metrics[f"{stage}/{name}"].update(value)
+        self.count(stage, values)
         return losses, outputs
 
-    def _steps(self, what: str) -> int:
-        """The optimiser's steps in all of training, for what needs them."""
-        steps = self.trainer.estimated_stepping_batches
-        if not 0 <= steps < math.inf:
-            raise ValueError(f"{what} needs an end of training: give the Trainer max_epochs or max_steps")
-        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
-        if any(isinstance(callback, GradientAccumulationScheduler) for callback in callbacks):
-            raise ValueError(f"{what} needs the number of steps, which GradientAccumulationScheduler changes")
-        return max(int(steps), 1)
+    def replica(self, index: int) -> Self:
+        """Export one replica as a module with one network, which computes as this one does.
 
-    def _metrics(self, stage: str) -> dict[str, ReplicaMean]:
-        metrics = cast("dict[str, ReplicaMean]", dict(self.metrics.items()))
-        return {tag: metric for tag, metric in metrics.items() if tag.startswith(stage)}
+        Args:
+            index: Which replica, from 0.
 
-    def _reset(self, stage: str) -> None:
-        for metric in self._metrics(stage).values():
-            metric.reset()
+        Raises:
+            IndexError: There is no such replica.
+        """
+        number = plain("replica", index, int)
+        if not 0 <= number < len(self.seeds):
+            raise IndexError(f"replica must lie in 0..{len(self.seeds) - 1}, got {index}")
+        single = self.from_settings(self._taken([number]), self.seeds[number])
+        single = single.to(self.device, next(self.network.parameters()).dtype)
+        state = export_replica(self.network.state_dict(), number, len(self.seeds))
+        single.network.load_state_dict(state)
+        for ours, its in zip(self.modules(), single.modules(), strict=True):
+            its.training = ours.training
+            if isinstance(ours, Sequential) and isinstance(its, Sequential):
+                its.engine, its.layout = ours.engine, ours.layout
+        return single
 
-    def _log(self, stage: str) -> None:
-        self.log_dict({tag: value.mean() for tag, value in self.figures(stage).items()})
+    def select(self, kept: Sequence[int]) -> None:
+        self.settings = self._taken(kept)
+        super().select(kept)
+
+    def _taken(self, kept: Sequence[int]) -> PairSettings:
+        return replace(self.settings, lr=self.lr).take(kept)  # the rates may have been set since

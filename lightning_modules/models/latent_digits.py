@@ -5,19 +5,18 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from lightning_modules.models.base import Comparison
-from lightning_modules.models.latent.alignment import Mending
+from lightning_modules.models.base import PairModule
+from lightning_modules.models.latent.alignment import LatentAlignment
 from lightning_modules.models.latent.splitting import FROM, TO
 from lightning_modules.models.losses import cross_entropy, disagreement, unevenness
 from lightning_modules.models.settings import LatentSettings
-from lightning_modules.networks.paper import Outputs
-from lightning_modules.replicas.fused.sequential import Sequential
+from lightning_modules.networks.pairs import EarlyFusion, Outputs
 from lightning_modules.replicas.layers import Linear
 
 RAMP = 0.2  # share of training over which the weight of consistency rises
 
 
-class LatentDigitModule(Comparison):
+class LatentDigitModule(PairModule):
     """Trained by the comparison alone: no digit label reaches it.
 
     Where the head is `exact`, the trunk's ten outputs are latent digits, and may be asked to be all equally
@@ -27,10 +26,10 @@ class LatentDigitModule(Comparison):
     settings: LatentSettings
 
     def prepare(self) -> None:
-        """Start the record of the latent digits, where their order is mended."""
+        """Start the statistics of the latent classes, where these are realigned."""
         own = self.settings
         self.one_order = own.branches == "shared" or own.turns  # of both sides' latent digits
-        self.mending = Mending(self.seeds, self.one_order) if own.reorder else None
+        self.alignment = LatentAlignment(self.seeds, self.one_order) if own.reorder else None
 
     def loss(self, outputs: Outputs, target: Tensor, classes: Tensor | None) -> Tensor:
         """Cross entropy of the comparison."""
@@ -49,43 +48,45 @@ class LatentDigitModule(Comparison):
         return total
 
     def observe(self, outputs: Outputs, target: Tensor) -> None:
-        """Record what the answers say about the latent digits."""
-        if self.mending:
+        """Count the latent classes."""
+        if self.alignment:
             assert outputs.digits is not None
-            self.mending.observe(outputs.digits.detach(), target)
+            self.alignment.observe(outputs.digits.detach(), target)
 
-    def keep(self, kept: Sequence[int]) -> None:
-        """Drop all replicas but some, and what was observed of the others."""
-        super().keep(kept)
-        if self.mending:
-            self.mending.keep(kept)
+    def select(self, kept: Sequence[int]) -> None:
+        """Keep only the given replicas, and their statistics of latent classes."""
+        super().select(kept)
+        if self.alignment:
+            self.alignment.select(kept)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the record of the epoch, which the next one starts with, where training is to go on."""
+        """Save the epoch's statistics, which the next epoch starts with."""
         super().on_save_checkpoint(checkpoint)
-        if self.mending and "optimizer_states" in checkpoint:
-            checkpoint["mending"] = {"met": self.mending.met, "counts": self.mending.counts}
+        if self.alignment and "optimizer_states" in checkpoint:
+            checkpoint["alignment"] = {
+                "cooccurrence": self.alignment.cooccurrence,
+                "counts": self.alignment.counts,
+            }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the record up again."""
+        """Go on with the statistics."""
         super().on_load_checkpoint(checkpoint)
-        if self.mending and "mending" in checkpoint:
-            self.mending.met = checkpoint["mending"]["met"]
-            self.mending.counts = checkpoint["mending"]["counts"]
+        if self.alignment and "alignment" in checkpoint:
+            self.alignment.cooccurrence = checkpoint["alignment"]["cooccurrence"]
+            self.alignment.counts = checkpoint["alignment"]["counts"]
 
     def on_train_epoch_start(self) -> None:
-        """Mend the latent digits by the last epoch's record."""
+        """Realign the latent classes by the last epoch's statistics."""
         super().on_train_epoch_start()
-        if self.mending is None:
+        if self.alignment is None:
             return
-        trunk = self.network.trunk
-        assert isinstance(trunk, Sequential)
-        layer = trunk[-1]
+        assert not isinstance(self.network, EarlyFusion)
+        layer = self.network.trunk[-1]
         assert isinstance(layer, Linear)
         parting = self.settings.part_merged and FROM <= self.progress() <= TO
-        self.mending.mend(
+        self.alignment.align(
             layer,
             self.trainer.optimizers[0],
-            lambda record: cast("Tensor", self.trainer.strategy.reduce(record, reduce_op="sum")),
+            lambda sums: cast("Tensor", self.trainer.strategy.reduce(sums, reduce_op="sum")),
             f"parting {self.current_epoch}" if parting else None,
         )

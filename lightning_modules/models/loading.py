@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from lightning_modules.command.cli import CommandError
-from lightning_modules.models.base import Comparison
+from lightning_modules.models.base import PairModule
 from lightning_modules.models.registry import MODULES
 from lightning_modules.replicas.checkpoints import ENSEMBLE, read_checkpoint
-from lightning_modules.replicas.finite import are_finite
+from lightning_modules.replicas.state import are_finite
 
 
-def load_model(path: Path) -> Comparison:
+def load_model(path: Path) -> PairModule:
     """Load all nets of a run folder's checkpoint: those that were tested, without the losers of restarts.
 
     Args:
@@ -34,7 +34,7 @@ def load_model(path: Path) -> Comparison:
     if name not in classes:
         raise CommandError(f"{path} does not say which model it is of; take a checkpoint.ckpt of train.py")
     try:
-        model: Comparison = classes[name](**checkpoint["hyper_parameters"])
+        model: PairModule = classes[name](**checkpoint["hyper_parameters"])
         model.load_state_dict(checkpoint["state_dict"])
         ensemble = checkpoint.get(ENSEMBLE, 1)
         if not isinstance(ensemble, int) or ensemble < 1 or len(model.seeds) % ensemble:
@@ -45,7 +45,7 @@ def load_model(path: Path) -> Comparison:
     return model.eval()
 
 
-def keep_runs(model: Comparison, path: Path, run: int | None = None) -> list[int]:
+def select_runs(model: PairModule, path: Path, run: int | None = None) -> list[int]:
     """Drop all nets but those that are asked: of one run, or of all runs that did not diverge.
 
     Args:
@@ -70,7 +70,7 @@ def keep_runs(model: Comparison, path: Path, run: int | None = None) -> list[int
         )
     kept = [net for number in asked if number not in lost for net in nets[number]]
     if len(kept) < len(model.seeds):
-        model.keep(kept)
+        model.select(kept)
     return lost
 
 

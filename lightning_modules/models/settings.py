@@ -52,7 +52,7 @@ class PairSettings(Settings):
     head: Head = setting(
         "paper",
         "What compares two digits: `paper` is figure 1.4, `mlp` has one hidden layer, `exact` adds up"
-        " P(a) P(b) over a <= b, `argmax` compares the likeliest digits, `ordinal` a score of each,"
+        " P(a) P(b) over a <= b, `argmax` compares the likeliest digits,"
         " `subtract` is linear in the features' difference.",
         idle={"branches early have no head": lambda own: own.branches == "early"},
     )

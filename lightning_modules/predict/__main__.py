@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from lightning_modules.models.base import Comparison
+    from lightning_modules.models.base import PairModule
     from lightning_modules.predict.pairing import Pair
 
 SHOWN = 60  # pairs in the picture, at most
@@ -89,7 +89,7 @@ def predict(
         )
 
 
-def choose_nets(checkpoint: Path, replica: int | None, exporting: bool, console: Console) -> Comparison:
+def choose_nets(checkpoint: Path, replica: int | None, exporting: bool, console: Console) -> PairModule:
     """Load the nets that are meant, and say which of them diverged and are left out.
 
     Args:
@@ -101,7 +101,7 @@ def choose_nets(checkpoint: Path, replica: int | None, exporting: bool, console:
     Raises:
         CommandError: There are none such, or they diverged.
     """
-    from lightning_modules.models.loading import keep_runs, load_model
+    from lightning_modules.models.loading import load_model, select_runs
 
     model = load_model(checkpoint)
     count = len(model.seeds) // model.ensemble
@@ -111,12 +111,12 @@ def choose_nets(checkpoint: Path, replica: int | None, exporting: bool, console:
         )
     if replica is None and exporting and count > 1:
         raise cli.CommandError(f"{checkpoint} holds {count} nets; say which to export by --replica")
-    if lost := keep_runs(model, checkpoint, replica):
+    if lost := select_runs(model, checkpoint, replica):
         console.print(f"left out, because its training diverged: net {', '.join(map(str, lost))}")
     return model
 
 
-def ask(model: Comparison, pairs: Sequence[Pair], folder: Path) -> tuple[Table, list[str]]:
+def ask(model: PairModule, pairs: Sequence[Pair], folder: Path) -> tuple[Table, list[str]]:
     """Answer, and write the answers and what was seen.
 
     Args:

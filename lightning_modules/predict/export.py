@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from lightning_modules.command.atomic_io import whole_file, write_whole
 from lightning_modules.command.cli import CommandError
-from lightning_modules.evaluation.teams import average
-from lightning_modules.models.base import Comparison
-from lightning_modules.networks.paper import Outputs
+from lightning_modules.evaluation.ensembling import average
+from lightning_modules.models.base import PairModule
+from lightning_modules.networks.pairs import Outputs
 
 ONNX_OUTPUTS = ("pair", "digits")  # logits (N, 1, 2) and (N, 1, 2, 10)
 
@@ -17,7 +17,7 @@ ONNX_OUTPUTS = ("pair", "digits")  # logits (N, 1, 2) and (N, 1, 2, 10)
 class Averaged(nn.Module):
     """The nets of an ensemble as one."""
 
-    def __init__(self, model: Comparison) -> None:
+    def __init__(self, model: PairModule) -> None:
         """Keep the nets.
 
         Args:
@@ -33,7 +33,7 @@ class Averaged(nn.Module):
         return average(self.network(pairs.repeat(1, self.count, 1, 1)), every, self.model[0])
 
 
-def export_state_dict(model: Comparison, path: Path) -> None:
+def export_state_dict(model: PairModule, path: Path) -> None:
     """Write a net's weights and statistics, with the names and shapes of the ordinary net.
 
     Args:
@@ -47,7 +47,7 @@ def export_state_dict(model: Comparison, path: Path) -> None:
         torch.save(model.network.state_dict(), file)
 
 
-def export_onnx(model: Comparison, path: Path) -> None:
+def export_onnx(model: PairModule, path: Path) -> None:
     """Write a net from pairs (N, 2, 14, 14) in 0..255 to logits of its answer, and of the digits it reads.
 
     Args:

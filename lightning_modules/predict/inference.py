@@ -13,8 +13,8 @@ from rich.text import Text
 from torch import Tensor
 
 from lightning_modules.command.atomic_io import write_whole
-from lightning_modules.evaluation.teams import average
-from lightning_modules.models.base import Comparison
+from lightning_modules.evaluation.ensembling import average
+from lightning_modules.models.base import PairModule
 from lightning_modules.predict.pairing import Pair
 
 
@@ -37,7 +37,7 @@ class Answer:
 
 
 @torch.no_grad()
-def answer(model: Comparison, images: Tensor) -> list[Answer]:
+def answer(model: PairModule, images: Tensor) -> list[Answer]:
     """Ask all nets of a model; their probabilities are averaged.
 
     Args:

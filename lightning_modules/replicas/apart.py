@@ -1,7 +1,7 @@
-"""What a Trainer does to all parameters at once is done to each replica by itself, or refused.
+"""Keep replicas apart: what a Trainer does to all parameters it does to each replica's, or it is refused.
 
-A replica is then what its seed is when trained alone. Decisions about the whole training, such as early
-stopping, are of all replicas: they rest on the logged means.
+So each replica is what its seed is when trained alone. Decisions about the whole training, such as early
+stopping, are made for all replicas together, by the logged means.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,20 +13,20 @@ from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelP
 from torch import Tensor, distributed
 from torch.nn.utils import get_total_norm
 
-from lightning_modules.replicas.seeding import MIXING
+from lightning_modules.replicas.optimizers import MIXING
 
 SHARDING = (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)
 
 
 def refuse_coupling(trainer: pl.Trainer, lr: Sequence[float]) -> None:
-    """Refuse what would let one replica change another.
+    """Refuse a Trainer by which one replica would change another.
 
     Args:
-        trainer: Is about to fit.
+        trainer: It is about to fit.
         lr: R learning rates.
 
     Raises:
-        ValueError: The Trainer has a part that does.
+        ValueError: A part of the Trainer does so.
     """
     if isinstance(trainer.strategy, SHARDING):
         name = type(trainer.strategy).__name__
@@ -56,7 +56,7 @@ def clip_norms(parameters: Iterable[Tensor], most: float, replicas: int) -> None
     Args:
         parameters: Each has R equal blocks along its first dimension.
         most: The largest norm.
-        replicas: Their number R.
+        replicas: Number of replicas R.
     """
     blocks = [p.grad.chunk(replicas) for p in parameters if p.grad is not None]
     for gradients in zip(*blocks, strict=True):  # of one replica
@@ -69,7 +69,7 @@ def weigh_by_pairs(loss: Tensor, pairs: int) -> Tensor:
 
     Args:
         loss: A mean over the pairs of this process.
-        pairs: Their number.
+        pairs: Number of pairs of this process.
 
     Returns:
         The loss times pairs * processes / (pairs of all processes).

@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all; those of several processes joined into one file."""
+"""Checkpoints: written whole or not at all; those of several programs joined into one file."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ import torch
 from lightning_modules.command.atomic_io import whole_file
 from lightning_modules.command.cli import CommandError
 from lightning_modules.command.interrupts import interrupts_wait
-from lightning_modules.replicas.seeding import join_replicas
+from lightning_modules.replicas.state import join_replicas
 
 ENSEMBLE = "ensemble"  # entry: how many of the nets, in order, are averaged for one run
 HPARAMS = ("hyper_parameters", "datamodule_hyper_parameters")
@@ -38,11 +38,11 @@ def join_checkpoints(parts: Sequence[Path], path: Path, without: Sequence[str] =
     write_checkpoint({name: entry for name, entry in joined.items() if name not in without}, path)
 
 
-def keep_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
+def save_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
     """Write the checkpoint of an experiment whose results are written already.
 
     Args:
-        checkpoint: What it holds.
+        checkpoint: Its entries.
         path: The file, written whole or not at all.
 
     Raises:
@@ -58,7 +58,7 @@ def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
     """Write a checkpoint whole or not at all.
 
     Args:
-        checkpoint: What it shall hold.
+        checkpoint: Its entries.
         path: The file.
 
     Raises:
@@ -76,10 +76,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         path: The file.
 
     Returns:
-        What it holds.
+        Its entries.
 
     Raises:
-        ValueError: It is no checkpoint, or damaged.
+        ValueError: The file is not a checkpoint, or it is damaged.
     """
     try:
         with ZipFile(path) as parts:

@@ -1,10 +1,15 @@
-"""Per-replica means, summed over batches and processes."""
+"""Per-replica means over batches and processes, and the state of an epoch in its middle."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
+import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from pytorch_lightning.strategies import Strategy
+from torch import Tensor, nn
 from torchmetrics import Metric
+
+from lightning_modules.replicas.dropout import Dropout
 
 
 class ReplicaMean(Metric):
@@ -14,7 +19,7 @@ class ReplicaMean(Metric):
     count: Tensor
 
     def __init__(self, replicas: int) -> None:
-        """Start at nothing.
+        """Start with no values.
 
         Args:
             replicas: Number of replicas R.
@@ -37,14 +42,14 @@ class ReplicaMean(Metric):
             total: (R,).
             count: Scalar.
         """
-        self.update(total.new_zeros(0, len(total)))  # so that torchmetrics knows that there is something
+        self.update(total.new_zeros(0, len(total)))  # so that torchmetrics counts it as updated
         self.total, self.count = total.to(self.total.device), count.to(self.count.device)
 
-    def keep(self, kept: Sequence[int]) -> None:
-        """Forget all replicas but some.
+    def select(self, kept: Sequence[int]) -> None:
+        """Keep only the means of the given replicas.
 
         Args:
-            kept: Which ones stay.
+            kept: Which replicas stay, in this order.
         """
         total = self.total[list(kept)]
         self.add_state("total", torch.zeros_like(total, dtype=torch.int64), dist_reduce_fx="sum")
@@ -58,3 +63,119 @@ class ReplicaMean(Metric):
     @staticmethod
     def _widest(values: Tensor) -> torch.dtype:
         return torch.float32 if values.device.type == "mps" else torch.float64
+
+
+class MetricsModule(pl.LightningModule):
+    """A LightningModule with metrics of R replicas, by stage: train, val and test.
+
+    A step hands the values of its samples to `count`. Their means over samples and replicas are logged once
+    an epoch as ``train/...``, ``val/...`` and ``test/...``; `epoch_metrics` gives the means of each replica.
+    """
+
+    def __init__(self, replicas: int, metrics: Sequence[str]) -> None:
+        """Start with no values.
+
+        Args:
+            replicas: Number of replicas R.
+            metrics: Names of the metrics.
+        """
+        super().__init__()
+        tags = [f"{stage}/{name}" for stage in ("train", "val", "test") for name in metrics]
+        self.metrics = nn.ModuleDict({tag: ReplicaMean(replicas) for tag in tags})
+
+    def count(self, stage: str, values: Mapping[str, Tensor]) -> None:
+        """Add the values of a batch to the metrics.
+
+        Args:
+            stage: "train", "val" or "test".
+            values: Metric to the values (N, R) of N samples.
+        """
+        metrics = self._metrics(stage)
+        for name, value in values.items():
+            metrics[f"{stage}/{name}"].update(value)
+
+    def epoch_metrics(self, stage: str) -> dict[str, Tensor]:
+        """The metrics of every replica in the stage's last epoch; none if it had no samples.
+
+        Args:
+            stage: "train", "val" or "test".
+
+        Returns:
+            Tag to (R,).
+        """
+        # view: torchmetrics makes a scalar of a single replica's mean
+        return {
+            tag: metric.compute().view(-1)
+            for tag, metric in self._metrics(stage).items()
+            if metric.update_called
+        }
+
+    def _metrics(self, stage: str) -> dict[str, ReplicaMean]:
+        metrics = cast("dict[str, ReplicaMean]", dict(self.metrics.items()))
+        return {tag: metric for tag, metric in metrics.items() if tag.startswith(stage)}
+
+    def _reset(self, stage: str) -> None:
+        for metric in self._metrics(stage).values():
+            metric.reset()
+
+    def _log(self, stage: str) -> None:
+        self.log_dict({tag: value.mean() for tag, value in self.epoch_metrics(stage).items()})
+
+    def on_train_epoch_start(self) -> None:
+        self._reset("train")
+
+    def on_validation_epoch_start(self) -> None:
+        self._reset("val")
+
+    def on_test_epoch_start(self) -> None:
+        self._reset("test")
+
+    def on_train_epoch_end(self) -> None:
+        self._log("train")
+
+    def on_validation_epoch_end(self) -> None:
+        self._log("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log("test")
+
+
+def epoch_state(network: nn.Module, metrics: Mapping[str, ReplicaMean], strategy: Strategy) -> dict[str, Any]:
+    """The state of an epoch in its middle, for a checkpoint: sums of metrics, positions in dropout streams.
+
+    The start of an epoch resets both.
+
+    Args:
+        network: R replicas.
+        metrics: Metrics of training, by name.
+        strategy: Adds up their sums over processes.
+
+    Returns:
+        Plain numbers and tensors.
+    """
+    calls = [layer.calls for layer in network.modules() if isinstance(layer, Dropout)]
+    sums = {
+        name: [strategy.reduce(value.clone(), reduce_op="sum") for value in (metric.total, metric.count)]
+        for name, metric in metrics.items()
+        if metric.update_called
+    }
+    return {"calls": calls, "metrics": sums}
+
+
+def restore_epoch(
+    state: Mapping[str, Any], network: nn.Module, metrics: Mapping[str, ReplicaMean], rank: int
+) -> None:
+    """Go on in the middle of an epoch, after `reseed` for this epoch.
+
+    Args:
+        state: As `epoch_state` gives it.
+        network: R replicas; the positions in its dropout streams are set.
+        metrics: Metrics of training, by name; they are set.
+        rank: Number of this process: the first one goes on with the sums of all.
+    """
+    layers = [layer for layer in network.modules() if isinstance(layer, Dropout)]
+    for layer, calls in zip(layers, state["calls"], strict=True):
+        layer.calls = calls
+    for name, (total, count) in state["metrics"].items():
+        share = int(rank == 0)
+        metrics[name].restore(share * total, share * count)

@@ -1,18 +1,75 @@
-"""Optimisers and their schedules, for replicas with learning rates of their own."""
+"""Optimisers and schedules for replicas with learning rates of their own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_modules.command.options import OptimizerName
 from lightning_modules.command.plain import plain
-from lightning_modules.replicas.seeding import with_replica_lr
+
+# LBFGS, Adafactor and Muon compute with whole parameters; ASGD's decay of the rate depends on the rate.
+MIXING = (torch.optim.LBFGS, torch.optim.Adafactor, torch.optim.Muon, torch.optim.ASGD)
+
+SHARE = "replica_share"  # entry of an optimiser's groups: each replica's share of the largest learning rate
 
 WARMUP = 0.2  # share of the steps
 START = 0.1  # of the peak rate
+
+
+def with_replica_lr(
+    optimizer: type[Optimizer],
+    parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
+    lr: Sequence[float],
+    **options: Any,
+) -> Optimizer:
+    """Make a torch optimiser train each replica at a learning rate of its own.
+
+    An optimiser that moves every number by itself moves it in proportion to the learning rate. So it runs at
+    the largest rate, and after each step the update of replica r is scaled by lr[r] / max(lr). (Scaling the
+    gradient would not do: Adam is blind to it, and weight decay and momentum would see other numbers.)
+    Schedules act on the largest rate, and so on all in proportion.
+
+    Args:
+        optimizer: The optimiser's class.
+        parameters: Parameters of R replicas, or groups of them, as torch's optimisers take them.
+        lr: R learning rates, all positive.
+        **options: Other arguments of the optimiser.
+
+    Returns:
+        The optimiser.
+
+    Raises:
+        ValueError: The optimiser mixes the numbers of a parameter, and so of its replicas, or its update is
+            not in proportion to the learning rate.
+    """
+    if len(lr) > 1 and optimizer in MIXING:
+        raise ValueError(
+            f"{optimizer.__name__} does not train replicas apart; choose another, or one replica"
+        )
+    instance = optimizer(parameters, **options, lr=max(lr))  # type: ignore[call-arg]
+    if len(set(lr)) == 1:
+        return instance
+    for group in instance.param_groups:  # (R, 1); in the groups, so that replicas can be dropped
+        group[SHARE] = group["params"][0].new_tensor([rate / max(lr) for rate in lr]).unsqueeze(1)
+    before: list[Tensor] = []
+
+    def remember(moving: Optimizer, *_: Any) -> None:
+        before[:] = [p.detach().clone() for group in moving.param_groups for p in group["params"]]
+
+    def scale(moving: Optimizer, *_: Any) -> None:
+        moved = [(p, group[SHARE]) for group in moving.param_groups for p in group["params"]]
+        for old, (parameter, share) in zip(before, moved, strict=True):
+            new = parameter.detach().view(len(share), -1)
+            new.copy_(old.view_as(new).lerp(new, share))
+
+    instance.register_step_pre_hook(remember)
+    instance.register_step_post_hook(scale)
+    return instance
 
 
 def make_optimizer(
@@ -21,7 +78,7 @@ def make_optimizer(
     """Build an optimiser that decays matrices only.
 
     Args:
-        name: Which.
+        name: sgd or adamw.
         network: R replicas.
         lr: R learning rates.
         weight_decay: Weight decay of weights of linear layers and convolutions.
@@ -44,11 +101,11 @@ def make_optimizer(
 
 
 def warmup_linear(steps: int, step: int) -> float:
-    """Share of the peak rate: from a tenth to all of it over the first fifth of the steps, then to nothing.
+    """Share of the peak rate: it rises from 0.1 to 1 over the first fifth of the steps, then falls to 0.
 
     Args:
         steps: Number of steps.
-        step: Which one, from 0.
+        step: Number of the step, from 0.
     """
     warmup = WARMUP * steps
     if step < warmup:

@@ -1,4 +1,4 @@
-"""Settings that each of R replicas may have its own of."""
+"""Hyperparameters that may differ between replicas, and their seeds."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def refuse_repeated(seeds: Sequence[int], *settings: PerReplica) -> None:
 
     Args:
         seeds: R seeds.
-        settings: What replicas may have their own of: then a seed may repeat.
+        settings: Hyperparameters; where one differs between replicas, a seed may repeat.
 
     Raises:
         ValueError: A seed repeats.

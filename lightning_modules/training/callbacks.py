@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytorch_lightning as pl
 
-from lightning_modules.models.base import Comparison
+from lightning_modules.models.base import PairModule
 from lightning_modules.replicas.pruning import sound_replicas
 from lightning_modules.results.tensorboard import EpochFigures
 
@@ -23,8 +23,11 @@ class ReportEpochs(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Collect figures, NaN of a replica that diverged; validation has run by now."""
-        assert isinstance(pl_module, Comparison)
-        figures, sound = pl_module.figures("train") | pl_module.figures("val"), sound_replicas(pl_module)
+        assert isinstance(pl_module, PairModule)
+        figures, sound = (
+            pl_module.epoch_metrics("train") | pl_module.epoch_metrics("val"),
+            sound_replicas(pl_module),
+        )
         values = {
             tag: [number if fine else math.nan for number, fine in zip(value.tolist(), sound, strict=True)]
             for tag, value in figures.items()

@@ -14,10 +14,10 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_modules.command.interrupts import interrupts_wait
-from lightning_modules.evaluation.evaluate import Fit, choose, measure
-from lightning_modules.evaluation.mistakes import CountMistakes, of_more_runs
-from lightning_modules.evaluation.teams import ALONE, Team
-from lightning_modules.models.base import Comparison
+from lightning_modules.evaluation.ensembling import SINGLE, Ensembling
+from lightning_modules.evaluation.evaluate import Fit, evaluate, select_members
+from lightning_modules.evaluation.mistakes import CountMistakes, join_runs
+from lightning_modules.models.base import PairModule
 from lightning_modules.models.settings import DATA, PairSettings
 from lightning_modules.replicas.checkpoints import join_checkpoints
 from lightning_modules.replicas.fused.sequential import set_engine
@@ -35,13 +35,13 @@ from lightning_modules.training.workers import run_jobs, threads
 class Study:
     """R runs of one model, as a worker process needs them."""
 
-    module: type[Comparison]
+    module: type[PairModule]
     settings: PairSettings  # of all runs; a list, where each run has its own number
     seeds: Sequence[int]  # of the runs
     data: Callable[..., pl.LightningDataModule]  # called with settings, seeds, and for teams stream seeds
     trainer: Mapping[str, Any]  # arguments of pl.Trainer
     execution: Execution
-    team: Team = ALONE  # each run is trained so often
+    team: Ensembling = SINGLE  # each run is trained so often
     all_pairs: bool = False  # whether to test on all pairs of test digits too
     main_process: bool = True  # whether it is this process that writes
     checkpoint: Path | None = None  # file to write
@@ -54,7 +54,7 @@ class Study:
     sizes: Sequence[int] | None = None  # runs of each program; by default divided evenly
     file: ProgramFile | None = None  # of a program
 
-    def make_module(self) -> Comparison:
+    def make_module(self) -> PairModule:
         """All replicas: the members of each run, one after the other."""
         runs = [run for run in range(len(self.seeds)) for _ in range(self.team.size)]
         return self.module.from_settings(self.settings.take(runs), self.member_seeds())
@@ -124,7 +124,7 @@ def run_study(study: Study, on_epoch: Callable[[int, EpochFigures], None]) -> Fi
     finally:
         if study.owner is None and study.main_process:
             study.clear()
-    mistakes = of_more_runs([part.mistakes for part in fits if part.mistakes]) if study.test else None
+    mistakes = join_runs([part.mistakes for part in fits if part.mistakes]) if study.test else None
     return Fit([run for part in fits for run in part.runs], mistakes, unsaved)
 
 
@@ -177,12 +177,12 @@ def fit(study: Study, report: Callable[[EpochFigures], None], callbacks: Sequenc
     with threads(study.execution.threads):
         path = study.file.path if study.file and reached.started else None
         trainer.fit(module, data, ckpt_path=path, weights_only=True)
-        chosen = choose(module, study.team)
-        runs = measure(trainer, module, data, study.seeds, chosen, study.all_pairs) if study.test else []
+        selected = select_members(module, study.team)
+        runs = evaluate(trainer, module, data, study.seeds, selected, study.all_pairs) if study.test else []
     trainer.strategy.connect(module)  # the latest test may have been of a team, and that is not what is kept
     if study.team.restarts > 1:  # what was tested is kept, and nothing else
         for holder in (module, data):
-            cast("Any", holder).keep(chosen.flatten().tolist())
+            cast("Any", holder).select(selected.flatten().tolist())
     result = Fit(runs, mistakes.mistakes)
     if study.file:  # a full disk does not cost the figures
         keep = partial(study.file.keep_fit, trainer, figures, result, study.team.ensemble)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from lightning_modules.evaluation.teams import Team
+from lightning_modules.evaluation.ensembling import Ensembling
 from lightning_modules.models.registry import MODULES
 from lightning_modules.models.settings import TRAINER, PairSettings
 from lightning_modules.replicas.apart import refuse_coupling
@@ -34,7 +34,7 @@ def make_study(
     Raises:
         CommandError: A choice is refused.
     """
-    team = Team(settings.ensemble, settings.restarts)
+    team = Ensembling(settings.ensemble, settings.restarts)
     trainer = {**settings.taken_by(TRAINER), **trainer}
     made = make_trainer(trainer)
     execution = choice.on(made, len(seeds) * team.size, team.size)

@@ -14,7 +14,7 @@ from pytorch_lightning.callbacks import GradientAccumulationScheduler, ModelChec
 from torch import Tensor
 
 from datamodules import DigitPairs
-from lightning_modules import Comparison, WeightSharing
+from lightning_modules import PairModule, WeightSharing
 
 Seen = dict[tuple[int, int], Tensor]
 
@@ -196,9 +196,9 @@ class KeepAll(ModelCheckpoint):
 )
 @pytest.mark.parametrize("model", [WeightSharing])
 def test_training_goes_on_exactly_from_the_middle_of_an_epoch(
-    model: Callable[..., Comparison], when: dict[str, Any], arguments: dict[str, Any], tmp_path: Path
+    model: Callable[..., PairModule], when: dict[str, Any], arguments: dict[str, Any], tmp_path: Path
 ) -> None:
-    def train(path: str | None, *callbacks: pl.Callback) -> tuple[Comparison, Seen]:
+    def train(path: str | None, *callbacks: pl.Callback) -> tuple[PairModule, Seen]:
         module, watch = model(seed=[3, 4]), Watch()
         options = {"enable_checkpointing": bool(callbacks), "max_epochs": 2, **arguments}
         fitter = trainer(watch, *callbacks, precision="64-true", num_sanity_val_steps=0, **options)
@@ -215,8 +215,8 @@ def test_training_goes_on_exactly_from_the_middle_of_an_epoch(
             assert torch.equal(images, seen[place])
         for name, value in whole.network.state_dict().items():
             assert torch.equal(module.network.state_dict()[name], value), (path.name, name)
-        for tag, figure in whole.figures("train").items():
-            assert torch.equal(module.figures("train")[tag], figure), (path.name, tag)
+        for tag, figure in whole.epoch_metrics("train").items():
+            assert torch.equal(module.epoch_metrics("train")[tag], figure), (path.name, tag)
 
 
 @pytest.mark.parametrize("split", ["val", "test"])

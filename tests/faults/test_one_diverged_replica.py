@@ -14,11 +14,11 @@ from events import events
 import train
 from datamodules import DigitPairs
 from lightning_modules.command.cli import CommandError
-from lightning_modules.models.base import Comparison
-from lightning_modules.models.loading import keep_runs, load_model
+from lightning_modules.models.base import PairModule
+from lightning_modules.models.loading import load_model, select_runs
 from lightning_modules.models.recipes import RECIPES, resolve
 from lightning_modules.models.registry import MODULES
-from lightning_modules.replicas.seeding import export_replica
+from lightning_modules.replicas.state import export_replica
 from lightning_modules.report.__main__ import main as report
 from lightning_modules.training import runner as protocol
 from lightning_modules.training.runner import make_trainer
@@ -36,13 +36,13 @@ class Diverge(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        assert isinstance(pl_module, Comparison)
+        assert isinstance(pl_module, PairModule)
         if trainer.global_step == self.step:
             for parameter in pl_module.network.parameters():
                 parameter.data.unflatten(0, (len(pl_module.seeds), -1))[list(self.replicas)] = self.value
 
 
-def fit(model: str, recipe: str, changes: Mapping[str, Any], callbacks: list[pl.Callback]) -> Comparison:
+def fit(model: str, recipe: str, changes: Mapping[str, Any], callbacks: list[pl.Callback]) -> PairModule:
     settings = resolve(RECIPES[recipe], [model], {**changes, "batch_size": 20})[model]
     module = MODULES[model].from_settings(settings, SEEDS)
     data = DigitPairs(train_pairs=60, val_pairs=20, seed=SEEDS, **settings.taken_by("DigitPairs"))
@@ -75,8 +75,8 @@ def test_the_others_are_to_the_bit_what_they_are_without_it(
         for name, tensor in export_replica(whole.network.state_dict(), r, 3).items():
             assert torch.equal(state[name], tensor), name
         for stage in ("train", "val"):
-            for tag, figure in whole.figures(stage).items():
-                assert spoilt.figures(stage)[tag][r] == figure[r], tag
+            for tag, figure in whole.epoch_metrics(stage).items():
+                assert spoilt.epoch_metrics(stage)[tag][r] == figure[r], tag
 
 
 TINY = ["--accelerator", "cpu", "--max_epochs", "3", "--train_pairs", "60", "--val_pairs", "20"]
@@ -135,7 +135,7 @@ def test_a_study_ends_with_all_files_counts_its_sound_runs_and_says_so(
     assert "n = 2 of 3; 1 diverged" in page
     assert "modern, 2 of 3 runs; 1 diverged" in page.replace("\n", "")
     model = load_model(folder / "cnn" / "checkpoint.ckpt")
-    assert keep_runs(model, folder) == [1]
+    assert select_runs(model, folder) == [1]
     assert model.seeds == [0, 2]
 
 
@@ -153,7 +153,7 @@ def test_where_all_runs_diverged_nothing_crashes_and_no_mean_is_told(
     report([str(folder)])
     assert "All runs diverged" in (folder / "report.html").read_text()
     with pytest.raises(CommandError, match="not finite in net 0, 1: its training diverged"):
-        keep_runs(load_model(folder / "weight_sharing" / "checkpoint.ckpt"), folder)
+        select_runs(load_model(folder / "weight_sharing" / "checkpoint.ckpt"), folder)
 
 
 @pytest.mark.parametrize(
@@ -176,4 +176,4 @@ def test_a_restart_that_diverged_is_never_chosen_and_an_ensemble_needs_all_its_m
     model = load_model(tmp_path / "spoilt" / "weight_sharing" / "checkpoint.ckpt")
     assert len(model.seeds) == (2 if flag == "--restarts" else 6)
     if diverged is None:
-        assert keep_runs(model, tmp_path) == []
+        assert select_runs(model, tmp_path) == []

@@ -10,10 +10,10 @@ import pytorch_lightning as pl
 from optuna.distributions import CategoricalDistribution
 
 from datamodules import DigitPairs
-from lightning_modules.models.base import Comparison
+from lightning_modules.models.base import PairModule
 from lightning_modules.models.recipes import RECIPES, resolve
 from lightning_modules.models.registry import MODULES
-from lightning_modules.replicas.pruning import keep_in_fit, sound_replicas
+from lightning_modules.replicas.pruning import prune_fit, sound_replicas
 from lightning_modules.training.execution import Choice
 from lightning_modules.training.runner import Study, fit, make_trainer
 
@@ -38,18 +38,18 @@ class Report(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Report, after validation."""
-        assert isinstance(pl_module, Comparison)
+        assert isinstance(pl_module, PairModule)
         self.batch.record_epoch()
         epoch, finite = trainer.current_epoch, sound_replicas(pl_module)
         # A diverged replica goes at once: callbacks between epochs expect finite numbers.
         if all(finite) and not self.batch.definition.is_reported(epoch):
             return
-        errors = pl_module.figures("val")["val/error"].tolist()
+        errors = pl_module.epoch_metrics("val")["val/error"].tolist()
         surviving = self.batch.report(epoch, errors, finite)
         if not surviving:
             trainer.should_stop = True
         elif len(surviving) < len(errors):
-            keep_in_fit(trainer, surviving)
+            prune_fit(trainer, surviving)
 
 
 def train(batch: TrialBatch, accelerator: str) -> None:

@@ -1,9 +1,9 @@
-"""The order of latent digits: found by comparisons, mended by them.
+"""Recover the order of the latent classes from training comparisons, and permute the output layer.
 
 A net that learns digits from comparisons alone finds all ten, but may take two neighbours for each other, 6
 for 7 say. That costs only the pairs (6, 7) and (7, 6), 2 % of all, and gradients cannot undo it: on the way
-both digits would be blurred. So once an epoch the training pairs' own answers are asked in which order the
-latent digits stand, and the last layer's rows are put into it.
+both digits would be blurred. So once an epoch the order is computed that agrees best with the labels of the
+training pairs, and the rows of the last layer are put into it.
 """
 
 import numpy as np
@@ -16,57 +16,60 @@ from torch.optim import Optimizer
 from lightning_modules.replicas.layers import Linear, wide
 
 
-def evidence(digits: Tensor, target: Tensor) -> Tensor:
-    """How often two latent digits met, by the answer.
+def cooccurrence(digits: Tensor, target: Tensor) -> Tensor:
+    """How often two latent classes come together in a pair, by the pair's label (soft counts).
 
     Args:
         digits: (V * N, R, 2, C), logits of V views of N pairs.
         target: (N, R), 1 where first <= second.
 
     Returns:
-        (R, 2, C, C), at (answer, i, j) the sum over pairs with this answer of P(first is i) P(second is j);
+        (R, 2, C, C), at (label, i, j) the sum over pairs with this label of P(first is i) P(second is j);
         in float32 at least.
     """
     first, second = wide(digits).softmax(-1).permute(2, 1, 0, 3)  # (R, V * N, C)
     at_most = target.repeat(len(digits) // len(target), 1).T.unsqueeze(-1).to(first.dtype)  # (R, V * N, 1)
     with torch.autocast(digits.device.type, enabled=False):  # it would multiply and add up in half precision
-        answers = [(first * share).transpose(1, 2) @ second for share in (1 - at_most, at_most)]
-    return torch.stack(answers, 1)
+        labels = [(first * share).transpose(1, 2) @ second for share in (1 - at_most, at_most)]
+    return torch.stack(labels, 1)
 
 
-def shared_order(met: NDArray[np.float64]) -> list[int]:
-    """The order in which one trunk's latent digits stand.
+def shared_order(pairs: NDArray[np.float64]) -> list[int]:
+    """The order in which one trunk's latent classes stand.
 
     Args:
-        met: (2, C, C), of one replica, as `evidence` gives it.
+        pairs: (2, C, C), of one replica, as `cooccurrence` gives it.
 
     Returns:
-        Which latent digit stands at each place.
+        Which latent class stands at each place.
     """
-    greater, at_most = met
+    greater, at_most = pairs
     return best_order(at_most + greater.T)
 
 
-def separate_orders(met: NDArray[np.float64]) -> list[list[int]]:
-    """The orders in which two trunks' latent digits stand, each beside the other's.
+def separate_orders(pairs: NDArray[np.float64]) -> list[list[int]]:
+    """The orders in which the latent classes of two trunks stand, each beside the other's.
 
-    Given the second trunk's order, what a place is worth to a latent digit of the first depends on no other:
-    the best places are a matching. So the two are matched in turn until neither moves, from the order at hand
-    and from the one by how often a latent digit came with "first <= second"; the better end is taken.
+    Given the order of the second trunk, the worth of a place for a class of the first depends on no other
+    class: the best places are a matching. So the two orders are matched in turn until neither changes. That
+    is done from two starts, the order at hand and the order by how often a class came with "first <= second";
+    the better end is taken.
 
     Args:
-        met: (2, C, C), of one replica, as `evidence` gives it.
+        pairs: (2, C, C), of one replica, as `cooccurrence` gives it.
 
     Returns:
-        Which latent digit of the first trunk stands at each place, and which of the second.
+        Which latent class of the first trunk stands at each place, and which of the second.
     """
-    often = met[1].sum(0) / met.sum((0, 1)).clip(1e-9)  # of the second trunk's: larger digits come more often
-    ends = [_match_in_turn(met, start) for start in (list(range(len(often))), np.argsort(often).tolist())]
-    return max(ends, key=lambda orders: _agreement(met, *orders))
+    often = pairs[1].sum(0) / pairs.sum((0, 1)).clip(
+        1e-9
+    )  # of the second trunk's: larger digits come more often
+    ends = [_match_in_turn(pairs, start) for start in (list(range(len(often))), np.argsort(often).tolist())]
+    return max(ends, key=lambda orders: _agreement(pairs, *orders))
 
 
-def _match_in_turn(met: NDArray[np.float64], second: list[int]) -> list[list[int]]:
-    greater, at_most = met
+def _match_in_turn(pairs: NDArray[np.float64], second: list[int]) -> list[list[int]]:
+    greater, at_most = pairs
     orders, agreement = [list[int](), second], -np.inf
     while True:
         # `at_most` counts where the second stands no earlier than the first, `greater` where it does
@@ -76,13 +79,13 @@ def _match_in_turn(met: NDArray[np.float64], second: list[int]) -> list[list[int
         earlier = at_most[first].cumsum(0)  # (place of the second, C)
         later = greater[first][::-1].cumsum(0)[::-1] - greater[first]
         second = best_matching(earlier + later)
-        if _agreement(met, first, second) <= agreement:
+        if _agreement(pairs, first, second) <= agreement:
             return orders
-        orders, agreement = [first, second], _agreement(met, first, second)
+        orders, agreement = [first, second], _agreement(pairs, first, second)
 
 
-def _agreement(met: NDArray[np.float64], first: list[int], second: list[int]) -> float:
-    greater, at_most = met[:, first][:, :, second]
+def _agreement(pairs: NDArray[np.float64], first: list[int], second: list[int]) -> float:
+    greater, at_most = pairs[:, first][:, :, second]
     return float(np.triu(at_most).sum() + np.tril(greater, -1).sum())
 
 
@@ -93,7 +96,7 @@ def best_order(weights: NDArray[np.float64]) -> list[int]:
     order of a set ends in some member, before which stands the best order of the rest.
 
     Args:
-        weights: (C, C), at (i, j) what it is worth that i stands before j; C is small.
+        weights: (C, C), at (i, j) the worth of i standing before j; C is small.
 
     Returns:
         The things, first to last, with the largest sum of weights.
@@ -133,12 +136,12 @@ def best_matching(weights: NDArray[np.float64]) -> list[int]:
 
 
 def reorder(layer: Linear, optimizer: Optimizer, orders: Tensor) -> None:
-    """Put the outputs of a layer into another order, and all that the optimiser remembers of them.
+    """Put the outputs of a layer into another order, and the optimiser's state of them too.
 
     Args:
         layer: R layers with C outputs each.
         optimizer: Of its parameters.
-        orders: (R, C), which output is to stand at each place.
+        orders: (R, C), which former output is to stand at each place.
     """
     replicas, count = orders.shape
     rows = (orders + count * torch.arange(replicas).unsqueeze(1)).flatten().to(layer.weight.device)

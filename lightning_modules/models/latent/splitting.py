@@ -1,8 +1,8 @@
-"""Two digits in one latent digit: noticed by how often each latent digit is chosen, and parted.
+"""Detect a latent class that stands for two digits, and split it.
 
-A net that learns digits from comparisons alone may take two neighbours for one digit, and have a latent digit
-that stands for nothing. It is then offered what it lacks: the idle latent digit becomes a noisy copy of the
-crowded one, right behind it in the order, and the pairs of the two digits tell the copies apart.
+A net that learns digits from comparisons alone may take two neighbours for one digit, and leave another
+latent class idle. Then the idle class becomes a noisy copy of the crowded one, right behind it in the order,
+and the pairs of the two digits tell the copies apart.
 """
 
 import math
@@ -16,15 +16,13 @@ from torch.nn import functional as F
 
 from lightning_modules.replicas.layers import Linear
 
-IDLE, CROWDED = 0.05, 0.15  # shares of the digits; a tenth is each one's due
-FROM, TO = (
-    0.4,
-    0.75,
-)  # share of training: before, digits are still found; after, copies would not part in time
+IDLE, CROWDED = 0.05, 0.15  # shares of the digits that a class is the likeliest of; a tenth is due
+# Shares of training: before, classes still find their digits; after, copies would not differ in time.
+FROM, TO = 0.4, 0.75
 
 
-def chosen(digits: Tensor) -> Tensor:
-    """How often each latent digit is the likeliest.
+def argmax_counts(digits: Tensor) -> Tensor:
+    """How often each latent class is the likeliest.
 
     Args:
         digits: (N, R, 2, C), logits.
@@ -35,15 +33,15 @@ def chosen(digits: Tensor) -> Tensor:
     return F.one_hot(digits.argmax(-1), digits.shape[-1]).sum(0)
 
 
-def part(order: Sequence[int], counts: NDArray[np.float64]) -> list[int]:
-    """Give the place behind a crowded latent digit to its copy, if one is crowded and one idle.
+def split_merged_class(order: Sequence[int], counts: NDArray[np.float64]) -> list[int]:
+    """Give the place behind a crowded class to its copy, if one class is crowded and another idle.
 
     Args:
-        order: Which latent digit stands at each place.
-        counts: (C,), how often each latent digit was chosen.
+        order: Which class stands at each place.
+        counts: (C,), how often each class was the likeliest.
 
     Returns:
-        The order; if something is parted, one latent digit stands in two places in a row, another in none.
+        The order; after a split one class stands in two places in a row, another in none.
     """
     shares = counts / counts.sum()
     idle, crowded = int(shares.argmin()), int(shares.argmax())
@@ -55,7 +53,7 @@ def part(order: Sequence[int], counts: NDArray[np.float64]) -> list[int]:
 
 
 def jitter_copies(layer: Linear, orders: Tensor, seeds: Sequence[int]) -> None:
-    """Add to the weights of each copy as much noise as its initialisation had, so that copies can part.
+    """Add to the weights of each copy as much noise as its initialisation had, so that copies can differ.
 
     Args:
         layer: R layers with C outputs each, in the orders that follow.

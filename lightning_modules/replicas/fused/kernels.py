@@ -1,4 +1,4 @@
-"""What torch does in many passes over memory, in few: pooling, and ReLU, batch normalisation and dropout.
+"""CPU kernels that fuse pooling, ReLU, batch normalisation and dropout into few passes over memory.
 
 Numba compiles these loops for the processor at hand, once; the machine code is kept on disk until this file
 changes (so that all that is compiled stands in it). Their innermost loops run over channels, which lie last
@@ -70,7 +70,7 @@ def scramble(x: Any) -> Any:
 
 
 @inlined
-def keep(place: Any, low: Any, high: Any, threshold: Any) -> Any:
+def is_kept(place: Any, low: Any, high: Any, threshold: Any) -> Any:
     """Whether dropout keeps the value at a place: a random 32-bit number is not below the threshold.
 
     Two rounds, with another half of the key before each: no two keys give parts of one sequence.
@@ -86,7 +86,7 @@ def call_key(keys: Array, replica: int, call: int) -> tuple[Any, Any]:
 
 
 @compiled
-def keep_mask(keys: Array, call: int, threshold: Any, gain: Any, out: Array) -> None:
+def dropout_mask(keys: Array, call: int, threshold: Any, gain: Any, out: Array) -> None:
     """The mask by itself: what `normalise` multiplies by, 0 or the gain.
 
     Args:
@@ -100,7 +100,7 @@ def keep_mask(keys: Array, call: int, threshold: Any, gain: Any, out: Array) -> 
         for r in range(out.shape[1]):
             low, high = call_key(keys, r, call)
             for f in range(out.shape[2]):
-                out[m, r, f] = gain if keep(u32(m * out.shape[2] + f), low, high, threshold) else 0
+                out[m, r, f] = gain if is_kept(u32(m * out.shape[2] + f), low, high, threshold) else 0
 
 
 @compiled
@@ -127,7 +127,7 @@ def max_pool(x: Array, bias: Array, out: Array, which: Array) -> None:
 
 
 @compiled
-def max_unpool(grad: Array, which: Array, out: Array, d_bias: Array) -> None:
+def max_pool_backward(grad: Array, which: Array, out: Array, d_bias: Array) -> None:
     """The slope of `max_pool`: all of it goes to the place of the maximum.
 
     Args:
@@ -214,7 +214,7 @@ def normalise(
                 start = u32(m * x.shape[3])
                 for f in range(x.shape[3]):
                     value = max(widen(x[c, m, r, f]), zero) * scale[c, r, f] + shift[c, r, f]
-                    value = value if keep(u32(start + u32(f)), low, high, threshold) else zero
+                    value = value if is_kept(u32(start + u32(f)), low, high, threshold) else zero
                     out[c, m, r, f] = narrow(value, out[0, 0, 0, 0])
 
 
@@ -260,7 +260,7 @@ def normalise_backward(
                 low, high = call_key(keys, r, call + c)
                 start = u32(m * x.shape[3])
                 for f in range(x.shape[3]):
-                    kept = keep(u32(start + u32(f)), low, high, threshold)
+                    kept = is_kept(u32(start + u32(f)), low, high, threshold)
                     slope = widen(grad[c, m, r, f]) if kept else zero
                     z = (max(widen(x[c, m, r, f]), zero) - mean[c, r, f]) * inverse[c, r, f]
                     slopes[m, r, f] = slope

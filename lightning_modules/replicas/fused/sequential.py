@@ -1,45 +1,39 @@
-"""A Sequential that runs pooling, ReLU, batch normalisation and dropout together where that is faster.
+"""A Sequential that fuses pooling, ReLU, batch normalisation and dropout, in the paper's order of layers.
 
-The layers stay what they are, one by one, with their names, parameters and meaning; `Sequential` only
-recognises the runs ``Conv2d, MaxPool2d(2), ReLU, BatchNorm2d, Dropout`` and ``ReLU, BatchNorm1d, Dropout``,
-and a ``MaxPool2d(2)`` elsewhere, and, on a CPU, computes all but the convolution by the loops of kernels.py,
-forward and backward. Whatever it does not know (a subclass, a hook, in several calls a layer that may mix
-samples) is left to torch, so that both engines compute the same.
+It recognises the runs ``Conv2d, MaxPool2d(2), ReLU, BatchNorm2d, Dropout`` and ``ReLU, BatchNorm1d,
+Dropout``, and a ``MaxPool2d(2)`` elsewhere. On a CPU it computes all of a run but the convolution by the
+loops of kernels.py, forward and backward. The layers keep their names, parameters and meaning. All else (a
+subclass, a layer with a hook, in several calls a layer that may mix samples) is left to torch. Both engines
+compute the same.
 """
 
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn.modules.module import _has_any_global_hook
 
 from lightning_modules.command.plain import plain
-from lightning_modules.replicas.fused import kernels
-from lightning_modules.replicas.layers import Dropout, Linear, Standardise, channels_last
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from lightning_modules.replicas.dropout import Dropout
+from lightning_modules.replicas.fused.functions import Norm, max_pool, normalise
+from lightning_modules.replicas.layers import Linear, Standardise, channels_last
 
 Engine = Literal["auto", "fused", "torch"]  # auto: fused on a CPU, torch's own operations elsewhere
 Layout = Literal["auto", "channels_last", "contiguous"]  # of images; auto: channels_last on a CPU
-Norm = nn.BatchNorm1d | nn.BatchNorm2d
 
 
 @dataclass(frozen=True)
 class Block:
-    """Layers that are computed together."""
+    """A run of layers that is computed at once."""
 
     conv: nn.Conv2d | None  # with it comes a pooling
     norm: Norm
     dropout: Dropout
 
     def __call__(self, x: Tensor, calls: int) -> Tensor:
-        """Compute them.
+        """Compute the run.
 
         Args:
             x: (calls * N, R * F) or (calls * N, R * F, H, W).
@@ -48,8 +42,8 @@ class Block:
         if self.conv is not None:
             x = self.conv._conv_forward(x, self.conv.weight, None)
         self.norm._check_input_dim(x)
-        dtype = x.dtype  # half under autocast: so is then what comes out, and all between is float32
-        x = (x.float() if dtype == torch.float16 else x).movedim(1, -1)  # (calls * N, [H, W,] R * F)
+        dtype = x.dtype  # bfloat16 under autocast: so is then the output, and all between is float32
+        x = x.movedim(1, -1)  # (calls * N, [H, W,] R * F)
         if self.conv is not None:
             x = max_pool(x, self.conv.bias)
         x = normalise(x, self.norm.weight, self.norm.bias, self.norm, self.dropout, calls, dtype)
@@ -58,30 +52,25 @@ class Block:
 
 @dataclass(frozen=True)
 class Pool:
-    """A 2x2 pooling by itself."""
+    """A 2x2 pooling outside of a run."""
 
     def __call__(self, x: Tensor, calls: int) -> Tensor:
-        """Compute it.
-
-        Args:
-            x: (calls * N, R * F, H, W).
-            calls: Of no account here.
-        """
-        dtype = x.dtype
-        x = (x.float() if dtype == torch.float16 else x).movedim(1, -1)  # (calls * N, H, W, R * F)
-        nothing = torch.zeros(x.shape[-1], dtype=torch.float64 if dtype == torch.float64 else torch.float32)
-        return max_pool(x, nothing).movedim(-1, 1).to(dtype)
+        """Pool (calls * N, R * F, H, W); the number of calls does not matter."""
+        nothing = torch.zeros(x.shape[1], dtype=torch.promote_types(x.dtype, torch.float32))
+        return (
+            max_pool(x.movedim(1, -1), nothing).movedim(-1, 1).to(x.dtype)
+        )  # inside: (calls * N, H, W, R * F)
 
 
 class Sequential(nn.Sequential):
-    """torch's, but for how it computes."""
+    """torch's Sequential with a choice of how it computes, and several calls in one."""
 
     engine: Engine = "auto"
     layout: Layout = "auto"
 
     @property
     def steps(self) -> list[nn.Module | Block | Pool]:
-        """The layers, those that are computed together in one."""
+        """The layers, each run of them as one step."""
         return _blocks(list(self))
 
     def forward(self, x: Tensor, calls: int = 1) -> Tensor:
@@ -118,7 +107,9 @@ class Sequential(nn.Sequential):
         # A trace must see torch's operations, and a hook every layer; both engines compute the same.
         tracing = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         watched = _has_any_global_hook() or any(_is_watched(layer) for layer in self)
-        fitting = not types - {x.dtype} or x.dtype in (torch.bfloat16, torch.float16)  # half: under autocast
+        fitting = not types - {x.dtype} or x.dtype == torch.bfloat16  # the latter under autocast
+        # The loops know no float16, to which torch can autocast too.
+        fitting &= not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") == torch.bfloat16
         return able and fitting and not tracing and not watched
 
 
@@ -127,7 +118,7 @@ def _is_watched(layer: nn.Module) -> bool:
     return any(hooks) or "forward" in vars(layer)
 
 
-# Layers whose class says all about them; a subclass may compute anything.
+# Layers whose class says what they compute; a subclass may compute anything.
 KNOWN = (
     nn.Conv2d,
     nn.MaxPool2d,
@@ -159,7 +150,7 @@ def set_engine(network: nn.Module, engine: Engine, layout: Layout = "auto") -> N
 
     Args:
         network: Every `Sequential` in it is set.
-        engine: By which operations.
+        engine: `fused`, `torch`, or `auto`: fused on a CPU.
         layout: How images lie in memory.
 
     Raises:
@@ -202,106 +193,3 @@ def _blocks(layers: list[nn.Module]) -> list[nn.Module | Block | Pool]:
         ]:
             return [Pool(), *_blocks(layers[1:])]
     return [layers[0], *_blocks(layers[1:])] if layers else []
-
-
-class MaxPool(torch.autograd.Function):
-    """2x2 maxima of (N, H, W, C), plus a bias (C,)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, bias: Tensor) -> Tensor:
-        """Pool; remember where the maxima were."""
-        ctx.shape, ctx.dtype = x.shape, x.dtype
-        n, h, w, c = x.shape
-        out = bias.new_empty(n, h // 2, w // 2, c)
-        ctx.which = np.empty(out.shape, np.uint8)
-        kernels.max_pool(array(x), array(bias), array(out), ctx.which)
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        """Hand the slope to the maxima."""
-        odd = ctx.shape[1] % 2 or ctx.shape[2] % 2
-        out = (grad.new_zeros if odd else grad.new_empty)(ctx.shape, dtype=ctx.dtype)
-        d_bias = grad.new_empty(ctx.shape[-1])
-        kernels.max_unpool(array(grad), ctx.which, array(out), array(d_bias))
-        return out, d_bias
-
-
-class Normalise(torch.autograd.Function):
-    """Dropout(BatchNorm(ReLU(x))) of (calls * N, ..., R * F)."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        norm: Norm,
-        dropout: Dropout,
-        calls: int,
-        dtype: torch.dtype,
-    ) -> Tensor:
-        """Normalise by the batch's statistics, and keep them, in training; by those kept in evaluation."""
-        out = x.new_empty(x.shape, dtype=torch.float32 if dtype == torch.float16 else dtype)
-        values = array(x).reshape(calls, -1, dropout.replicas, x.shape[-1] // dropout.replicas)
-        mean, inverse = _statistics(values, norm)
-        draw = dropout.next_draw(calls)
-        gain = mean.dtype.type(draw.gain)
-        scale = inverse * (array(weight) * gain).reshape(mean.shape[1:])
-        shift = (array(bias) * gain).reshape(mean.shape[1:]) - mean * scale
-        stream = (draw.keys, draw.call, draw.threshold)
-        kernels.normalise(values, scale, shift, *stream, array(out).reshape(values.shape))
-        count = mean.dtype.type(values.shape[1] if norm.training else np.inf)
-        ctx.arguments = (values, mean, inverse, scale, *stream, count)
-        ctx.gain, ctx.dtype = gain, x.dtype
-        return out.to(dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Differentiate, also through the batch's statistics where they are its own."""
-        values, mean = ctx.arguments[:2]
-        grad = grad.float() if grad.dtype == torch.float16 else grad
-        out = grad.new_empty(grad.shape, dtype=ctx.dtype)
-        sums, products = np.zeros((2, *mean.shape), mean.dtype)
-        slope, result = (array(tensor).reshape(values.shape) for tensor in (grad, out))
-        arguments = (slope, *ctx.arguments, result, sums, products)
-        kernels.normalise_backward(*arguments)
-        d_weight, d_bias = (torch.from_numpy(ctx.gain * s.sum(0).ravel()) for s in (products, sums))
-        return out, d_weight, d_bias, None, None, None, None
-
-
-# torch.autograd.Function.apply has no annotations.
-max_pool = cast("Callable[..., Tensor]", MaxPool.apply)
-normalise = cast("Callable[..., Tensor]", Normalise.apply)
-
-
-def array(x: Tensor) -> NDArray[Any]:
-    """The memory of a tensor, contiguous; the 16 bits of a bfloat16, which numpy has not, as an integer."""
-    x = x.detach().contiguous()
-    return (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
-
-
-def _statistics(x: NDArray[Any], norm: Norm) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Mean of ReLU(x) and one over its deviation, (calls, R, F); in training the running ones are moved."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    assert norm.num_batches_tracked is not None
-    assert norm.momentum is not None
-    shape = (len(x), *x.shape[2:])
-    if norm.num_features != shape[1] * shape[2]:
-        raise ValueError(f"BatchNorm has {norm.num_features} features, its input {shape[1] * shape[2]}")
-    if norm.training and x.shape[1] < 2:
-        raise ValueError("BatchNorm needs more than 1 value per channel when training")
-    if not (norm.running_mean.is_contiguous() and norm.running_var.is_contiguous()):
-        raise ValueError("BatchNorm's running statistics must be contiguous: they are changed in place")
-    running = array(norm.running_mean), array(norm.running_var)
-    if not norm.training:
-        inverse = 1 / np.sqrt(running[1] + running[1].dtype.type(norm.eps))
-        return np.tile(running[0], len(x)).reshape(shape), np.tile(inverse, len(x)).reshape(shape)
-    mean, inverse = np.empty((2, len(x), norm.num_features), running[0].dtype)
-    flat = x.reshape(*x.shape[:2], -1)
-    kernels.statistics(flat, norm.eps, mean, inverse, *running, norm.momentum)
-    norm.num_batches_tracked.add_(len(x))
-    return mean.reshape(shape), inverse.reshape(shape)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import scratch_framework as sf
-from lightning_modules.replicas.seeding import export_replica, join_replicas
+from lightning_modules.replicas.state import export_replica, join_replicas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def from_lightning(state: Mapping[str, Tensor], replicas: int) -> State:
-    """Take over the weights of R nets of `lightning_modules.networks.paper`.
+    """Take over the weights of R nets of `lightning_modules.networks`.
 
     Args:
         state: Their state_dict.
@@ -32,7 +32,7 @@ def from_lightning(state: Mapping[str, Tensor], replicas: int) -> State:
 
 
 def to_lightning(state: Mapping[str, Tensor], replicas: int) -> State:
-    """Give the weights of R nets to `lightning_modules.networks.paper`.
+    """Give the weights of R nets to `lightning_modules.networks`.
 
     Args:
         state: The state_dict of R nets of `networks`.

@@ -19,7 +19,7 @@ import torch
 from lightning_modules.command.atomic_io import choose_folder, make_folder, make_run_folder
 from lightning_modules.command.cli import command_line
 from lightning_modules.command.console import make_console
-from lightning_modules.replicas.checkpoints import keep_checkpoint
+from lightning_modules.replicas.checkpoints import save_checkpoint
 from lightning_modules.results.figures import results_figure, write_figure
 from lightning_modules.results.progress import StudyProgress
 from lightning_modules.results.runs import (
@@ -105,7 +105,7 @@ class Experiment:
         }
         checkpoint = {"state_dict": joined, "net": self.training.net, "seeds": list(self.training.seeds)}
         checkpoint["settings"] = dict(self.training.settings)
-        keep_checkpoint(checkpoint, self.run_folder / "checkpoint.pt")
+        save_checkpoint(checkpoint, self.run_folder / "checkpoint.pt")
 
     def _conclude(self, console: Console, results: ModelRuns) -> None:
         console.print(results_table([results], self.paper))

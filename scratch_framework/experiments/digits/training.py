@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lightning_modules.replicas.finite import are_finite
+from lightning_modules.replicas.state import are_finite
 from lightning_modules.results.runs import Run
 from lightning_modules.results.tensorboard import EpochFigures
 from scratch_framework.experiments.digits.learner import make_learner

@@ -17,7 +17,7 @@ import torch
 from lightning_modules.command.atomic_io import choose_folder, make_folder, make_run_folder
 from lightning_modules.command.cli import command_line
 from lightning_modules.command.console import make_console
-from lightning_modules.replicas.checkpoints import keep_checkpoint
+from lightning_modules.replicas.checkpoints import save_checkpoint
 from lightning_modules.results.figures import write_figure
 from lightning_modules.results.progress import progress_bar
 from lightning_modules.results.runs import (
@@ -145,7 +145,7 @@ class Experiment:
         states = [learner.state_dict() for learner in learners]
         joined = {name: torch.cat([state[name] for state in states]) for name in states[0]}
         checkpoint = {"state_dict": joined, "recipe": asdict(self.recipe), "seeds": self.seeds}
-        keep_checkpoint(checkpoint, self.run_folder / "checkpoint.pt")
+        save_checkpoint(checkpoint, self.run_folder / "checkpoint.pt")
 
     def _hparams(self) -> dict[str, Any]:
         hparams = {"model": "disc", "recipe": self.recipe_name, "backend": self.backend}

@@ -9,8 +9,8 @@ import torch
 from torch import Generator, Tensor
 
 import scratch_framework as sf
-from lightning_modules.replicas.finite import are_finite
 from lightning_modules.replicas.seeding import derive_seed
+from lightning_modules.replicas.state import are_finite
 from lightning_modules.results.runs import Run
 from lightning_modules.results.tensorboard import EpochFigures
 from scratch_framework.experiments.disc.objective import OBJECTIVES

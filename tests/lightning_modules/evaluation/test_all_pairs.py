@@ -80,6 +80,6 @@ def test_a_net_of_pairs_is_tested_on_a_pairing_of_all_test_digits_and_says_so() 
     tested = AllPairsTest(module, torch.tensor([[0]]))
     trainer().test(tested, data.all_test_dataloader(), verbose=False)
     trainer().test(module, data.all_test_dataloader(), verbose=False)
-    assert torch.equal(tested.errors(), module.figures("test")["test/error"])
+    assert torch.equal(tested.errors(), module.epoch_metrics("test")["test/error"])
     assert sum(data.all_test_dataloader().sizes) == 5000
     assert tested.figure == "fixed_pairs_error"

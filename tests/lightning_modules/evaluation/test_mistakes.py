@@ -10,7 +10,7 @@ import torch
 import train
 from datamodules import DigitPairs
 from lightning_modules import AuxiliaryLoss, WeightSharing
-from lightning_modules.evaluation.mistakes import MOST, Mistakes, find_mistakes, of_more_pairs, of_more_runs
+from lightning_modules.evaluation.mistakes import MAX_WORST, Mistakes, find_mistakes, join_pairs, join_runs
 
 TINY = ["--accelerator", "cpu", "--max_epochs", "2", "--train_pairs", "100", "--val_pairs", "30"]
 TINY += ["--test_pairs", "120", "--workers", "1", "--name", "study"]
@@ -50,8 +50,8 @@ def test_every_pair_is_counted_by_its_run_and_digits_and_the_worst_are_the_sures
                 sure.append((-abs(odds), n, run))
     assert np.array_equal(found.pairs, pairs)
     assert np.array_equal(found.wrong, wrong)
-    worst = sorted(sure)[:MOST]
-    assert len(worst) == MOST
+    worst = sorted(sure)[:MAX_WORST]
+    assert len(worst) == MAX_WORST
     for k, (odds, n, run) in enumerate(worst):
         assert abs(found.log_odds[k]) == pytest.approx(-odds)
         assert found.run[k] == run
@@ -63,8 +63,8 @@ def test_every_pair_is_counted_by_its_run_and_digits_and_the_worst_are_the_sures
 def test_parts_joined_are_the_whole_whether_of_pairs_or_of_runs() -> None:
     batch = asked(runs=3)
     whole = part(batch, ALL, ALL)
-    by_pairs = of_more_pairs([part(batch, some, ALL) for some in (slice(0, 40), slice(40, 90))])
-    by_runs = of_more_runs([part(batch, ALL, some) for some in (slice(0, 2), slice(2, 3))])
+    by_pairs = join_pairs([part(batch, some, ALL) for some in (slice(0, 40), slice(40, 90))])
+    by_runs = join_runs([part(batch, ALL, some) for some in (slice(0, 2), slice(2, 3))])
     for joined in (by_pairs, by_runs):
         for name in ("pairs", "wrong", "run", "digits", "log_odds", "images"):
             assert np.array_equal(getattr(joined, name), getattr(whole, name)), name

@@ -11,11 +11,11 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.plain_loop import PlainNet, SiameseNet
 from datamodules import DigitPairs
-from lightning_modules import AuxiliaryLoss, Comparison, PlainCNN, WeightSharing
+from lightning_modules import AuxiliaryLoss, PairModule, PlainCNN, WeightSharing
 from lightning_modules.models.recipes import PAPER, RECIPES, resolve
 from lightning_modules.models.registry import MODULES
 from lightning_modules.models.settings import AuxiliaryLossSettings, PlainCNNSettings
-from lightning_modules.replicas.layers import Dropout
+from lightning_modules.replicas.dropout import Dropout
 
 PLAIN = {PlainCNN: PlainNet, WeightSharing: SiameseNet, AuxiliaryLoss: SiameseNet}
 QUIET: dict[str, Any] = {
@@ -36,7 +36,7 @@ class KeepLosses(pl.Callback):
         self.losses.append(outputs["loss"].item())
 
 
-def plain_loop(module: Comparison, data: DigitPairs, epochs: int) -> list[float]:
+def plain_loop(module: PairModule, data: DigitPairs, epochs: int) -> list[float]:
     """What a student would write."""
     network: nn.Module = PLAIN[type(module)]().double()
     network.load_state_dict(module.network.state_dict())
@@ -68,7 +68,7 @@ def plain_loop(module: Comparison, data: DigitPairs, epochs: int) -> list[float]
     [PlainCNN(lr=0.05), WeightSharing(lr=0.05), AuxiliaryLoss(lr=0.05, alpha=0.8, gamma=0.5)],
     ids=lambda module: type(module).__name__,
 )
-def test_lightning_and_a_plain_loop_from_the_same_weights_have_the_same_losses(module: Comparison) -> None:
+def test_lightning_and_a_plain_loop_from_the_same_weights_have_the_same_losses(module: PairModule) -> None:
     data = DigitPairs(train_pairs=100, val_pairs=0, batch_size=20)
     expected = plain_loop(module, data, epochs=3)
     for layer in module.modules():

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from datamodules import DigitPairs, generate_pair_sets
-from lightning_modules import AuxiliaryLoss, Comparison, PlainCNN, WeightSharing
+from lightning_modules import AuxiliaryLoss, PairModule, PlainCNN, WeightSharing
+from lightning_modules.evaluation.ensembling import EnsembleTest
 from lightning_modules.evaluation.mistakes import CountMistakes, find_mistakes
-from lightning_modules.evaluation.teams import TeamTest
 from lightning_modules.models.batches import as_batch
 
 MODELS = [PlainCNN, WeightSharing, AuxiliaryLoss]
@@ -128,7 +128,7 @@ def test_any_other_shape_is_refused_where_teams_are_tested(
 ) -> None:
     batch: list[Any] = parts(replicas)
     batch[part] = spoil(batch[part])
-    team = TeamTest(AuxiliaryLoss(seed=range(replicas)), torch.zeros(1, 1, dtype=torch.long))
+    team = EnsembleTest(AuxiliaryLoss(seed=range(replicas)), torch.zeros(1, 1, dtype=torch.long))
     with pytest.raises(ValueError, match=message):
         team.test_step(batch, 0)  # type: ignore[arg-type]
 
@@ -159,7 +159,7 @@ def test_digits_that_a_model_needs_must_be_there() -> None:
 def test_several_views_are_for_training() -> None:
     images, target, classes = parts(1)
     batch = (torch.cat([images, images]), target, classes)
-    module: Comparison = WeightSharing()
+    module: PairModule = WeightSharing()
     module.training_step(batch, 0)
     with pytest.raises(ValueError, match="images must be 6 pairs"):
         module.validation_step(batch, 0)

@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from datamodules import DigitPairs
-from lightning_modules import Comparison
+from lightning_modules import PairModule
 from lightning_modules.models.registry import MODULES
+from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.fused.sequential import set_engine
-from lightning_modules.replicas.layers import Dropout
 
 MANY = list(range(64))
 
@@ -26,7 +26,7 @@ class NoWaiting(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def an_epoch(module: Comparison, data: DigitPairs) -> None:
+def an_epoch(module: PairModule, data: DigitPairs) -> None:
     """Train on every pair once, as the Trainer does."""
     optimizer = module.make_optimizer()
     for number, batch in enumerate(data.train_dataloader()):
@@ -36,7 +36,7 @@ def an_epoch(module: Comparison, data: DigitPairs) -> None:
         optimizer.step()
 
 
-def replicas(model: str, engine: Any, layout: Any = "auto") -> tuple[Comparison, DigitPairs]:
+def replicas(model: str, engine: Any, layout: Any = "auto") -> tuple[PairModule, DigitPairs]:
     module = MODULES[model](seed=MANY, lr=0.01).double()
     set_engine(module.network, engine, layout)
     data = DigitPairs(train_pairs=40, val_pairs=0, batch_size=20, seed=MANY)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_modules.models.latent.alignment import Mending
+from lightning_modules.models.latent.alignment import LatentAlignment
 from lightning_modules.replicas.layers import Linear
 
 
@@ -27,21 +27,21 @@ def on_device(tensor: Tensor) -> Tensor:
     return tensor.as_subclass(OnDevice)
 
 
-def mended(one_order: bool, move: Any) -> Tensor:
+def aligned(one_order: bool, move: Any) -> Tensor:
     """The last layer's weights after an epoch in which much was to be put in order and parted."""
     generator = torch.Generator().manual_seed(0)
     layer = Linear(6, 10, 2 if one_order else 4)
     for parameter in layer.parameters():
         torch.nn.init.normal_(parameter, generator=generator)
     optimizer = torch.optim.AdamW(layer.parameters())
-    mending = Mending([0, 1], one_order)
+    alignment = LatentAlignment([0, 1], one_order)
     for _ in range(3):
         digits = 3 * torch.randn(50, 2, 2, 10, generator=generator)
         digits[..., 3] += 4  # crowded
         digits[..., 7] -= 40  # idle
         target = torch.randint(2, (50, 2), generator=generator)
-        mending.observe(move(digits), move(target))
-    mending.mend(layer, optimizer, lambda record: record, "parting 12")
+        alignment.observe(move(digits), move(target))
+    alignment.align(layer, optimizer, lambda record: record, "parting 12")
     return layer.weight.detach()
 
 
@@ -54,6 +54,6 @@ def test_the_watch_itself_sees_float64() -> None:
         moved.sum(dtype=torch.float64)
 
 
-def test_mending_makes_no_float64_there_and_does_the_same() -> None:
+def test_the_alignment_makes_no_float64_there_and_does_the_same() -> None:
     for one_order in (True, False):
-        assert torch.equal(mended(one_order, on_device), mended(one_order, lambda tensor: tensor))
+        assert torch.equal(aligned(one_order, on_device), aligned(one_order, lambda tensor: tensor))

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from lightning_modules import PlainCNN
 from lightning_modules.models.losses import cross_entropy, disagreement, unevenness
-from lightning_modules.networks.paper import Outputs
+from lightning_modules.networks.pairs import Outputs
 
 small = st.integers(1, 4)
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from datamodules import DigitPairs
-from lightning_modules.models.base import Comparison
+from lightning_modules.models.base import PairModule
 from lightning_modules.models.recipes import MODERN, PAPER, resolve
 from lightning_modules.models.registry import MODULES
 from lightning_modules.replicas.optimizers import make_optimizer, warmup_linear
-from lightning_modules.replicas.seeding import export_replica
+from lightning_modules.replicas.state import export_replica
 
 SEEDS = [7, 3, 5]
 LR = [0.01, 0.005, 0.02]
@@ -34,7 +34,7 @@ class Garbled(DigitPairs):
 
 def fit(
     model: str, seeds: list[int], lr: Any, garble: Callable[[Tensor], Any] = lambda classes: classes
-) -> Comparison:
+) -> PairModule:
     """Train the modern recipe, narrower, in float64: 4 epochs of 4 steps, the last two of two views."""
     settings = replace(MODERN.settings[model], width=4, two_views_from=0.5, lr=lr)
     module = MODULES[model].from_settings(settings, seeds)
@@ -84,12 +84,16 @@ def test_digit_labels_cannot_reach_a_model_that_must_not_see_them(
     state = blind.network.state_dict()
     for name, value in honest.network.state_dict().items():
         assert torch.equal(value, state[name]), name
-    assert torch.equal(honest.figures("train")["train/loss"], blind.figures("train")["train/loss"])
+    assert torch.equal(
+        honest.epoch_metrics("train")["train/loss"], blind.epoch_metrics("train")["train/loss"]
+    )
 
 
 def test_digit_labels_do_reach_auxiliary() -> None:
     honest, blind = (fit("auxiliary", [3], 0.01, garble) for garble in (lambda c: c, lambda c: c.flip(0)))
-    assert not torch.equal(honest.figures("train")["train/loss"], blind.figures("train")["train/loss"])
+    assert not torch.equal(
+        honest.epoch_metrics("train")["train/loss"], blind.epoch_metrics("train")["train/loss"]
+    )
 
 
 def test_a_single_replica_is_exported_with_all_settings() -> None:

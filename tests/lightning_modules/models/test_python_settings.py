@@ -13,13 +13,12 @@ from pytorch_lightning.tuner.tuning import Tuner
 
 import train
 from datamodules import DigitPairs
-from lightning_modules import AuxiliaryLoss, Comparison, PlainCNN, WeightSharing
-from lightning_modules.command.options import Trunk
+from lightning_modules import AuxiliaryLoss, PairModule, PlainCNN, WeightSharing
+from lightning_modules.command.options import Head, Trunk
 from lightning_modules.models.recipes import PAPER, resolve
 from lightning_modules.models.registry import MODULES
 from lightning_modules.models.settings import SETTING_NAMES, WeightSharingSettings
 from lightning_modules.networks.pairs import SharedTrunk, make_network
-from lightning_modules.networks.paper import PaperSiamese
 from lightning_modules.networks.trunks import make_trunk
 from lightning_modules.replicas.fused.sequential import Sequential, set_engine
 from lightning_modules.replicas.optimizers import make_optimizer
@@ -71,7 +70,11 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
     (AuxiliaryLoss, {"label_smoothing": "a"}, "label_smoothing must be a number"),
     (WeightSharing, {"lr": "0.1"}, "lr must be a number, got '0.1'"),
     (WeightSharing, {"lr": None}, "lr must be a number, got None"),
-    (WeightSharing, {"head": None}, "head must be one of paper, mlp, exact, ordinal, subtract, argmax, got"),
+    (
+        WeightSharing,
+        {"head": None},
+        "head must be one of paper, mlp, exact, subtract, argmax, got",
+    ),
     (WeightSharing, {"weight_decay": -1}, "weight_decay must be at least 0, got -1.0"),
     (WeightSharing, {"seed": 1.0}, "seed must be a whole number, got 1.0"),
     (WeightSharing, {"seed": "12"}, "seed must be a whole number, got '12'"),
@@ -125,7 +128,7 @@ def test_no_name_that_is_no_setting_is_accepted(module_type: Any, name: str) -> 
 
 def test_no_text_that_is_no_optimiser_is_taken_for_one() -> None:
     with pytest.raises(ValueError, match="optimizer must be one of sgd, adamw"):
-        make_optimizer("SGD", PaperSiamese(), [0.1], 0.0)  # type: ignore[arg-type]
+        make_optimizer("SGD", make_network(1), [0.1], 0.0)  # type: ignore[arg-type]
 
 
 def test_defaults_count_as_left_out_whether_they_have_an_effect_or_not() -> None:
@@ -162,7 +165,7 @@ def test_numbers_of_numpy_and_torch_are_kept_as_pythons(number: Any, plain: Any)
     each = plain if isinstance(plain, list) else [plain] * 3
     assert module.lr == each
     assert module.replica(1).lr == [each[1]]
-    module.keep([0, 2])
+    module.select([0, 2])
     assert module.lr == [each[0], each[2]]
     assert module.hparams["lr"] == ([each[0], each[2]] if isinstance(plain, list) else plain)
 
@@ -214,7 +217,7 @@ def test_a_learning_rate_is_checked_whenever_it_is_set() -> None:
     assert module.lr == [0.1, 0.2]
 
 
-def checkpoint_of(module: Comparison, path: Path) -> Path:
+def checkpoint_of(module: PairModule, path: Path) -> Path:
     trainer = pl.Trainer(**QUIET)
     trainer.fit(module, small())
     trainer.save_checkpoint(path)
@@ -237,7 +240,7 @@ class Own(AuxiliaryLoss):
     ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
 def test_a_checkpoint_of_another_class_is_refused_naming_both(
-    saved: Comparison, other: type[PlainCNN], tmp_path: Path
+    saved: PairModule, other: type[PlainCNN], tmp_path: Path
 ) -> None:
     path = checkpoint_of(saved, tmp_path / "net.ckpt")
     names = f"of {type(saved).__name__}, not of {other.__name__}"
@@ -290,11 +293,13 @@ def test_a_single_replica_computes_as_all_did() -> None:
 @pytest.mark.parametrize("engine", ["fused", "torch"])
 def test_the_papers_trunk_normalises_the_two_digits_apart_whatever_the_head(engine: Any) -> None:
     """So that another head is another head, and nothing else: trunks read alike, statistics move alike."""
-    siamese = PaperSiamese(2)
+    siamese = make_network(2)
+    assert isinstance(siamese, SharedTrunk)
     initialise(siamese, [1, 2])
     images = torch.rand(6, 4, 14, 14, generator=torch.Generator().manual_seed(0)) * 255
-    for head in ("exact", "subtract", "argmax"):
-        other = make_network(2, "shared", True, {"head": head})
+    heads: list[Head] = ["exact", "subtract", "argmax"]
+    for head in heads:
+        other = make_network(2, labelled=True, head=head)
         assert isinstance(other, SharedTrunk)
         other.trunk.load_state_dict(siamese.trunk.state_dict())
         for network in (siamese, other):
@@ -309,7 +314,7 @@ def test_the_papers_trunk_normalises_the_two_digits_apart_whatever_the_head(engi
 
 def test_trunks_of_other_recipes_normalise_both_digits_together() -> None:
     for trunk in get_args(Trunk)[1:]:
-        network = make_network(1, "shared", True, {"trunk": trunk, "head": "exact"})
+        network = make_network(1, labelled=True, trunk=trunk, head="exact")
         network(torch.rand(3, 2, 14, 14))
         counts = [value for name, value in network.state_dict().items() if name.endswith("batches_tracked")]
         assert {int(count) for count in counts} == {1}

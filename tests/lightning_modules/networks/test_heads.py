@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from datamodules import DigitPairs
-from lightning_modules.command.options import Branches, Head, NetworkOptions, Pool, Trunk
+from lightning_modules.command.options import Branches, Head, Pool, Trunk
 from lightning_modules.networks.heads import HEADS, Exact, compare
 from lightning_modules.networks.pairs import make_network
-from lightning_modules.replicas.seeding import export_replica, initialise, reseed
+from lightning_modules.replicas.seeding import initialise, reseed
+from lightning_modules.replicas.state import export_replica
 
 SEEDS = [3, 1, 4]
 
@@ -46,19 +47,16 @@ def test_half_the_temperature_squares_the_odds_and_leaves_the_likeliest_digit(se
 def test_a_networks_exact_head_has_the_temperature_asked_for(
     temperature: float | None, expected: float
 ) -> None:
-    options: NetworkOptions = {"trunk": "deep", "width": 4, "head": "exact", "temperature": temperature}
-    network = make_network(len(SEEDS), "shared", True, options).double()
+    own: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
+    network = make_network(len(SEEDS), "shared", True, trunk="deep", width=4, head="exact", **own).double()
     initialise(network, SEEDS)  # memory as it was found may hold NaN
     outputs = network(images())
     torch.testing.assert_close(outputs.pair, compare((outputs.digits / expected).softmax(-1)))
 
 
 def test_heads_have_the_sign_of_the_order() -> None:
-    """A digit with a larger score is larger; equal ones are "at most", by the threshold."""
-    ordinal = HEADS["ordinal"][0](1)
-    scores = torch.tensor([[1.0, 3.0], [3.0, 1.0]]).view(2, 1, 2, 1)
-    assert ordinal(scores).argmax(-1).flatten().tolist() == [1, 0]
-    argmax = HEADS["argmax"][0](1)
+    """Equal digits are "at most"."""
+    argmax = HEADS["argmax"](1)
     digits = torch.nn.functional.one_hot(torch.tensor([[3, 3], [4, 3], [3, 4]]), 10).float().unsqueeze(1)
     assert argmax(digits).argmax(-1).flatten().tolist() == [1, 0, 1]
 
@@ -69,12 +67,12 @@ def images() -> Tensor:
     return next(iter(data.train_dataloader()))[0].double()
 
 
-SMALL: NetworkOptions = {"trunk": "modern", "width": 4}
+SMALL: dict[str, Any] = {"trunk": "modern", "width": 4}
 NETWORKS: list[tuple[Any, Any]] = [
     *[("shared", {"trunk": trunk, "head": "exact"}) for trunk in get_args(Trunk)],
     *[("shared", {**SMALL, "head": head}) for head in get_args(Head) if head != "argmax"],
     *[("separate", {**SMALL, "pool": pool, "head": "mlp"}) for pool in get_args(Pool)],
-    ("separate", {**SMALL, "head": "exact", "turns": True}),
+    ("separate", {**SMALL, "head": "exact", "swap_trunks": True}),
     ("separate", {}),
     ("early", SMALL),
     ("early", {"trunk": "clean"}),
@@ -84,9 +82,9 @@ NETWORKS: list[tuple[Any, Any]] = [
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize(("branches", "options"), NETWORKS, ids=str)
 def test_a_replica_of_any_network_gives_what_it_gives_alone(
-    branches: Any, options: NetworkOptions, train: bool
+    branches: Any, options: dict[str, Any], train: bool
 ) -> None:
-    networks = [make_network(count, branches, False, options).double() for count in (len(SEEDS), 1)]
+    networks = [make_network(count, branches, **options).double() for count in (len(SEEDS), 1)]
     together, alone = networks
     initialise(together, SEEDS)
     pairs = images()
@@ -108,7 +106,7 @@ def test_shared_trunks_read_a_digit_alike_on_either_side_and_separate_ones_do_no
     pairs = images()
     sides: list[tuple[Branches, bool]] = [("shared", True), ("separate", False)]
     for branches, same in sides:
-        network = make_network(3, branches, False, {"trunk": "modern", "head": "exact"}).double()
+        network = make_network(3, branches, trunk="modern", head="exact").double()
         initialise(network, SEEDS)
         network.eval()
         mirrored = pairs.view(20, 3, 2, 14, 14).flip(2).flatten(1, 2)
@@ -118,33 +116,32 @@ def test_shared_trunks_read_a_digit_alike_on_either_side_and_separate_ones_do_no
 @pytest.mark.parametrize(
     ("labelled", "options", "message"),
     [
-        (True, {"head": "ordinal"}, "head must take ten outputs a digit"),
         (True, {"head": "mlp"}, "head must take ten outputs a digit"),
         (False, {"head": "argmax"}, "head argmax has no gradient"),
     ],
 )
 def test_parts_that_do_not_go_together_are_named(labelled: bool, options: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        make_network(1, "shared", labelled, options)
+        make_network(1, "shared", labelled, **options)
 
 
-def test_trunks_that_take_turns_read_either_digit_in_training_and_their_own_in_evaluation() -> None:
-    pairs, options = images(), {"trunk": "modern", "width": 4, "head": "exact"}
-    plain, turning = (
-        make_network(3, "separate", False, {**options, "turns": turns}).double()  # type: ignore[typeddict-item]
-        for turns in (False, True)
+def test_swapped_trunks_read_either_digit_in_training_and_their_own_in_evaluation() -> None:
+    pairs = images()
+    plain, swapping = (
+        make_network(3, "separate", trunk="modern", width=4, head="exact", swap_trunks=swap).double()
+        for swap in (False, True)
     )
     initialise(plain, SEEDS)
-    turning.load_state_dict(plain.state_dict())
-    for network in (plain, turning):
+    swapping.load_state_dict(plain.state_dict())
+    for network in (plain, swapping):
         for layer in network.modules():
             if isinstance(layer, nn.BatchNorm2d):
-                layer.eval()  # else a pair's features depend on who else was turned
-    reseed(turning, SEEDS, epoch=0)
-    straight, mixed = plain(pairs).digits, turning(pairs).digits
-    turned = plain(pairs.view(20, 3, 2, 14, 14).flip(2).flatten(1, 2)).digits.flip(2)
-    stays, turns = (torch.isclose(mixed, x).all(-1).all(-1) for x in (straight, turned))  # (20, 3)
-    assert torch.equal(stays, ~turns)
+                layer.eval()  # else a pair's features depend on which others were swapped
+    reseed(swapping, SEEDS, epoch=0)
+    kept, mixed = plain(pairs).digits, swapping(pairs).digits
+    swapped = plain(pairs.view(20, 3, 2, 14, 14).flip(2).flatten(1, 2)).digits.flip(2)
+    stays, swaps = (torch.isclose(mixed, x).all(-1).all(-1) for x in (kept, swapped))  # (20, 3)
+    assert torch.equal(stays, ~swaps)
     assert stays.any(0).all()
-    assert turns.any(0).all()
-    torch.testing.assert_close(turning.eval()(pairs).digits, plain.eval()(pairs).digits)
+    assert swaps.any(0).all()
+    torch.testing.assert_close(swapping.eval()(pairs).digits, plain.eval()(pairs).digits)

@@ -1,5 +1,6 @@
 """The three networks are the paper's, and R replicas are R networks."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,26 @@ from torch import nn
 from benchmarks.plain_loop import PlainNet, SiameseNet
 from datamodules import DigitPairs
 from lightning_modules import PlainCNN
-from lightning_modules.networks.pairs import make_network
-from lightning_modules.networks.paper import PaperCNN, PaperSiamese
-from lightning_modules.replicas.layers import Dropout
-from lightning_modules.replicas.seeding import export_replica, initialise, join_replicas, reseed
+from lightning_modules.networks.pairs import PairNetwork, make_network
+from lightning_modules.replicas.dropout import Dropout
+from lightning_modules.replicas.seeding import initialise, reseed
+from lightning_modules.replicas.state import export_replica, join_replicas
 
-NETWORKS = [(PaperCNN, PlainNet), (PaperSiamese, SiameseNet)]
 SEEDS = [3, 1, 4]
 
 
-def trained(network_type: type[nn.Module]) -> nn.Module:
+def paper_cnn(replicas: int) -> PairNetwork:
+    return make_network(replicas, "early")
+
+
+def paper_siamese(replicas: int) -> PairNetwork:
+    return make_network(replicas, "shared")
+
+
+NETWORKS = [(paper_cnn, PlainNet), (paper_siamese, SiameseNet)]
+
+
+def trained(network_type: Callable[[int], nn.Module]) -> nn.Module:
     """Replicas with statistics of real digits, as batch normalisation keeps them."""
     network = network_type(len(SEEDS)).double()
     initialise(network, SEEDS)
@@ -34,7 +45,7 @@ def trained(network_type: type[nn.Module]) -> nn.Module:
 
 @pytest.mark.parametrize(("ours", "plain"), NETWORKS)
 def test_names_and_shapes_with_one_replica_are_the_ordinary_nets(
-    ours: type[nn.Module], plain: type[nn.Module]
+    ours: Callable[[int], nn.Module], plain: type[nn.Module]
 ) -> None:
     shapes = {name: value.shape for name, value in plain().state_dict().items()}
     assert {name: value.shape for name, value in ours(1).state_dict().items()} == shapes
@@ -43,7 +54,7 @@ def test_names_and_shapes_with_one_replica_are_the_ordinary_nets(
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize(("ours", "plain"), NETWORKS)
 def test_an_exported_replica_gives_equal_outputs_in_the_ordinary_and_in_a_plain_torch_net(
-    ours: type[nn.Module], plain: type[nn.Module], train: bool
+    ours: Callable[[int], nn.Module], plain: type[nn.Module], train: bool
 ) -> None:
     network = trained(ours)
     data = DigitPairs(seed=SEEDS)
@@ -71,8 +82,8 @@ def without_dropout(network: nn.Module) -> None:
             layer.eval()
 
 
-@pytest.mark.parametrize("ours", [PaperCNN, PaperSiamese])
-def test_joining_exported_replicas_gives_the_network_back(ours: type[nn.Module]) -> None:
+@pytest.mark.parametrize("ours", [paper_cnn, paper_siamese])
+def test_joining_exported_replicas_gives_the_network_back(ours: Callable[[int], nn.Module]) -> None:
     state = trained(ours).state_dict()
     parts = [export_replica(state, r, len(SEEDS)) for r in range(len(SEEDS))]
     joined = join_replicas(parts)
@@ -80,8 +91,8 @@ def test_joining_exported_replicas_gives_the_network_back(ours: type[nn.Module])
     assert all(torch.equal(joined[name], state[name]) for name in state)
 
 
-@pytest.mark.parametrize("ours", [PaperCNN, PaperSiamese])
-def test_a_replica_starts_and_drops_as_its_seed_does_alone(ours: type[nn.Module]) -> None:
+@pytest.mark.parametrize("ours", [paper_cnn, paper_siamese])
+def test_a_replica_starts_and_drops_as_its_seed_does_alone(ours: Callable[[int], nn.Module]) -> None:
     together, alone = ours(3), ours(1)
     images = torch.rand(20, 6, 14, 14)
     for network, seeds in ((together, SEEDS), (alone, SEEDS[2:])):
@@ -94,7 +105,7 @@ def test_a_replica_starts_and_drops_as_its_seed_does_alone(ours: type[nn.Module]
 
 
 def test_the_initialisation_has_torchs_own_range_and_spread() -> None:
-    network = PaperCNN(40)
+    network = paper_cnn(40)
     initialise(network, range(40))
     theirs = PlainNet()
     for name, value in network.named_parameters():
@@ -107,7 +118,7 @@ def test_the_initialisation_has_torchs_own_range_and_spread() -> None:
 
 
 def test_dropout_streams_differ_between_seeds_epochs_layers_and_processes() -> None:
-    network = PaperCNN(2)
+    network = paper_cnn(2)
     states = set()
     for epoch in range(2):
         for rank in range(2):
@@ -121,7 +132,7 @@ def test_dropout_streams_differ_between_seeds_epochs_layers_and_processes() -> N
 @pytest.mark.parametrize("trunk", ["paper", "modern"])
 @pytest.mark.parametrize("branches", ["early", "shared", "separate"])
 def test_every_network_can_be_traced(branches: Any, trunk: Any) -> None:
-    network = make_network(2, branches, False, {"trunk": trunk, "width": 4, "head": "mlp"}).eval()
+    network = make_network(2, branches, trunk=trunk, width=4, head="mlp").eval()
     initialise(network, [0, 1])
     images = 255 * torch.rand(5, 4, 14, 14)
     traced, said = torch.jit.trace(network, images[:2])(images), network(images)
@@ -143,4 +154,4 @@ def test_tensorboard_gets_the_graph_of_a_network_that_reads_no_digits(tmp_path: 
     )
     trainer.fit(module, DigitPairs(train_pairs=50, val_pairs=0, test_pairs=2))
     events = b"".join(path.read_bytes() for path in tmp_path.rglob("events*"))
-    assert b"PaperCNN[network]" in events
+    assert b"EarlyFusion[network]" in events

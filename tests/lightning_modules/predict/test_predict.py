@@ -24,14 +24,14 @@ from datamodules import load_digits
 from lightning_modules import AuxiliaryLoss
 from lightning_modules.command.cli import CommandError
 from lightning_modules.demo.nets import load_nets
-from lightning_modules.evaluation.teams import average
+from lightning_modules.evaluation.ensembling import average
 from lightning_modules.models.loading import load_model
 from lightning_modules.models.registry import MODULES
 from lightning_modules.predict.__main__ import main
 from lightning_modules.predict.handwriting import as_mnist, read_digit
 from lightning_modules.predict.inference import Answer, answers_table
 from lightning_modules.predict.ink import NothingShownError
-from lightning_modules.replicas.seeding import export_replica
+from lightning_modules.replicas.state import export_replica
 
 Pixels = NDArray[np.float64]
 

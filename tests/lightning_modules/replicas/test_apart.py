@@ -16,10 +16,10 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import nn
 
 from datamodules import DigitPairs
-from lightning_modules import Comparison, PlainCNN, WeightSharing
+from lightning_modules import PairModule, PlainCNN, WeightSharing
 from lightning_modules.models.settings import PlainCNNSettings
 from lightning_modules.replicas.apart import clip_norms, weigh_by_pairs
-from lightning_modules.replicas.seeding import export_replica
+from lightning_modules.replicas.state import export_replica
 from lightning_modules.training import studies
 from lightning_modules.training.execution import Choice
 
@@ -38,7 +38,7 @@ def trainer(**arguments: Any) -> pl.Trainer:
     )
 
 
-def fit(seeds: list[int], lr: Any, arguments: Callable[[], dict[str, Any]]) -> Comparison:
+def fit(seeds: list[int], lr: Any, arguments: Callable[[], dict[str, Any]]) -> PairModule:
     module = PlainCNN(seed=seeds, lr=lr)
     data = DigitPairs(train_pairs=60, val_pairs=20, test_pairs=2, batch_size=20, seed=seeds)
     trainer(precision="64-true", **arguments()).fit(module, data)

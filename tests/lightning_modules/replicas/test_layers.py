@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lightning_modules.replicas.fused.kernels import keep_mask
-from lightning_modules.replicas.layers import Dropout, Linear, conv2d
+from lightning_modules.replicas.dropout import Dropout
+from lightning_modules.replicas.fused.kernels import dropout_mask
+from lightning_modules.replicas.layers import Linear, conv2d
 from lightning_modules.replicas.seeding import reseed
 
 sizes = st.integers(1, 6)
@@ -79,7 +80,7 @@ def test_the_bits_of_dropouts_numbers_are_fair_and_unrelated() -> None:
     keys = np.random.default_rng(0).integers(2**32, size=(64, 2), dtype=np.uint32)
     masks = np.empty((8, 2000, 64, 16), np.float32)
     for call, mask in enumerate(masks):
-        keep_mask(keys, call, np.uint32(2**31), np.float32(1), mask)
+        dropout_mask(keys, call, np.uint32(2**31), np.float32(1), mask)
     assert abs(masks.mean() - 0.5) < 5 * 0.5 / masks.size**0.5
     for axis in range(4):  # neighbours: calls, rows, replicas, features
         size = masks.shape[axis]
@@ -146,7 +147,7 @@ def test_replicas_that_stay_drop_on_other_devices_what_they_would_have(
             assert torch.equal(cut._device_mask(own_x), expected), (epoch, step)
             if step == 0 and kept:
                 some = kept.pop(0)
-                cut.keep(some, len(left))
+                cut.select(some, len(left))
                 left = [left[r] for r in some]
 
 

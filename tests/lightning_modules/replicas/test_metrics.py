@@ -60,6 +60,6 @@ def test_replicas_that_are_kept_keep_their_means(truth: bool) -> None:
     values = torch.rand(20, 3) > 0.5 if truth else torch.rand(20, 3)
     metric = ReplicaMean(3)
     metric.update(values[:10])
-    metric.keep([2, 0])
+    metric.select([2, 0])
     metric.update(values[10:, [2, 0]])
     torch.testing.assert_close(metric.compute(), values.float().mean(0)[[2, 0]])

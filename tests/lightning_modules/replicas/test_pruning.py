@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from datamodules import DigitPairs
-from lightning_modules.models.base import Comparison
+from lightning_modules.models.base import PairModule
 from lightning_modules.models.recipes import RECIPES
 from lightning_modules.models.registry import MODULES
-from lightning_modules.replicas.pruning import keep_in_fit
-from lightning_modules.replicas.seeding import export_replica, take_replicas
+from lightning_modules.replicas.pruning import prune_fit
+from lightning_modules.replicas.state import export_replica, take_replicas
 from lightning_modules.training.runner import make_trainer
 
 SEEDS = [7, 3, 5, 11]
@@ -32,10 +32,10 @@ class Drop(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Drop the others."""
         if trainer.current_epoch in self.kept:
-            keep_in_fit(trainer, self.kept[trainer.current_epoch])
+            prune_fit(trainer, self.kept[trainer.current_epoch])
 
 
-def fit(model: str, recipe: str, changes: Mapping[str, Any], drop: Mapping[int, Sequence[int]]) -> Comparison:
+def fit(model: str, recipe: str, changes: Mapping[str, Any], drop: Mapping[int, Sequence[int]]) -> PairModule:
     settings = replace(RECIPES[recipe].settings[model], **changes, batch_size=20)
     module = MODULES[model].from_settings(settings, SEEDS)
     data = DigitPairs(train_pairs=60, val_pairs=40, seed=SEEDS, **settings.taken_by("DigitPairs"))
@@ -46,8 +46,8 @@ def fit(model: str, recipe: str, changes: Mapping[str, Any], drop: Mapping[int, 
     return module
 
 
-def figures(module: Comparison) -> dict[str, Tensor]:
-    return module.figures("train") | module.figures("val")
+def figures(module: PairModule) -> dict[str, Tensor]:
+    return module.epoch_metrics("train") | module.epoch_metrics("val")
 
 
 @pytest.mark.parametrize(

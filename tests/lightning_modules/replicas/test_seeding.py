@@ -9,14 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from datamodules import DigitPairs
-from lightning_modules import AuxiliaryLoss, Comparison, PlainCNN, WeightSharing
-from lightning_modules.replicas.seeding import export_replica, with_replica_lr
+from lightning_modules import AuxiliaryLoss, PairModule, PlainCNN, WeightSharing
+from lightning_modules.replicas.optimizers import with_replica_lr
+from lightning_modules.replicas.state import export_replica
 
 SEEDS = [7, 3, 5]
 LR = [0.01, 0.005, 0.02]
 
 
-def fit(module: Comparison, seeds: list[int], epochs: int) -> Comparison:
+def fit(module: PairModule, seeds: list[int], epochs: int) -> PairModule:
     """Train in float64, with dropout: 20 steps an epoch."""
     data = DigitPairs(val_pairs=100, seed=seeds)
     trainer = pl.Trainer(
@@ -45,7 +46,7 @@ def fit(module: Comparison, seeds: list[int], epochs: int) -> Comparison:
     ],
 )
 def test_after_100_steps_a_replica_is_what_its_seed_is_when_trained_alone(
-    module: Callable[..., Comparison], settings: dict[str, Any]
+    module: Callable[..., PairModule], settings: dict[str, Any]
 ) -> None:
     """At the paper's learning rates bit for bit; at rates that differ but for the scaling's rounding.
 
@@ -60,8 +61,8 @@ def test_after_100_steps_a_replica_is_what_its_seed_is_when_trained_alone(
         for name, value in export_replica(together.network.state_dict(), r, len(SEEDS)).items():
             difference = (value - alone.network.state_dict()[name]).abs().max().item()
             assert difference <= (1e-12 * max(1.0, value.abs().max().item()) if "lr" in settings else 0), name
-        for tag, value in together.figures("val").items():
-            assert value[r].item() == pytest.approx(alone.figures("val")[tag].item(), abs=1e-6)
+        for tag, value in together.epoch_metrics("val").items():
+            assert value[r].item() == pytest.approx(alone.epoch_metrics("val")[tag].item(), abs=1e-6)
 
 
 OPTIMIZERS: list[tuple[Any, dict[str, Any]]] = [

@@ -13,7 +13,7 @@ from datamodules import DigitPairs
 from lightning_modules.models.latent.ordering import (
     best_matching,
     best_order,
-    evidence,
+    cooccurrence,
     reorder,
     separate_orders,
     shared_order,
@@ -54,7 +54,7 @@ def real_answers(branches: int) -> tuple[Tensor, Tensor]:
     permuted = torch.stack([torch.randperm(10, generator=generator) for _ in range(2 * branches)])
     permuted = permuted.view(2, branches, 10).expand(2, 2, 10)  # (R, 2, 10)
     latent = permuted.expand(1000, 2, 2, 10).gather(-1, classes.unsqueeze(-1)).squeeze(-1)
-    return evidence(one_hot(latent, 10).double() * 50, target), permuted
+    return cooccurrence(one_hot(latent, 10).double() * 50, target), permuted
 
 
 def test_answers_of_real_pairs_undo_any_permutation_of_the_digits() -> None:
@@ -71,8 +71,8 @@ def test_two_trunks_orders_agree_with_nearly_all_answers_whatever_they_were() ->
 
 def test_several_views_add_up() -> None:
     digits, target = torch.randn(6, 2, 2, 10), torch.randint(2, (3, 2))
-    parts = evidence(digits[:3], target) + evidence(digits[3:], target)
-    torch.testing.assert_close(evidence(digits, target), parts)
+    parts = cooccurrence(digits[:3], target) + cooccurrence(digits[3:], target)
+    torch.testing.assert_close(cooccurrence(digits, target), parts)
 
 
 def test_reordering_moves_a_replicas_outputs_and_what_the_optimiser_remembers_of_them() -> None:

@@ -9,8 +9,14 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from datamodules import DigitPairs
-from lightning_modules.models.latent.alignment import Mending
-from lightning_modules.models.latent.splitting import CROWDED, IDLE, chosen, jitter_copies, part
+from lightning_modules.models.latent.alignment import LatentAlignment
+from lightning_modules.models.latent.splitting import (
+    CROWDED,
+    IDLE,
+    argmax_counts,
+    jitter_copies,
+    split_merged_class,
+)
 from lightning_modules.replicas.layers import Linear
 
 
@@ -28,14 +34,14 @@ def real_latent_digits(merged: dict[int, int]) -> tuple[Tensor, Tensor]:
 
 def test_the_likeliest_latent_digits_of_first_and_second_digits_are_counted() -> None:
     digits = one_hot(torch.tensor([[[1, 2]], [[1, 0]]]), 3).float()  # two pairs, one replica
-    assert chosen(digits).tolist() == [[[0, 2, 0], [1, 0, 1]]]
+    assert argmax_counts(digits).tolist() == [[[0, 2, 0], [1, 0, 1]]]
 
 
 @given(order=st.permutations(range(10)), counts=st.lists(st.integers(1, 1000), min_size=10, max_size=10))
 def test_an_order_is_left_alone_or_one_latent_digit_takes_anothers_place(
     order: list[int], counts: list[int]
 ) -> None:
-    found, shares = part(order, np.array(counts, float)), np.array(counts) / sum(counts)
+    found, shares = split_merged_class(order, np.array(counts, float)), np.array(counts) / sum(counts)
     if min(shares) >= IDLE or max(shares) <= CROWDED:
         assert found == order
         return
@@ -48,7 +54,7 @@ def test_an_order_is_left_alone_or_one_latent_digit_takes_anothers_place(
 @pytest.mark.parametrize(("idle", "crowded"), [(0.049, 0.149), (0.051, 0.3)])
 def test_both_an_idle_and_a_crowded_latent_digit_are_needed(idle: float, crowded: float) -> None:
     counts = np.array([idle, crowded, *[(1 - idle - crowded) / 8] * 8])
-    assert part(range(10), counts) == list(range(10))
+    assert split_merged_class(range(10), counts) == list(range(10))
 
 
 def test_only_copies_get_noise_and_each_replica_its_own() -> None:
@@ -81,9 +87,9 @@ def test_a_merged_digit_is_parted_by_real_pairs_where_that_is_asked_for(
     optimizer.step()
     weights, bias = layer.weight.detach().clone().view(2, sides, 10, 8), layer.bias.detach().clone()
     moments = optimizer.state[layer.weight]["exp_avg"].clone().view(2, sides, 10, 8)
-    mending = Mending([0, 1], one_order=True)
-    mending.observe(*real_latent_digits({6: 5}))
-    mending.mend(layer, optimizer, lambda record: record, parting)
+    alignment = LatentAlignment([0, 1], one_order=True)
+    alignment.observe(*real_latent_digits({6: 5}))
+    alignment.align(layer, optimizer, lambda record: record, parting)
     after = layer.weight.detach().view(2, sides, 10, 8)
     assert torch.equal(after[0], weights[0])
     if parting is None:
@@ -102,19 +108,19 @@ def test_a_merged_digit_is_parted_by_real_pairs_where_that_is_asked_for(
 
 @settings(max_examples=5)
 @given(cut=st.integers(1, 999))
-def test_a_record_is_the_same_in_any_batches_and_empty_after_mending(cut: int) -> None:
+def test_statistics_are_the_same_in_any_batches_and_gone_after_the_alignment(cut: int) -> None:
     digits, target = real_latent_digits({})
-    whole, halves = Mending([0, 1], True), Mending([0, 1], True)
+    whole, halves = LatentAlignment([0, 1], True), LatentAlignment([0, 1], True)
     whole.observe(digits, target)
     halves.observe(digits[:cut], target[:cut])
     halves.observe(digits[cut:], target[cut:])
-    assert whole.met is not None
-    assert halves.met is not None
+    assert whole.cooccurrence is not None
+    assert halves.cooccurrence is not None
     assert whole.counts is not None
     assert halves.counts is not None
-    torch.testing.assert_close(whole.met, halves.met)
+    torch.testing.assert_close(whole.cooccurrence, halves.cooccurrence)
     assert torch.equal(whole.counts, halves.counts)
     layer = Linear(8, 10, 2)
     torch.nn.init.zeros_(layer.weight)
-    halves.mend(layer, torch.optim.AdamW(layer.parameters()), lambda record: record, None)
-    assert halves.met is None
+    halves.align(layer, torch.optim.AdamW(layer.parameters()), lambda record: record, None)
+    assert halves.cooccurrence is None

@@ -12,8 +12,8 @@ from benchmarks.plain_loop import NETS
 from datamodules import DigitPairs
 from lightning_modules.models.recipes import PAPER
 from lightning_modules.models.registry import MODULES
-from lightning_modules.networks.paper import PaperCNN, PaperSiamese
-from lightning_modules.replicas import layers
+from lightning_modules.networks.pairs import PairNetwork, make_network
+from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.seeding import initialise
 from scratch_framework.experiments.digits.exchange import from_lightning, to_lightning
 from scratch_framework.experiments.digits.learner import Batch, DigitLearner, make_learner
@@ -21,11 +21,6 @@ from scratch_framework.experiments.digits.networks import NETWORKS, initial_stat
 
 F64 = torch.float64
 SEEDS = [3, 1, 4]
-LIGHTNING: dict[str, type[nn.Module]] = {
-    "cnn": PaperCNN,
-    "weight_sharing": PaperSiamese,
-    "auxiliary": PaperSiamese,
-}
 # Not the siamese nets' 0.1, at which torch does not follow itself (a test below).
 SETTINGS = {net: {**settings.of_module(), "lr": 0.05} for net, settings in PAPER.settings.items()}
 ALL = pytest.mark.parametrize("net", NETWORKS)
@@ -48,9 +43,13 @@ def pairs(batch: Batch, replicas: int) -> Tensor:
     return batch[0].unflatten(1, (replicas, 2)).movedim(1, 0)
 
 
+def lightning_network(net: str) -> PairNetwork:
+    return make_network(len(SEEDS), "early" if net == "cnn" else "shared")
+
+
 def without_dropout(network: sf.Module | nn.Module) -> None:
     for layer in network.modules():
-        if isinstance(layer, sf.Dropout | nn.Dropout | layers.Dropout):
+        if isinstance(layer, sf.Dropout | nn.Dropout | Dropout):
             layer.p = 0.0
 
 
@@ -90,7 +89,7 @@ class Plain:
 
 @ALL
 def test_weights_start_as_those_of_lightning_modules_bit_for_bit(net: str) -> None:
-    network = LIGHTNING[net](len(SEEDS))
+    network = lightning_network(net)
     initialise(network, SEEDS)
     state = initial_state(net, SEEDS)
     theirs = from_lightning(network.state_dict(), len(SEEDS))
@@ -103,7 +102,7 @@ def test_weights_and_statistics_move_both_ways(net: str) -> None:
     ours = learner(net, SEEDS)
     for batch in batches(SEEDS)[:3]:
         ours.step(batch)
-    theirs = LIGHTNING[net](len(SEEDS)).double()
+    theirs = lightning_network(net).double()
     theirs.load_state_dict(to_lightning(ours.state_dict(), len(SEEDS)))
     back = NETWORKS[net](replicas=len(SEEDS), dtype=F64)
     back.load_state_dict(from_lightning(theirs.state_dict(), len(SEEDS)))
@@ -118,7 +117,7 @@ def test_outputs_are_those_of_lightning_modules(net: str, train: bool) -> None:
     *before, last = batches(SEEDS)[:3]
     for batch in before:
         ours.step(batch)  # weights and statistics of real digits
-    theirs = LIGHTNING[net](len(SEEDS)).double().train(train)
+    theirs = lightning_network(net).double().train(train)
     theirs.load_state_dict(to_lightning(ours.state_dict(), len(SEEDS)))
     without_dropout(theirs)
     expected = theirs(last[0])
@@ -205,7 +204,7 @@ def test_the_figures_of_a_batch_are_those_of_the_lightning_module(net: str) -> N
     (batch,) = batches(SEEDS)[:1]
     module.training_step(batch, 0)
     sums = learner(net, SEEDS).loss_and_errors(batch)
-    expected = module.figures("train")
+    expected = module.epoch_metrics("train")
     assert {f"train/{name}" for name in sums} == set(expected)
     for name, total in sums.items():
         torch.testing.assert_close((total / 50).float(), expected[f"train/{name}"])

@@ -1,4 +1,4 @@
-"""Ensembles and restarts: several trainings stand for one run, chosen and averaged as they say."""
+"""Ensembles and restarts: several trainings stand for one run, selected and averaged as they say."""
 
 import json
 from pathlib import Path
@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 import train
 from datamodules import DigitPairs
 from lightning_modules import AuxiliaryLoss, WeightSharing
-from lightning_modules.evaluation.teams import Team, average
-from lightning_modules.models.loading import keep_runs, load_model
+from lightning_modules.evaluation.ensembling import Ensembling, average
+from lightning_modules.models.loading import load_model, select_runs
 from lightning_modules.models.recipes import MODERN, resolve
+from lightning_modules.networks.heads import Exact
 from lightning_modules.predict.inference import answer
 from lightning_modules.training.execution import Choice
 from lightning_modules.training.studies import make_study
@@ -38,16 +39,16 @@ def test_the_best_restart_of_each_member_is_chosen_within_its_run(
     runs: int, ensemble: int, restarts: int, seed: int
 ) -> None:
     losses = torch.rand(runs, ensemble, restarts, generator=torch.Generator().manual_seed(seed))
-    chosen = Team(ensemble, restarts).choose(losses.flatten())
-    assert chosen.shape == (runs, ensemble)
-    assert torch.equal(losses.flatten()[chosen], losses.amin(-1))
+    selected = Ensembling(ensemble, restarts).select(losses.flatten())
+    assert selected.shape == (runs, ensemble)
+    assert torch.equal(losses.flatten()[selected], losses.amin(-1))
     assert torch.equal(
-        chosen // (ensemble * restarts), torch.arange(runs).unsqueeze(1).expand(runs, ensemble)
+        selected // (ensemble * restarts), torch.arange(runs).unsqueeze(1).expand(runs, ensemble)
     )
 
 
 def test_the_first_member_is_the_run_itself_and_all_members_differ() -> None:
-    seeds = [seed for run in range(50) for seed in Team(3, 2).seeds(run)]
+    seeds = [seed for run in range(50) for seed in Ensembling(3, 2).seeds(run)]
     assert seeds[::6] == list(range(50))
     assert len(set(seeds)) == 300
 
@@ -55,26 +56,26 @@ def test_the_first_member_is_the_run_itself_and_all_members_differ() -> None:
 @pytest.mark.parametrize("name", ["ensemble", "restarts"])
 def test_a_team_of_nobody_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
-        Team(**{name: 0})
+        Ensembling(**{name: 0})
 
 
 def test_digit_posteriors_are_averaged_where_digits_are_told_and_the_comparisons_elsewhere() -> None:
     data = DigitPairs(seed=[5, 5, 8, 8], stream_seed=[1, 2, 3, 4], test_pairs=20)
     data.setup()
     images = next(iter(data.test_dataloader()))[0]
-    chosen = torch.tensor([[0, 1], [2, 3]])
+    selected = torch.tensor([[0, 1], [2, 3]])
     told = AuxiliaryLoss(seed=[1, 2, 3, 4], head="exact").eval()
     outputs = told(images)
     assert outputs.digits is not None
     posteriors = outputs.digits.softmax(-1).unflatten(1, (2, 2)).mean(2)
-    ours = average(outputs, chosen, told)
+    ours = average(outputs, selected, told)
     assert ours.digits is not None
     torch.testing.assert_close(ours.digits.softmax(-1), posteriors)
-    torch.testing.assert_close(ours.pair, told.network.head(posteriors.log()))  # type: ignore[operator]
+    torch.testing.assert_close(ours.pair, Exact(4)(posteriors.log()))
     untold = WeightSharing(seed=[1, 2, 3, 4]).eval()
     outputs = untold(images)
     expected = outputs.pair.softmax(-1).unflatten(1, (2, 2)).mean(2)
-    torch.testing.assert_close(average(outputs, chosen, untold).pair.softmax(-1), expected)
+    torch.testing.assert_close(average(outputs, selected, untold).pair.softmax(-1), expected)
 
 
 def test_a_run_of_an_ensemble_has_its_pairs_and_reports_members_beside_it(tmp_path: Path) -> None:
@@ -90,7 +91,7 @@ def test_a_teams_checkpoint_holds_all_its_members(tmp_path: Path) -> None:
     run(tmp_path, "team", "--model", "auxiliary", "--runs", "2", "--ensemble", "3")
     path = tmp_path / "team" / "auxiliary" / "checkpoint.ckpt"
     model = AuxiliaryLoss.load_from_checkpoint(path, weights_only=True)
-    assert model.seeds == [seed for run in range(2) for seed in Team(3, 1).seeds(run)]
+    assert model.seeds == [seed for run in range(2) for seed in Ensembling(3, 1).seeds(run)]
 
 
 def test_an_ensembles_training_error_is_of_the_pairs_that_its_members_have_in_common(tmp_path: Path) -> None:
@@ -134,10 +135,12 @@ def test_no_program_has_more_trainings_than_16_or_one_runs(more: dict[str, int],
 
 def test_restarts_that_are_not_finite_or_not_sound_are_never_chosen() -> None:
     nan, inf = float("nan"), float("inf")
-    assert Team(1, 3).choose(torch.tensor([0.5, nan, 0.4])).tolist() == [[2]]
-    assert Team(1, 3).choose(torch.tensor([nan, -inf, 7.0])).tolist() == [[2]]
-    assert Team(2, 2).choose(torch.tensor([nan, 0.1, 0.2, nan])).tolist() == [[1, 2]]
-    assert Team(1, 2).choose(torch.tensor([0.1, 0.2, nan, nan]), [False, True, True, True]).tolist() == [
+    assert Ensembling(1, 3).select(torch.tensor([0.5, nan, 0.4])).tolist() == [[2]]
+    assert Ensembling(1, 3).select(torch.tensor([nan, -inf, 7.0])).tolist() == [[2]]
+    assert Ensembling(2, 2).select(torch.tensor([nan, 0.1, 0.2, nan])).tolist() == [[1, 2]]
+    assert Ensembling(1, 2).select(
+        torch.tensor([0.1, 0.2, nan, nan]), [False, True, True, True]
+    ).tolist() == [
         [1],
         [2],
     ]
@@ -154,7 +157,7 @@ def test_a_checkpoint_answers_as_the_nets_that_were_tested(flag: str, tmp_path: 
     for number, row in enumerate(rows):
         model = load_model(path)
         assert len(model.seeds) == (2 if flag == "--restarts" else 6)
-        keep_runs(model, path, number)
+        select_runs(model, path, number)
         answers = answer(model, images[:, 2 * number : 2 * number + 2])
         said = [reply.greater <= 0.5 for reply in answers]
         error = (

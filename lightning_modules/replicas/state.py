@@ -1,0 +1,73 @@
+"""Tensors with R replicas along their first dimension: take some out, join them, see which diverged.
+
+Every parameter and statistic of a network has R equal blocks along its first dimension, and replica r owns
+the r-th block of each. A scalar, such as a counter of batches, belongs to all.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+State = dict[str, Tensor]
+
+
+def take_replicas(value: Tensor, kept: Sequence[int], replicas: int) -> Tensor:
+    """Take some of R replicas out of a tensor.
+
+    Args:
+        value: Equal blocks of R replicas along its first dimension, or a scalar, which all share.
+        kept: Which replicas to take, in this order.
+        replicas: Number of replicas R.
+
+    Returns:
+        A copy of their blocks.
+    """
+    if value.dim() == 0:
+        return value.clone()
+    return value.unflatten(0, (replicas, -1))[list(kept)].flatten(0, 1)
+
+
+def export_replica(state: State, index: int, replicas: int) -> State:
+    """Take one replica out of R.
+
+    Args:
+        state: The state_dict of R replicas.
+        index: Which replica, from 0.
+        replicas: Number of replicas R.
+
+    Returns:
+        The state_dict of the ordinary net.
+    """
+    return {name: take_replicas(value, [index], replicas) for name, value in state.items()}
+
+
+def join_replicas(states: Sequence[State]) -> State:
+    """Join replicas that were trained apart into one network.
+
+    Args:
+        states: state_dicts of one network with any numbers of replicas.
+
+    Returns:
+        The state_dict of all their replicas, in order.
+    """
+    first, *_ = states
+    return {
+        name: value if value.dim() == 0 else torch.cat([state[name] for state in states])
+        for name, value in first.items()
+    }
+
+
+def are_finite(tensors: Iterable[Tensor], replicas: int) -> list[bool]:
+    """Which replicas have only finite numbers; the others diverged.
+
+    Args:
+        tensors: Each (R * ..., ...), or a scalar, which is not looked at.
+        replicas: Number of replicas R.
+
+    Returns:
+        R answers.
+    """
+    parts = [tensor.detach().reshape(replicas, -1) for tensor in tensors if tensor.dim()]
+    finite = [part.isfinite().all(1) for part in parts]
+    return torch.stack(finite).all(0).tolist()
