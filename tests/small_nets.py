@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from datamodules import DigitPairs
+from lightning_modules.command.file_format import FORMAT
 from lightning_modules.models.recipes import MODERN, resolve
 from lightning_modules.models.registry import MODULES
 from lightning_modules.training.execution import Choice
@@ -35,6 +36,6 @@ def lay_out_study(folder: Path, readers: Path) -> Path:
         (folder / model).mkdir(parents=True)
     shutil.copy(readers, folder / "auxiliary" / "checkpoint.ckpt")
     net = MODULES["cnn"](seed=[0])
-    parts = {"model": type(net).__name__, "hyper_parameters": dict(net.hparams)}
+    parts = {"format": FORMAT, "model": type(net).__name__, "hyper_parameters": dict(net.hparams)}
     torch.save(parts | {"state_dict": net.state_dict()}, folder / "cnn" / "checkpoint.ckpt")
     return folder

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lightning_modules.command.cli import CommandError
+from lightning_modules.command.file_format import KEY, refuse_other_format
 from lightning_modules.models.base import PairModule
 from lightning_modules.models.registry import MODULES
 from lightning_modules.replicas.checkpoints import ENSEMBLE, read_checkpoint
@@ -33,6 +34,7 @@ def load_model(path: Path) -> PairModule:
     name = checkpoint.get("model")
     if name not in classes:
         raise CommandError(f"{path} does not say which model it is of; take a checkpoint.ckpt of train.py")
+    refuse_other_format(path, checkpoint.get(KEY))
     try:
         model: PairModule = classes[name](**checkpoint["hyper_parameters"])
         model.load_state_dict(checkpoint["state_dict"])

@@ -12,6 +12,7 @@ from pytorch_lightning.utilities.model_helpers import _restricted_classmethod
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch.optim import Optimizer
 
+from lightning_modules.command.file_format import FORMAT, KEY, refuse_other_format
 from lightning_modules.command.options import OptimizerName, Schedule
 from lightning_modules.command.plain import PerReplica, plain_numbers
 from lightning_modules.replicas.apart import clip_norms, refuse_coupling
@@ -157,7 +158,7 @@ class ReplicatedModule(MetricsModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the model's name, so that the file alone is enough to load it, and the state of the epoch."""
-        checkpoint["model"] = type(self).__name__
+        checkpoint.update({"model": type(self).__name__, KEY: FORMAT})
         if "optimizer_states" in checkpoint:  # training is to go on
             state = epoch_state(self.network, self._metrics("train"), self.trainer.strategy)
             checkpoint["epoch_state"] = {"epoch": self.current_epoch, **state}
@@ -204,3 +205,5 @@ class ReplicatedModule(MetricsModule):
         name = checkpoint.get("model")
         if name is not None and name not in {base.__name__ for base in cls.__mro__}:
             raise ValueError(f"the checkpoint is of {name}, not of {cls.__name__}; load it with {name}")
+        if name is not None:
+            refuse_other_format("the checkpoint", checkpoint.get(KEY))

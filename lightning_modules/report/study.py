@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from lightning_modules.command.cli import CommandError
+from lightning_modules.command.file_format import KEY, refuse_other_format
 from lightning_modules.results.runs import ModelRuns, Run
 
 # What the pairs (or points) of a run follow from, beside its seed.
@@ -89,6 +90,7 @@ def _read_study(folder: Path, name: str, prefix: str) -> Study:
         raise CommandError(f"{path} is not JSON: {error}") from error
     try:
         config, versions = _mapping(results, "config"), _mapping(results, "versions")
+        refuse_other_format(path, results.get(KEY))
         models = _read_runs(results)
     except ValueError as error:
         raise CommandError(f"{path} is not as train.py writes it: {error}") from error

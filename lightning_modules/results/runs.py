@@ -13,6 +13,7 @@ from rich.table import Table
 
 from lightning_modules.command.atomic_io import write_whole
 from lightning_modules.command.cli import CommandError
+from lightning_modules.command.file_format import FORMAT, KEY
 from lightning_modules.results.provenance import versions
 
 
@@ -136,6 +137,7 @@ def write_results(path: Path, models: Sequence[ModelRuns], command: str, config:
         config: All its settings.
     """
     results = {
+        KEY: FORMAT,
         "command": command,
         "config": dict(config),
         "seeds": [run.seed for run in models[0].runs],

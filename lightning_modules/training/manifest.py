@@ -16,6 +16,7 @@ from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
 
 from lightning_modules.command.atomic_io import clear_torn, make_folder, write_whole
 from lightning_modules.command.cli import CommandError
+from lightning_modules.command.file_format import FORMAT, KEY, refuse_other_format
 from lightning_modules.results.provenance import COMPUTING, code_digests, versions
 from lightning_modules.training.precision import INSTRUCTIONS
 
@@ -40,6 +41,7 @@ class Record:
     code: Mapping[str, str] = field(default_factory=code_digests)  # file to its digest
     versions: Mapping[str, str | None] = field(default_factory=partial(versions, COMPUTING))
     study: str = field(default_factory=lambda: token_hex(8))  # of this one study
+    format: str = FORMAT
 
 
 def device_name(trainer: pl.Trainer) -> str:
@@ -119,6 +121,7 @@ def _read(path: Path) -> Record:
     damaged = f"{path} is damaged, so that its study cannot be resumed"
     try:
         content = dict(json.loads(path.read_text()))
+        refuse_other_format(path, content.get(KEY))
         if missing := [entry.name for entry in fields(Record) if entry.name not in content]:
             raise CommandError(
                 f"{path} is of an older version of this program, which did not record {', '.join(missing)};"
@@ -127,7 +130,8 @@ def _read(path: Path) -> Record:
         record = Record(**content)
     except (ValueError, TypeError) as error:
         raise CommandError(f"{damaged}: {error}; {ANEW}") from error
-    kinds: dict[str, type] = {"command": str, "device": str, "data": str, "study": str, "processes": int}
+    kinds: dict[str, type] = dict.fromkeys(("command", "device", "data", "study", "format"), str)
+    kinds["processes"] = int
     wrong = [
         e.name for e in fields(Record) if not isinstance(getattr(record, e.name), kinds.get(e.name, dict))
     ]

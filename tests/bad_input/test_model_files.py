@@ -16,6 +16,7 @@ from refusal import refusal
 
 from datamodules.mnist import EMBEDDED
 from lightning_modules import WeightSharing
+from lightning_modules.command.file_format import FORMAT
 from lightning_modules.predict.__main__ import main as predict
 
 
@@ -23,7 +24,7 @@ from lightning_modules.predict.__main__ import main as predict
 def checkpoint(tmp_path: Path) -> Path:
     """Of three nets that learned nothing."""
     nets = WeightSharing(seed=[0, 1, 2])
-    content = {"model": "WeightSharing", "hyper_parameters": dict(nets.hparams)}
+    content = {"format": FORMAT, "model": "WeightSharing", "hyper_parameters": dict(nets.hparams)}
     torch.save(content | {"state_dict": nets.state_dict()}, tmp_path / "whole.ckpt")
     return tmp_path / "whole.ckpt"
 
@@ -55,6 +56,10 @@ CHECKPOINTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         "has weights that are not finite in net 0: its training diverged; take another",
     ),
     "no net": (resaved(lambda content: content.pop("model")), "take a checkpoint.ckpt of train.py"),
+    "0.1.0": (
+        resaved(lambda content: content.pop("format")),
+        "was written by digit-duel 0.1.0, and this version reads the format of",
+    ),
     "a foreign net": (resaved(lambda content: content.update(model="ResNet")), "take a checkpoint.ckpt of"),
     "no weights": (resaved(lambda content: content["state_dict"].clear()), "does not fit WeightSharing"),
     "other seeds": (

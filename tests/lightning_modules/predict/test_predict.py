@@ -23,6 +23,7 @@ from skimage.transform import resize
 from datamodules import load_digits
 from lightning_modules import AuxiliaryLoss
 from lightning_modules.command.cli import CommandError
+from lightning_modules.command.file_format import FORMAT
 from lightning_modules.demo.nets import load_nets
 from lightning_modules.evaluation.ensembling import average
 from lightning_modules.models.loading import load_model
@@ -366,6 +367,7 @@ def test_an_exported_net_answers_as_before(model: str, recipe: str, tmp_path: Pa
     three = MODULES[model](seed=[0, 1, 2], **settings)
     torch.save(
         {
+            "format": FORMAT,
             "model": type(three).__name__,
             "hyper_parameters": dict(three.hparams),
             "state_dict": three.state_dict(),
@@ -396,7 +398,8 @@ def test_an_exported_ensemble_answers_as_its_run_was_tested(model: str, tmp_path
     """Run 1 of two; digit posteriors are averaged where digits are told."""
     settings = {"trunk": "modern", "width": 4} | ({} if model == "cnn" else {"head": "exact"})
     nets = MODULES[model](seed=[0, 1, 2, 3], **settings)
-    content = {"model": type(nets).__name__, "hyper_parameters": dict(nets.hparams), "ensemble": 2}
+    content = {"format": FORMAT, "model": type(nets).__name__, "ensemble": 2}
+    content["hyper_parameters"] = dict(nets.hparams)
     torch.save(content | {"state_dict": nets.state_dict()}, tmp_path / "nets.ckpt")
     main([str(tmp_path / "nets.ckpt"), "--replica", "1", "--onnx", str(tmp_path / "net.onnx"),
           "--state_dict", str(tmp_path / "net.pt")])  # fmt: skip

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lightning_modules import PlainCNN
+from lightning_modules.command.file_format import FORMAT
 from lightning_modules.models.loading import load_model
 from lightning_modules.replicas.checkpoints import join_checkpoints, read_checkpoint
 
@@ -19,6 +20,7 @@ def of_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The checkpoint of a net whose storages say that they lay on a GPU."""
     module = PlainCNN(seed=[0, 1])
     content = {
+        "format": FORMAT,
         "model": "PlainCNN",
         "state_dict": module.state_dict(),
         "hyper_parameters": dict(module.hparams),

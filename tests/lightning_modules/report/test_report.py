@@ -318,6 +318,7 @@ def test_the_framework_from_scratch_has_pages_too(tmp_path: Path) -> None:
         ({"val_error": 12}, "rows[0].val_error must be a share in [0, 1], got 12"),
         ({"diverged": "no"}, "rows[0].diverged must be true or false, got 'no'"),
         ({"fixed_pairs_error": 1.1}, "rows[0].fixed_pairs_error must be a share in [0, 1], got 1.1"),
+        ({"format": None}, "was written by digit-duel 0.1.0, and this version reads the format of"),
         ({"seed": True}, "rows[0].seed must be a whole number, got True"),
         ({"seed": 2}, "rows[2] must have a seed of its own, got 2 again"),
         ({"model": "../cnn"}, "rows[0] must have a model, got {"),

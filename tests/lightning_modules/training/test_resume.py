@@ -358,6 +358,7 @@ def spoil_record(**entries: Any) -> Callable[[Path], None]:
         (spoil_record(versions={"torch": "1.0"}), "the study was begun with python None, here is 3"),
         (spoil_record(device="cpu ABACUS"), "the study was begun with device cpu ABACUS, here is cpu"),
         (spoil_record(programs=7), "study.json is damaged, so that its study cannot be resumed: programs"),
+        (spoil_record(format=None), "study.json was written by digit-duel 0.1.0, and this version reads"),
         (lambda folder: (folder / "study.json").unlink(), "holds no study.json"),
         (lambda folder: (folder / "study.json").write_text("{"), "study.json is damaged"),
         (lambda folder: (folder / "results.json").write_text("[]"), "results.json is damaged"),
