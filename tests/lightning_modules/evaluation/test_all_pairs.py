@@ -70,7 +70,7 @@ def test_a_net_of_two_trunks_is_tested_on_all_pairs_of_what_each_reads() -> None
         torch.testing.assert_close(every[index[side]], outputs.digits[:, 0, side], rtol=1e-4, atol=1e-4)
     error = (outputs.pair[:, 0].argmax(-1) != (first <= second)).float().mean().item()
     assert tested.errors().item() == pytest.approx(error, abs=0.03)
-    assert tested.figure == "all_test_error"
+    assert tested.metric == "all_test_error"
 
 
 def test_a_net_of_pairs_is_tested_on_a_pairing_of_all_test_digits_and_says_so() -> None:
@@ -82,4 +82,4 @@ def test_a_net_of_pairs_is_tested_on_a_pairing_of_all_test_digits_and_says_so() 
     trainer().test(module, data.all_test_dataloader(), verbose=False)
     assert torch.equal(tested.errors(), module.epoch_metrics("test")["test/error"])
     assert sum(data.all_test_dataloader().sizes) == 5000
-    assert tested.figure == "fixed_pairs_error"
+    assert tested.metric == "fixed_pairs_error"
