@@ -375,7 +375,7 @@ def test_null_in_a_settings_file_is_a_flag_left_out(
 
 
 def test_every_text_flag_of_every_command_is_known_as_a_path_a_name_or_neither() -> None:
-    commands = [train.train, tune, tune_report, predict, report, demo, disc, digits]
+    commands = [train.Flags, tune, tune_report, predict, report, demo, disc, digits]
     texts = {
         flag
         for command in commands
