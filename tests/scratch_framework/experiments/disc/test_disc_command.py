@@ -18,8 +18,9 @@ from events import events, scalars
 from processes import let_compute
 
 from scratch_framework.__main__ import main
+from scratch_framework.experiments.disc.experiment import Experiment
 from scratch_framework.experiments.disc.points import DataConfig
-from scratch_framework.experiments.disc.recipe import PAPER
+from scratch_framework.experiments.disc.recipe import PAPER, RECIPES, Recipe
 from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
 from scratch_framework.experiments.disc.training import evaluate, examples
 
@@ -74,8 +75,40 @@ def test_an_experiment_leaves_results_events_config_checkpoint_and_figures(both:
     files = {path.name.partition(".out")[0] for path in (both.folder / "scratch" / "disc").iterdir()}
     figures = {f"figure_{name}.png" for name in ("2.1_data", "2.2_network", "2.3_loss", "2.4_prediction")}
     assert files == figures | {"events", "config.yaml", "checkpoint.pt"}
-    assert "10.00" in both.printed  # the paper's test error
+    assert "paper" not in both.printed  # whose figures are of another recipe
     assert "validation error" in both.printed
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sizes", "data", "shown"),
+    [
+        (PAPER, (1000, 1000), DataConfig(), True),
+        (replace(PAPER, lr=0.01, mistake="bias_per_row"), (1000, 1000), DataConfig(), True),
+        (replace(PAPER, max_epochs=3), (1000, 1000), DataConfig(), False),
+        (RECIPES["modern"], (1000, 1000), DataConfig(), False),
+        (PAPER, (500, 1000), DataConfig(), False),
+        (PAPER, (1000, 1000), DataConfig(points="normal"), False),
+    ],
+)
+def test_the_papers_figures_stand_beside_its_own_net_and_task_only(
+    recipe: Recipe, sizes: tuple[int, int], data: DataConfig, shown: bool
+) -> None:
+    train_points, test_points = sizes
+    experiment = Experiment(
+        recipe=recipe,
+        recipe_name="any",
+        data=data,
+        train_points=train_points,
+        val_points=0,
+        test_points=test_points,
+        seeds=[0],
+        backend="scratch",
+        compiled=False,
+        precision="64-true",
+        log_dir="runs",
+        name=None,
+    )
+    assert experiment.as_in_paper() == shown
 
 
 def test_the_dashboard_gets_the_projects_vocabulary(both: Both) -> None:
