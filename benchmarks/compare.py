@@ -13,6 +13,7 @@ from rich.table import Table
 
 from lightning_modules.command import cli
 from lightning_modules.command.console import make_console
+from lightning_modules.command.file_format import KEY, refuse_other_format
 from lightning_modules.evaluation.significance import PairedTest, paired_test, verdicts
 
 FIGURES = {"all_test_error": "all", "test_error": "own"}  # test pairs, by figure; the first that both have
@@ -60,7 +61,9 @@ def read(study: Path) -> list[tuple[str, Rows]]:
         CommandError: It has no results.
     """
     try:
-        rows = json.loads((study / "results.json").read_text())["rows"]
+        results = json.loads((study / "results.json").read_text())
+        rows = results["rows"]
+        refuse_other_format(study / "results.json", results.get(KEY))
         nets: dict[str, Rows] = {}
         for row in rows:
             nets.setdefault(f"{study.name}, {row['model']}", {})[row["seed"]] = row

@@ -15,6 +15,7 @@ from lightning_modules.models.settings import (
     no_effect,
 )
 
+P = TypeVar("P", bound=PairSettings)
 L = TypeVar("L", bound=LatentSettings)
 
 
@@ -35,19 +36,27 @@ PAPER = Recipe(
 )
 
 
-def _modern_latent(kind: type[L], **own: Any) -> L:
-    """What the two share that are told no digit, and find them."""
+def _modern(kind: type[P], **own: Any) -> P:
+    """What all three share."""
     return kind(
         lr=0.01,
         batch_size=25,
         optimizer="adamw",
         weight_decay=0.01,
         schedule="warmup_linear",
-        trunk="modern",
         head="exact",
-        pool="flatten",
         augment="bicubic",
         elastic=0.4,
+        **own,
+    )
+
+
+def _modern_latent(kind: type[L], **own: Any) -> L:
+    """What the two share that are told no digit, and find them."""
+    return _modern(
+        kind,
+        trunk="modern",
+        pool="flatten",
         prior=1.0,
         consistency=1.0,
         two_views_from=0.2,
@@ -63,18 +72,11 @@ MODERN = Recipe(
     {
         "cnn": _modern_latent(PlainCNNSettings, branches="separate", turns=True, width=24),
         "weight_sharing": _modern_latent(WeightSharingSettings, width=32),
-        "auxiliary": AuxiliaryLossSettings(
-            lr=0.01,
-            batch_size=25,
-            optimizer="adamw",
-            weight_decay=0.01,
-            schedule="warmup_linear",
+        "auxiliary": _modern(
+            AuxiliaryLossSettings,
             trunk="deep",
             width=32,
-            head="exact",
             pool="average",
-            augment="bicubic",
-            elastic=0.4,
             temperature=0.5,
             alpha=0.5,
             gamma=0.0,

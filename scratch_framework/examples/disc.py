@@ -3,8 +3,6 @@
 Command line: python -m scratch_framework.examples.disc
 """
 
-import math
-
 import torch
 
 import scratch_framework as sf
@@ -16,17 +14,14 @@ def main() -> torch.Tensor:
     """Train the nets and print their errors on new points, (R,)."""
     draws = torch.Generator().manual_seed(0)
     x = torch.rand(R, 2000, 2, generator=draws)
-    inside = (x - 0.5).norm(dim=-1, keepdim=True) < 1 / math.sqrt(2 * math.pi)  # half of the square
+    inside = (x - 0.5).norm(dim=-1, keepdim=True) < (2 * torch.pi) ** -0.5  # half of the square
     target = inside.float()  # (R, 2000, 1); the first 1000 points are to train with, the others to test
     model = sf.Sequential(
-        sf.Linear(2, 25, replicas=R, generator=draws),  # weight (R, 25, 2)
-        sf.Tanh(),
-        sf.Linear(25, 25, replicas=R, generator=draws),
-        sf.Tanh(),
+        *(sf.Linear(2, 25, replicas=R, generator=draws), sf.Tanh()),  # weight (R, 25, 2)
+        *(sf.Linear(25, 25, replicas=R, generator=draws), sf.Tanh()),
         sf.Linear(25, 1, replicas=R, generator=draws),
     )
-    criterion = sf.BCEWithLogitsLoss(replicas=R)
-    optimizer = sf.Adam(model.parameters(), lr=0.02)
+    criterion, optimizer = sf.BCEWithLogitsLoss(replicas=R), sf.Adam(model.parameters(), lr=0.02)
     for epoch in range(30):
         for batch in torch.arange(1000).split(50):
             optimizer.zero_grad()

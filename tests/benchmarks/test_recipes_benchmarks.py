@@ -16,6 +16,7 @@ from benchmarks.latent_digits import latent_digits
 from benchmarks.pairs_growth import FLOOR, collect, growth_figure, growth_rows, growth_table, pairs_growth
 from benchmarks.rows import Record, Row
 from lightning_modules.command.cli import CommandError
+from lightning_modules.command.file_format import FORMAT
 from lightning_modules.models.recipes import RECIPES, resolve
 from lightning_modules.models.settings import PlainCNNSettings
 from lightning_modules.results.runs import Run
@@ -30,7 +31,7 @@ def study(folder: Path, rows: dict[str, list[float]]) -> str:
         for model, errors in rows.items()
         for seed, error in enumerate(errors)
     ]
-    (folder / "results.json").write_text(json.dumps({"rows": runs}))
+    (folder / "results.json").write_text(json.dumps({"format": FORMAT, "rows": runs}))
     return str(folder)
 
 
@@ -92,6 +93,9 @@ def test_tables_and_plots_leave_out_what_diverged_and_compare_the_same_figure() 
 def test_studies_that_cannot_be_compared_are_named(tmp_path: Path) -> None:
     alone = study(tmp_path / "alone", {"cnn": [0.1]})
     with pytest.raises(CommandError, match="two nets between them, got 1"):
+        compare([alone])
+    (tmp_path / "alone" / "results.json").write_text('{"rows": []}')
+    with pytest.raises(CommandError, match=r"was written by digit-duel 0\.1\.0"):
         compare([alone])
     (tmp_path / "alone" / "results.json").write_text("{")
     for folder in (alone, str(tmp_path / "missing")):

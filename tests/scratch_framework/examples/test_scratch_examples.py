@@ -1,8 +1,17 @@
 """The framework's example programs learn what they are about."""
 
+from pathlib import Path
+from types import ModuleType
+
+import pytest
 import torch
 
 from scratch_framework.examples import digits, disc, xor
+
+
+@pytest.mark.parametrize("example", [xor, disc, digits])
+def test_an_example_is_a_page(example: ModuleType) -> None:
+    assert 25 <= len(Path(str(example.__file__)).read_text().splitlines()) <= 40
 
 
 def test_xor_is_learned_for_all_four_inputs() -> None:
