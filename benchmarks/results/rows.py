@@ -25,7 +25,7 @@ from lightning_modules.training.studies import make_study
 FIGURES = [name for name in Run.__annotations__ if name not in ("seed", "diverged")]
 ROW = ("row", "model", "recipe", "train_pairs")  # what is one row of a table
 FIELDS = [*ROW, "val_pairs", "max_epochs", "changes", "key", *Run.__annotations__]
-CODE = ("datamodules", "lightning_modules", "benchmarks/rows.py")
+CODE = ("datamodules", "lightning_modules", "benchmarks/results/rows.py")
 
 
 @dataclass(frozen=True)

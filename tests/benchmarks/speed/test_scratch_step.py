@@ -5,9 +5,9 @@ from functools import partial
 import pytest
 from torch._dynamo.exc import BackendCompilerFailed
 
-from benchmarks import scratch_step as benchmark
-from benchmarks.step_contestants import torch_nn
-from benchmarks.step_task import Run, Task
+from benchmarks.speed import scratch_step as benchmark
+from benchmarks.speed.disc.contestants import torch_nn
+from benchmarks.speed.disc.task import Run, Task
 from scratch_framework.experiments.disc.recipe import RECIPES
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmarks.agreement import prove_agreement
-from benchmarks.plain_loop import PlainRun, step_flops
+from benchmarks.speed.agreement import prove_agreement
+from benchmarks.speed.plain_loop import PlainRun, step_flops
 from datamodules import DigitPairs
 from lightning_modules.models.registry import MODULES
 

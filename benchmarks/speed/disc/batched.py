@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 
-from benchmarks.step_contestants import torch_criterion, torch_optimizer
+from benchmarks.speed.disc.contestants import torch_criterion, torch_optimizer
 from scratch_framework.experiments.disc.network import twin
 
 if TYPE_CHECKING:
     from torch.nn import Module
 
-    from benchmarks.step_task import Run, Task
+    from benchmarks.speed.disc.task import Run, Task
 
 
 def torch_vmap(task: Task) -> Run:

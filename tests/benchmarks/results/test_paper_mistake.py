@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.paper_mistake import StaleLabels, paper_mistake
+from benchmarks.results.paper_mistake import StaleLabels, paper_mistake
 from datamodules import DigitPairs
 
 

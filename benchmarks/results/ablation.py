@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.rows import Record, Row
+from benchmarks.results.rows import Record, Row
 from lightning_modules.command import cli
 from lightning_modules.evaluation.significance import (
     PairedTest,

@@ -23,7 +23,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import machine
+from benchmarks.speed.machine import machine
 from lightning_modules.command import cli
 from tune.fit.trial_batch import SECONDS
 from tune.report.report import ranked

@@ -21,8 +21,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.ablation import UNSHARPENED
-from benchmarks.rows import Record, Row
+from benchmarks.results.ablation import UNSHARPENED
+from benchmarks.results.rows import Record, Row
 from lightning_modules.command import cli
 from lightning_modules.command.cli import CommandError
 from lightning_modules.models.recipes import RECIPES

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.machine import one_core
-from benchmarks.plain_loop import BATCH_SIZE, step_flops
-from benchmarks.step import EPOCHS, PAIRS, bare
+from benchmarks.speed.machine import one_core
+from benchmarks.speed.plain_loop import BATCH_SIZE, step_flops
+from benchmarks.speed.step import EPOCHS, PAIRS, bare
 from lightning_modules.command import cli
 from lightning_modules.training.runner import quiet
 

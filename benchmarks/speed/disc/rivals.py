@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from benchmarks.step_task import Run, Task
+    from benchmarks.speed.disc.task import Run, Task
 
 
 def jax_parts(task: Task) -> tuple[Any, Any, Any, Any, Any]:

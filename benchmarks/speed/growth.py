@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import machine, one_core
+from benchmarks.speed.machine import machine, one_core
 from datamodules import DigitPairs
 from lightning_modules.command import cli
 from lightning_modules.command.atomic_io import write_whole

@@ -26,11 +26,10 @@ from rich.console import Console
 from rich.table import Table
 from torch._dynamo.exc import BackendCompilerFailed
 
-from benchmarks import step_batched as batched
-from benchmarks import step_contestants as ours
-from benchmarks import step_rivals as rivals
-from benchmarks.machine import machine, one_core, restart_on_one_core
-from benchmarks.step_task import STEPS, Run, Task
+from benchmarks.speed.disc import batched, rivals
+from benchmarks.speed.disc import contestants as ours
+from benchmarks.speed.disc.task import STEPS, Run, Task
+from benchmarks.speed.machine import machine, one_core, restart_on_one_core
 from scratch_framework.experiments.disc.recipe import RECIPES
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from nbformat import NotebookNode
 
 from lightning_modules.command import cli
 
-TOUR = Path(__file__).parents[1] / "docs" / "tour.ipynb"
+TOUR = Path(__file__).parents[2] / "docs" / "tour.ipynb"
 METADATA = {  # no more, so that it says nothing of the machine that ran it
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},

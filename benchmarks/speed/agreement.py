@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from benchmarks.plain_loop import BATCH_SIZE, PlainRun, tensors
+from benchmarks.speed.plain_loop import BATCH_SIZE, PlainRun, tensors
 from datamodules import DigitPairs
 from lightning_modules.models.recipes import PAPER
 from lightning_modules.models.registry import MODULES

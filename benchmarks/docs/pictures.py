@@ -14,7 +14,7 @@ from datamodules.augment import Augmentation
 from lightning_modules.command import cli
 from lightning_modules.results.figures import pairs_figure
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def pictures(seed: int = 0, folder: str = str(DOCS), verbose: bool = False) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import nn, optim
 
 import scratch_framework as sf
-from benchmarks.step_task import Run, Task, scratch_net
+from benchmarks.speed.disc.task import Run, Task, scratch_net
 from scratch_framework.experiments.disc.network import twin
 from scratch_framework.experiments.disc.objective import OBJECTIVES
 from scratch_framework.experiments.disc.optimisation import OPTIMIZERS, make_optimizer

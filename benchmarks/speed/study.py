@@ -26,9 +26,9 @@ from loky import cpu_count
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.agreement import prove_agreement
-from benchmarks.machine import machine, matmul_peak, one_core
-from benchmarks.plain_loop import BATCH_SIZE, PlainRun, step_flops
+from benchmarks.speed.agreement import prove_agreement
+from benchmarks.speed.machine import machine, matmul_peak, one_core
+from benchmarks.speed.plain_loop import BATCH_SIZE, PlainRun, step_flops
 from datamodules import DigitPairs
 from lightning_modules.command import cli
 from lightning_modules.models.recipes import PAPER

@@ -24,9 +24,9 @@ from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.machine import machine, matmul_peak, one_core, restart_on_one_core
-from benchmarks.plain_loop import BATCH_SIZE
-from benchmarks.step import EPOCHS, PAIRS, Contestant, plain, row
+from benchmarks.speed.machine import machine, matmul_peak, one_core, restart_on_one_core
+from benchmarks.speed.plain_loop import BATCH_SIZE
+from benchmarks.speed.step import EPOCHS, PAIRS, Contestant, plain, row
 from datamodules import DigitPairs
 from lightning_modules.command import cli
 from lightning_modules.models.recipes import PAPER

@@ -27,8 +27,8 @@ from loky import cpu_count
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import machine
-from benchmarks.plain_loop import PlainRun
+from benchmarks.speed.machine import machine
+from benchmarks.speed.plain_loop import PlainRun
 from datamodules import DigitPairs
 from lightning_modules.command import cli
 from lightning_modules.training.workers import run_jobs, threads

@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks.machine import one_core, restart_on_one_core
-from benchmarks.scratch_step import TURN
-from benchmarks.step_contestants import scratch_compiled, scratch_plain
-from benchmarks.step_task import STEPS, Run, Task
+from benchmarks.speed.disc.contestants import scratch_compiled, scratch_plain
+from benchmarks.speed.disc.task import STEPS, Run, Task
+from benchmarks.speed.machine import one_core, restart_on_one_core
+from benchmarks.speed.scratch_step import TURN
 from scratch_framework.fast import compiled_pass
 from scratch_framework.fast.fused_layers import Identity, InPlaceReLU, InPlaceTanh
 from scratch_framework.fast.fused_losses import PlainLoss

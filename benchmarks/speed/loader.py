@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.machine import machine
+from benchmarks.speed.machine import machine
 from datamodules import DigitPairs
 from lightning_modules.command import cli
 

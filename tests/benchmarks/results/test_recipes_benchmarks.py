@@ -10,11 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.ablation import TABLES, ablation, ablation_figure, ablation_table
-from benchmarks.compare import compare
-from benchmarks.latent_digits import latent_digits
-from benchmarks.pairs_growth import FLOOR, collect, growth_figure, growth_rows, growth_table, pairs_growth
-from benchmarks.rows import Record, Row
+from benchmarks.results.ablation import TABLES, ablation, ablation_figure, ablation_table
+from benchmarks.results.compare import compare
+from benchmarks.results.latent_digits import latent_digits
+from benchmarks.results.pairs_growth import (
+    FLOOR,
+    collect,
+    growth_figure,
+    growth_rows,
+    growth_table,
+    pairs_growth,
+)
+from benchmarks.results.rows import Record, Row
 from lightning_modules.command.cli import CommandError
 from lightning_modules.command.file_format import FORMAT
 from lightning_modules.models.recipes import RECIPES, resolve
@@ -201,7 +208,7 @@ def test_a_row_of_other_code_versions_or_recipe_is_trained_again(
 ) -> None:
     Record(tmp_path / "rows.csv", resume=False).train(a_row(), range(2), 1, Choice())
     other = PlainCNNSettings(lr=7.0) if name == "resolve" else 7.0
-    monkeypatch.setattr(f"benchmarks.rows.{name}", lambda *_: {"cnn": other})
+    monkeypatch.setattr(f"benchmarks.results.rows.{name}", lambda *_: {"cnn": other})
     for _ in range(2):
         Record(tmp_path / "rows.csv", resume=True).train(a_row(), range(2), 1, Choice())
     assert len(trained) == 2
