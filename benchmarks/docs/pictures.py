@@ -37,12 +37,7 @@ def pictures(seed: int = 0, folder: str = str(DOCS), verbose: bool = False) -> N
 
 
 def warped_figure(digits: torch.Tensor, seed: int) -> Figure:
-    """A contact sheet: each digit, then two warps of it.
-
-    Args:
-        digits: (n, 14, 14), n a multiple of 10.
-        seed: Seed of the warps.
-    """
+    """A contact sheet: each of 10 k digits (10 k, 14, 14), then two warps of it."""
     pairs = digits.view(-1, 2, 14, 14)
     views = Augmentation()(pairs, [seed], step=0, views=2).view(2, *digits.shape)
     triples = torch.cat([digits.unsqueeze(0), views])  # (3, n, 14, 14)

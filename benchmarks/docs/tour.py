@@ -31,17 +31,7 @@ def tour(notebook: str = str(TOUR), verbose: bool = False) -> None:
 
 
 def execute(path: Path) -> NotebookNode:
-    """Run all cells in order, in a fresh kernel.
-
-    Args:
-        path: The notebook.
-
-    Returns:
-        The notebook with what its cells show.
-
-    Raises:
-        CellExecutionError: A cell failed.
-    """
+    """Run all cells of a notebook in a fresh kernel; one that fails raises CellExecutionError."""
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook,

@@ -148,12 +148,7 @@ def slug(name: str) -> str:
 
 
 def ablation_table(name: str, trained: Trained) -> Table:
-    """Errors, and differences from the first row.
-
-    Args:
-        name: The table's name.
-        trained: Rows with their runs.
-    """
+    """Errors, and differences from the first row."""
     first = trained[0][0]
     table = Table(title=f"{name}: error in %")
     for column in ("", "n", "own test pairs", "all pairs", f"minus {first.name} (95 %)", ""):
@@ -187,12 +182,7 @@ def _differences(trained: Trained) -> dict[str, tuple[str, str]]:
 
 
 def ablation_figure(name: str, trained: Trained) -> Figure:
-    """Every run's error, and the mean with its 95 % interval, a row each.
-
-    Args:
-        name: The table's name.
-        trained: Rows with their runs.
-    """
+    """Every run's error, and the mean with its 95 % interval, a row each."""
     figure = Figure(figsize=(7, 1.2 + 0.35 * len(trained)), layout="constrained")
     axis = figure.subplots()
     names = []

@@ -6,6 +6,7 @@ Command lines:
 """
 
 import json
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -14,27 +15,21 @@ from rich.table import Table
 from lightning_modules.command import cli
 from lightning_modules.command.console import make_console
 from lightning_modules.command.file_format import KEY, refuse_other_format
-from lightning_modules.evaluation.significance import PairedTest, paired_test, verdicts
+from lightning_modules.evaluation.significance import PairedTest, paired_test, sound_pairs, verdicts
+from lightning_modules.results.runs import Run, read_results
 
-FIGURES = {"all_test_error": "all", "test_error": "own"}  # test pairs, by figure; the first that both have
-
-Rows = dict[int, dict[str, float | None]]  # seed to figures
+PAIRS = {"all_test_error": "all", "test_error": "own"}  # test pairs, by figure
 
 
 def compare(studies: list[str], verbose: bool = False) -> None:
-    """Compare every two nets of some studies.
-
-    Args:
-        studies: Folders of studies.
-        verbose: Whether to show tracebacks.
-    """
+    """Compare every two nets of some studies."""
     nets = [net for study in studies for net in read(Path(study))]
     if len(nets) < 2:
         raise cli.CommandError(f"studies must have two nets between them, got {len(nets)}")
     compared = [
         (first, second, *difference(ours, theirs))
         for (first, ours), (second, theirs) in combinations(nets, 2)
-        if ours.keys() == theirs.keys()
+        if {run.seed for run in ours} == {run.seed for run in theirs}
     ]
     tests = [test for *_, test in compared if test]
     judged = dict(zip(map(id, tests), verdicts(tests), strict=True))
@@ -42,58 +37,37 @@ def compare(studies: list[str], verbose: bool = False) -> None:
     table.caption = f"differs: p < 0.05 after Holm's correction for {len(tests)} comparisons"
     for column in ("first", "minus second", "n", "pairs", "difference", ""):
         table.add_column(column)
-    for first, second, n, figure, test in compared:
+    for first, second, n, pairs, test in compared:
         said = f"{test.mean:+.2f} ± {test.half_width:.2f}" if test else ""
-        table.add_row(first, second, n, figure, said, judged[id(test)] if test else "diverged")
+        table.add_row(first, second, n, pairs, said, judged[id(test)] if test else "diverged")
     make_console().print(table)
 
 
-def read(study: Path) -> list[tuple[str, Rows]]:
-    """The nets of a study.
-
-    Args:
-        study: Its folder.
-
-    Returns:
-        Name and runs of each.
+def read(study: Path) -> list[tuple[str, Sequence[Run]]]:
+    """Name and runs of each net in a study's folder.
 
     Raises:
         CommandError: It has no results.
     """
+    file = study / "results.json"
     try:
-        results = json.loads((study / "results.json").read_text())
-        rows = results["rows"]
-        refuse_other_format(study / "results.json", results.get(KEY))
-        nets: dict[str, Rows] = {}
-        for row in rows:
-            nets.setdefault(f"{study.name}, {row['model']}", {})[row["seed"]] = row
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise cli.CommandError(
-            f"{study} must be the folder of a study, with a results.json: {error}"
-        ) from error
-    return list(nets.items())
+        found = json.loads(file.read_text()).get(KEY)
+    except (OSError, ValueError, AttributeError) as error:
+        raise cli.CommandError(f"{study} must be the folder of a study, with {file.name}: {error}") from error
+    refuse_other_format(file, found)
+    return [(f"{study.name}, {net.model}", net.runs) for net in read_results(file)]
 
 
-def difference(ours: Rows, theirs: Rows) -> tuple[str, str, PairedTest | None]:
-    """A comparison in percent points, of the seeds at which neither net diverged.
-
-    Args:
-        ours: Runs of a net.
-        theirs: Runs of another with the same seeds.
+def difference(ours: Sequence[Run], theirs: Sequence[Run]) -> tuple[str, str, PairedTest | None]:
+    """Compare two nets in percent points, at the seeds at which neither diverged.
 
     Returns:
         The number of runs, which test pairs, and the test; None where there are no such runs.
     """
-    sound = [seed for seed in sorted(ours) if not any(rows[seed].get("diverged") for rows in (ours, theirs))]
-    n = f"{len(sound)} of {len(ours)}" if len(sound) < len(ours) else str(len(ours))
-    if not sound:
-        return n, "", None
-    for figure, pairs in FIGURES.items():
-        first, second = ([rows[seed].get(figure) for seed in sound] for rows in (ours, theirs))
-        mine, others = ([100 * error for error in errors if error is not None] for errors in (first, second))
-        if len(mine) == len(others) == len(sound):
-            return n, pairs, paired_test(mine, others)
-    raise cli.CommandError(f"results.json of both studies must have {' or '.join(FIGURES)} for each run")
+    figure, *errors = sound_pairs(ours, theirs)
+    first, second = ([100 * error for error in own] for own in errors)
+    n = f"{len(first)} of {len(ours)}" if len(first) < len(ours) else str(len(ours))
+    return (n, PAIRS[figure], paired_test(first, second)) if first else (n, "", None)
 
 
 if __name__ == "__main__":

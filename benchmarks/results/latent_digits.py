@@ -22,9 +22,10 @@ from rich.console import Console
 from rich.table import Table
 
 from datamodules import DigitPairs, load_digits
-from lightning_modules import PairModule, PlainCNN, WeightSharing
+from lightning_modules import PairModule
 from lightning_modules.command import cli
 from lightning_modules.models.latent.ordering import best_matching
+from lightning_modules.models.loading import load_model
 from lightning_modules.models.recipes import MODERN, resolve
 from lightning_modules.results.progress import StudyProgress
 from lightning_modules.results.runs import percent, spread
@@ -68,16 +69,9 @@ def latent_digits(
     study = make_study(settings, seeds, data, trainer, choice, checkpoint=checkpoint)
     with StudyProgress(Console(), [model], runs * max_epochs) as progress:
         fit = run_study(study, lambda first, figures: progress.add(model, figures))
-    module = {"weight_sharing": WeightSharing, "cnn": PlainCNN}[model]
-    trained = module.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
-    confusions = confusions_of(trained.eval())
+    confusions = confusions_of(load_model(checkpoint))
     rows = [
-        {
-            "seed": run.seed,
-            "test_error": run.test_error,
-            "diverged": bool(run.diverged),
-            **findings(confusion),
-        }
+        {"seed": run.seed, "test_error": run.test_error, "diverged": bool(run.diverged)} | findings(confusion)
         for run, confusion in zip(fit.runs, confusions, strict=True)
     ]
     (folder / "confusion.json").write_text(json.dumps(rows, indent=1) + "\n")
@@ -86,14 +80,7 @@ def latent_digits(
 
 
 def confusions_of(module: PairModule) -> list[Confusion]:
-    """How often each true digit was read as each latent class, over all test digits.
-
-    Args:
-        module: R replicas, trained.
-
-    Returns:
-        R tables.
-    """
+    """A table a replica: how often each true digit was read as each latent class, over all test digits."""
     _, test = load_digits()
     replicas, tables = len(module.seeds), []
     with torch.no_grad():
@@ -108,15 +95,7 @@ def confusions_of(module: PairModule) -> list[Confusion]:
 
 
 def findings(confusion: Confusion) -> dict[str, Any]:
-    """What a table says.
-
-    Args:
-        confusion: The table.
-
-    Returns:
-        Digits read wrongly if class k is digit k, and if each class is the digit that suits it best; which
-        class suits each digit; the table.
-    """
+    """Digits misread if class k is digit k, and if each class is the digit that suits it best."""
     matching, total = best_matching(confusion.astype(np.float64)), confusion.sum()
     return {
         "digit_error": 1 - float(np.trace(confusion) / total),
@@ -127,12 +106,7 @@ def findings(confusion: Confusion) -> dict[str, Any]:
 
 
 def confusion_figure(confusions: Sequence[Confusion], rows: Sequence[dict[str, Any]]) -> Figure:
-    """The tables of all runs.
-
-    Args:
-        confusions: The tables.
-        rows: Their findings.
-    """
+    """The tables of all runs as pictures."""
     columns = min(5, len(confusions))
     lines = -(-len(confusions) // columns)
     figure = Figure(figsize=(2.4 * columns, 2.7 * lines), layout="constrained")
@@ -155,12 +129,7 @@ def confusion_figure(confusions: Sequence[Confusion], rows: Sequence[dict[str, A
 
 
 def summary(model: str, rows: Sequence[dict[str, Any]]) -> Table:
-    """Errors over runs, and how many found all digits in order.
-
-    Args:
-        model: Which net.
-        rows: Findings of all runs.
-    """
+    """Errors over runs, and how many found all digits in order."""
     sound = [row for row in rows if not row.get("diverged")]
     lost = f" of {len(rows)}; {len(rows) - len(sound)} diverged" if len(sound) < len(rows) else ""
     table = Table(title=f"{model}, modern recipe, error in %, mean ± std, n = {len(sound)}{lost}")

@@ -92,11 +92,7 @@ def pairs_growth(
 
 
 def growth_rows(sizes: Sequence[int]) -> list[Row]:
-    """What is to be trained.
-
-    Args:
-        sizes: Numbers of training pairs, in order.
-    """
+    """Every net by every recipe at every size."""
     return [
         Row(f"{recipe}, {model}", model, recipe, SAME_TRUNK.get((recipe, model), {}), pairs)
         for pairs in sizes
@@ -109,9 +105,6 @@ def collect(trained: Sequence[tuple[Row, Sequence[Run]]]) -> Errors:
     """Sort the errors over all test digits by net and size: over all their pairs, or the fixed ones.
 
     Runs that diverged are left out.
-
-    Args:
-        trained: Rows with their runs.
     """
     errors: dict[tuple[str, str], dict[int, list[float]]] = {}
     for row, runs in trained:
@@ -122,12 +115,7 @@ def collect(trained: Sequence[tuple[Row, Sequence[Run]]]) -> Errors:
 
 
 def growth_table(errors: Errors, floor: float | None = None) -> Table:
-    """Mean and deviation of every net at every size.
-
-    Args:
-        errors: As `collect` gives them.
-        floor: Error after all labels; None without the largest size.
-    """
+    """Mean and deviation of every net at every size; the floor is known with the largest size only."""
     table = Table(title=f"error over {PAIRED} in %, mean ± std")
     if floor is not None:
         table.caption = f"{FLOOR}: {100 * floor:.2f} %"
@@ -149,12 +137,7 @@ def _cell(values: Sequence[float], most: int) -> str:
 
 
 def growth_figure(errors: Errors, floor: float | None = None) -> Figure:
-    """Mean and band of one standard deviation, both axes logarithmic.
-
-    Args:
-        errors: As `collect` gives them.
-        floor: Error after all labels; None without the largest size.
-    """
+    """Mean and band of one standard deviation, both axes logarithmic."""
     figure = Figure(figsize=(7, 5.5), layout="constrained")
     axis = figure.subplots()
     for (recipe, model), by_size in errors.items():

@@ -18,14 +18,14 @@ from rich.table import Table
 
 from datamodules import DigitPairs, PairSet
 from datamodules.pairs import draw_splits
-from lightning_modules import AuxiliaryLoss
 from lightning_modules.command import cli
 from lightning_modules.models.recipes import PAPER
 from lightning_modules.models.settings import AuxiliaryLossSettings
 from lightning_modules.results.progress import StudyProgress
 from lightning_modules.results.runs import PAPER_FIGURES, ModelRuns, percent, spread, write_results
 from lightning_modules.training.execution import Choice
-from lightning_modules.training.runner import Study, make_trainer, run_study
+from lightning_modules.training.runner import run_study
+from lightning_modules.training.studies import make_study
 
 EARLIER_DRAW = 2**32 - 1  # the seed of a draw that is none of the runs'
 
@@ -65,19 +65,11 @@ def paper_mistake(
     """
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     finished: list[ModelRuns] = []
-    trainer = {"max_epochs": max_epochs, "accelerator": "cpu"}
+    seeds, trainer = range(seed, seed + runs), {"max_epochs": max_epochs, "accelerator": "cpu"}
     with StudyProgress(Console(), ["auxiliary"] * 4, runs * max_epochs) as progress:
         for title, settings in SETTINGS.items():
             for labels, data in (("right", DigitPairs), ("stale", StaleLabels)):
-                study = Study(
-                    module=AuxiliaryLoss,
-                    settings=settings,
-                    seeds=range(seed, seed + runs),
-                    data=data,
-                    trainer=trainer,
-                    execution=Choice().on(make_trainer(trainer), runs),
-                    verbose=verbose,
-                )
+                study = make_study(settings, seeds, data, trainer, Choice(), verbose=verbose)
                 fit = run_study(study, lambda first, figures: progress.add("auxiliary", figures))
                 finished.append(ModelRuns("auxiliary", f"{title}, {labels} labels", fit.runs))
                 config = {"runs": runs, "seed": seed, "max_epochs": max_epochs}

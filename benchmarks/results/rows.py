@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from hashlib import sha256
@@ -17,7 +17,6 @@ from lightning_modules.models.recipes import RECIPES, resolve
 from lightning_modules.models.settings import PairSettings
 from lightning_modules.results.provenance import COMPUTING, code_digests, versions
 from lightning_modules.results.runs import Run
-from lightning_modules.results.tensorboard import EpochFigures
 from lightning_modules.training.execution import Choice
 from lightning_modules.training.runner import run_study
 from lightning_modules.training.studies import make_study
@@ -39,48 +38,21 @@ class Row:
     train_pairs: int = 1000
 
     def train(
-        self,
-        seeds: Sequence[int],
-        max_epochs: int | None,
-        choice: Choice,
-        tick: Callable[[EpochFigures], None],
-        val_pairs: int = 500,
+        self, seeds: Sequence[int], max_epochs: int | None, choice: Choice, val_pairs: int = 500
     ) -> list[Run]:
-        """Train and test it.
-
-        Args:
-            seeds: Of the runs.
-            max_epochs: Epochs; the recipe's for None.
-            choice: How to compute.
-            tick: Called with every epoch's figures.
-            val_pairs: Validation pairs of a run.
-
-        Returns:
-            The runs, with their errors over all pairs of test digits.
-        """
+        """Train it for so many epochs, or the recipe's, and test it on all pairs of test digits."""
         data = partial(DigitPairs, train_pairs=self.train_pairs, val_pairs=val_pairs)
         settings = self.settings(max_epochs)
         study = make_study(settings, seeds, data, {"accelerator": "cpu"}, choice, all_pairs=True)
-        return run_study(study, lambda first, figures: tick(figures)).runs
+        return run_study(study, lambda first, figures: None).runs
 
     def settings(self, max_epochs: int | None = None) -> PairSettings:
-        """Of the model.
-
-        Args:
-            max_epochs: Epochs; the recipe's for None.
-        """
+        """The model's settings, with so many epochs or the recipe's."""
         changes = {"max_epochs": max_epochs, **self.changes}
         return resolve(RECIPES[self.recipe], [self.model], changes)[self.model]
 
     def key(self, seeds: Sequence[int], max_epochs: int, choice: Choice, val_pairs: int) -> str:
-        """A digest of all that decides its figures, but for their rounding.
-
-        Args:
-            seeds: Of the runs.
-            max_epochs: Epochs.
-            choice: How to compute; with how many processes counts for nothing.
-            val_pairs: Validation pairs of a run.
-        """
+        """A digest of all that decides its figures; the number of processes decides only their rounding."""
         decides = {
             "settings": asdict(self.settings(max_epochs)),
             "pairs": (self.train_pairs, val_pairs),
@@ -96,18 +68,16 @@ class Record:
     """The runs of rows in a CSV file, a line a run, written after every row.
 
     A command that takes an hour and is interrupted may go on from it.
+
+    Args:
+        path: The file.
+        resume: Whether rows that are in the file already are kept.
+
+    Raises:
+        CommandError: The file is not of this form.
     """
 
     def __init__(self, path: Path, resume: bool) -> None:
-        """Start a file, or read what an interrupted command left in it.
-
-        Args:
-            path: The CSV file.
-            resume: Whether rows that are in the file already are kept.
-
-        Raises:
-            CommandError: The file is not of this form.
-        """
         self.path = path
         self.lines: list[dict[str, str]] = []
         if resume and path.exists():
@@ -131,15 +101,9 @@ class Record:
         val_pairs: int = 500,
         twin: Sequence[Run] | None = None,
     ) -> Sequence[Run]:
-        """Train a row as `Row.train` does, or take its runs from the file.
+        """Train a row as `Row.train` does, or take its runs from the file, or from its twin.
 
-        Args:
-            row: The row.
-            seeds: Of the runs.
-            max_epochs: Epochs; the recipe's for None.
-            choice: How to compute.
-            val_pairs: Validation pairs of a run.
-            twin: The runs of the same row under another name, which need not be trained again.
+        A twin is the same row under another name.
         """
         epochs = row.settings(max_epochs).max_epochs
         about = {
@@ -155,7 +119,7 @@ class Record:
         known = [_run(line) for line in self.lines if about.items() <= line.items()]
         if [run.seed for run in known] == list(seeds):
             return known
-        runs = twin or row.train(seeds, max_epochs, choice, lambda figures: None, val_pairs)
+        runs = twin or row.train(seeds, max_epochs, choice, val_pairs)
         # In place of what the row was by other settings, seeds or code.
         self.lines = [line for line in self.lines if any(line[name] != about[name] for name in ROW)]
         for run in runs:

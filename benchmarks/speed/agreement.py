@@ -6,14 +6,13 @@ have the same losses, the same weights after some steps, and the same answers to
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.speed.plain_loop import BATCH_SIZE, PlainRun, tensors
-from datamodules import DigitPairs
+from benchmarks.speed.harness import prove_equal
+from benchmarks.speed.plain_loop import BATCH_SIZE, PlainRun, digit_pairs, tensors
 from lightning_modules.models.recipes import PAPER
 from lightning_modules.models.registry import MODULES
 from lightning_modules.replicas.dropout import Dropout
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from datamodules.loader import Batch
     from lightning_modules.models.base import PairModule
 
+VAL_PAIRS = 500
 STEPS = 5  # float64 agrees to 1e-9 so long; training amplifies every rounding
 SEEDS = [0, 1]
 ENGINES: tuple[Engine, ...] = ("torch", "fused")
@@ -38,20 +38,20 @@ def prove_agreement(model: str) -> None:
     Raises:
         RuntimeError: They differ, so that their times say nothing about each other.
     """
-    data = _data(SEEDS)
-    batches = [(images.double(), y, z) for images, y, z in islice(data.train_dataloader(), STEPS)]
+    data = digit_pairs(SEEDS, STEPS * BATCH_SIZE, VAL_PAIRS)
+    batches = [(images.double(), y, z) for images, y, z in data.train_dataloader()]
     for engine in ENGINES:
         module = MODULES[model].from_settings(PAPER.settings[model], SEEDS).double()
         set_engine(module.network, engine)
         starts = [_replica(module, index) for index in range(len(SEEDS))]
         ours = _train(module, batches)
         for index, seed in enumerate(SEEDS):
-            plain = PlainRun(model, _data([seed]), seed)
+            plain = PlainRun(model, digit_pairs(seed, STEPS * BATCH_SIZE, VAL_PAIRS), seed)
             theirs = _train_plain(plain, starts[index], [_own(batch, index) for batch in batches])
-            _check(f"{model}, engine {engine}, losses", ours[:, index], theirs)
+            prove_equal(f"{model}, engine {engine}, losses", ours[:, index], theirs)
             for name, value in _replica(module, index).items():
-                _check(f"{model}, engine {engine}, {name}", value, plain.net.state_dict()[name])
-            _check(f"{model}, engine {engine}, answers", *_answers(module, plain, index))
+                prove_equal(f"{model}, engine {engine}, {name}", value, plain.net.state_dict()[name])
+            prove_equal(f"{model}, engine {engine}, answers", *_answers(module, plain, index))
 
 
 def _train(module: PairModule, batches: list[Batch]) -> Tensor:
@@ -96,14 +96,3 @@ def _drop_nothing(net: nn.Module) -> None:
     for layer in net.modules():
         if isinstance(layer, nn.Dropout | Dropout):
             layer.p = 0.0
-
-
-def _data(seeds: list[int]) -> DigitPairs:
-    data = DigitPairs(train_pairs=STEPS * BATCH_SIZE, batch_size=BATCH_SIZE, seed=seeds)
-    data.setup()
-    return data
-
-
-def _check(what: str, ours: Tensor, theirs: Tensor) -> None:
-    if not torch.allclose(ours, theirs, rtol=1e-9, atol=1e-9):
-        raise RuntimeError(f"{what} differ by {(ours - theirs).abs().max():.1e} from the plain loop's")

@@ -4,152 +4,133 @@ Command lines:
     python -m benchmarks.growth                       about 4 minutes
     python -m benchmarks.growth --pairs 1000,10000 --runs 1,4 --turns 1
 
-Each point is measured in a process of its own, so that its peak memory is its own; medians over turns, which
-alternate between the points. The network is `cnn`: one epoch for pairs, five for runs, ten for cores.
+Each size is measured in a process of its own, so that its peak memory is its own; medians over turns, which
+alternate between the sizes. The network is `cnn`: one epoch for pairs, five for runs, ten for cores.
 """
 
 from __future__ import annotations
 
-import json
 import resource
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from loky import cpu_count
 from matplotlib.figure import Figure
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.speed.machine import machine, one_core
+from benchmarks.speed.harness import Contestant, Turn, in_processes, numbers, save, show, take_turns
+from benchmarks.speed.machine import machine_line, one_core
 from datamodules import DigitPairs
 from lightning_modules.command import cli
-from lightning_modules.command.atomic_io import write_whole
+from lightning_modules.command.cores import core_count
+from lightning_modules.command.limits import check_range
 from lightning_modules.models.recipes import PAPER
-from lightning_modules.models.registry import MODULES
-from lightning_modules.training.execution import Choice, Execution
-from lightning_modules.training.runner import Study, fit, make_trainer, quiet, run_study
+from lightning_modules.training.execution import Choice
+from lightning_modules.training.runner import Study, fit, quiet, run_study
+from lightning_modules.training.studies import make_study
 from lightning_modules.training.workers import run_jobs
 
-PACKAGES = ("torch", "pytorch_lightning", "numba", "numpy")
 MODEL = "cnn"
+LARGE = 1_000_000  # pairs from which on a size takes a minute: one turn is enough to see a line
+COLUMNS = {
+    "axis": "{axis}",
+    "size": "{size:d}",
+    "s": "{seconds:.2f}",
+    "us a pair, epoch and run": "{median:.1f}",
+    "x the smallest": "{relative:.2f}",
+    "peak MB": "{megabytes:.0f}",
+}
 
 
-@dataclass
-class Point:
+@dataclass(frozen=True)
+class Size:
     """One size of one study."""
 
-    axis: str  # "pairs", "runs" or "cores"
-    value: int
+    axis: str = ""  # "pairs", "runs" or "cores", whichever grows
     pairs: int = 1000
     runs: int = 1
     cores: int = 1
     epochs: int = 1
-    seconds: list[float] = field(default_factory=list)
-    megabytes: float = 0.0  # peak memory of the process that trains
 
     def study(self) -> Study:
-        """The study, without its data's validation: an epoch of training and the tests."""
+        """The study, without validation: training and the tests."""
         trainer = {"max_epochs": self.epochs, "accelerator": "cpu"}
-        return Study(
-            module=MODULES[MODEL],
-            settings=PAPER.settings[MODEL],
-            seeds=range(self.runs),
-            data=partial(DigitPairs, train_pairs=self.pairs, val_pairs=0),
-            trainer=trainer,
-            execution=Choice(workers=self.cores).on(make_trainer(trainer), self.runs),
-        )
+        data = partial(DigitPairs, train_pairs=self.pairs, val_pairs=0)
+        choice = Choice(workers=self.cores)
+        return make_study(PAPER.settings[MODEL], range(self.runs), data, trainer, choice)
+
+    def contestant(self) -> Contestant:
+        """Times are shown for a pair, epoch and run."""
+        work = self.pairs * self.runs * self.epochs
+        if self.axis == "cores":
+            small = Size(pairs=100, runs=self.cores, cores=self.cores)  # warms up
+            return Contestant("cores", partial(side_by_side, self), work, partial(side_by_side, small))
+        return Contestant(self.axis, partial(alone, self), work)
 
 
-def measure(point: Point) -> None:
-    """Take a turn and note its time and memory."""
-    if point.axis == "cores":
-        _side_by_side(Point("", 0, pairs=100, runs=point.cores, cores=point.cores).study())
-        start = time.perf_counter()
-        _side_by_side(point.study())
-        point.seconds.append(time.perf_counter() - start)
-        return
-    ((seconds, megabytes),) = run_jobs([partial(_alone, point)], 1, _ignore)
-    point.seconds.append(seconds)
-    point.megabytes = max(point.megabytes, megabytes)
-
-
-def _side_by_side(study: Study) -> None:
-    """Fit in worker processes, even in a single one, so that starting them is in the time of every point."""
+def side_by_side(size: Size) -> None:
+    """Fit in worker processes, even in a single one, so that starting them is in the time of every size."""
+    study = size.study()
     run_jobs([partial(fit, program) for program in study.chunks()], study.execution.workers, _ignore)
+
+
+def alone(size: Size) -> Turn:
+    """Fit in a process of its own, which stays on one core; the turn's result is its peak memory in MB."""
+    (turn,) = in_processes([partial(_alone, size)])
+    return turn
 
 
 def _ignore(number: int, value: Any) -> None:
     pass
 
 
-def _alone(point: Point, report: Any) -> tuple[float, float]:
+def _alone(size: Size) -> Turn:
+    quiet()
     one_core()
-    warm_up = Point("", 0, pairs=100)
-    run_study(warm_up.study(), lambda first, figures: None)
-    study = point.study()
-    assert isinstance(study.execution, Execution)
+    run_study(Size(pairs=100).study(), _ignore)  # warms up
+    study = size.study()
     start = time.perf_counter()
-    run_study(study, lambda first, figures: None)
+    run_study(study, _ignore)
     seconds = time.perf_counter() - start
-    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return Turn(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def points(pairs: list[int], runs: list[int]) -> list[Point]:
-    """All sizes."""
-    cores = range(1, cpu_count() + 1)
+def sizes(pairs: list[int], runs: list[int]) -> list[Size]:
+    """All sizes, each axis from its smallest."""
+    cores = range(1, core_count() + 1)
     return [
-        *(Point("pairs", count, pairs=count) for count in pairs),
-        *(Point("runs", count, runs=count, epochs=5) for count in runs),
-        *(Point("cores", count, cores=count, runs=16 * cpu_count(), epochs=10) for count in cores),
+        *(Size("pairs", pairs=count) for count in pairs),
+        *(Size("runs", runs=count, epochs=5) for count in runs),
+        *(Size("cores", cores=count, runs=16 * core_count(), epochs=10) for count in cores),
     ]
 
 
-def row(point: Point, first: Point) -> dict[str, Any]:
-    """What is shown of a point: its cost for each unit, relative to the smallest size of its axis."""
-    seconds = median(point.seconds)
-    work = point.pairs * point.runs * point.epochs
+def row(size: Size, own: Contestant, first: Contestant) -> dict[str, Any]:
+    """What is shown of a size: its cost for each unit, relative to the smallest size of its axis."""
+    memory = [turn.result for turn in own.turns if turn.result]
     return {
-        "axis": point.axis,
-        "value": point.value,
-        "seconds": seconds,
-        "microseconds_per_pair": seconds / work * 1e6,
-        "relative": seconds / median(first.seconds),
-        "peak_megabytes": point.megabytes or None,
-        "turns": point.seconds,
+        "axis": size.axis,
+        "size": getattr(size, size.axis),
+        "seconds": own.seconds,
+        "relative": own.seconds / first.seconds,
+        **({"megabytes": max(memory)} if memory else {}),
+        **own.row(first, 1e6),
     }
-
-
-def show(rows: list[dict[str, Any]], title: str) -> None:
-    """Print the table."""
-    table = Table(title=title, title_justify="left")
-    for column in ("axis", "size", "s", "us a pair, epoch and run", "x the smallest", "peak MB"):
-        table.add_column(column, justify="left" if column == "axis" else "right")
-    for line in rows:
-        memory = f"{line['peak_megabytes']:.0f}" if line["peak_megabytes"] else ""
-        table.add_row(
-            *(line["axis"], str(line["value"]), f"{line['seconds']:.2f}"),
-            *(f"{line['microseconds_per_pair']:.1f}", f"{line['relative']:.2f}", memory),
-        )
-    Console(width=110).print(table)
 
 
 def plot(rows: list[dict[str, Any]]) -> Figure:
     """Time against size, both logarithmic, beside what proportion would give."""
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     for axes, axis in zip(figure.subplots(1, 3), ("pairs", "runs", "cores"), strict=True):
-        own = [line for line in rows if line["axis"] == axis]
-        sizes, seconds = [line["value"] for line in own], [line["seconds"] for line in own]
-        if axis == "cores":
-            ideal = [seconds[0] / size for size in sizes]
-        else:
-            ideal = [seconds[-1] * size / sizes[-1] for size in sizes]
-        axes.loglog(sizes, ideal, "--", color="0.6", label="in proportion")
-        axes.loglog(sizes, seconds, "o-", label="measured")
-        axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+        lines = [line for line in rows if line["axis"] == axis]
+        counts, seconds = [line["size"] for line in lines], [line["seconds"] for line in lines]
+        power, last = (-1, 0) if axis == "cores" else (1, -1)
+        ideal = [seconds[last] * (count / counts[last]) ** power for count in counts]
+        axes.loglog(counts, ideal, "--", color="0.6", label="in proportion")
+        axes.loglog(counts, seconds, "o-", label="measured")
+        axes.set_xticks(counts, [f"{count:g}" for count in counts])
         ticks = [m * 10.0**e for e in range(-2, 4) for m in (1, 2, 5)]
         ticks = seconds if axis == "cores" else [t for t in ticks if min(ideal) <= t <= 1.2 * max(seconds)]
         axes.set_yticks(ticks, [f"{tick:.3g}" for tick in ticks])
@@ -176,19 +157,17 @@ def growth(
         verbose: Whether to show tracebacks.
     """
     quiet()
-    sizes = points([int(count) for count in pairs.split(",")], [int(count) for count in runs.split(",")])
-    for turn in range(turns):
-        for point in sizes:
-            if turn == 0 or point.pairs < 1_000_000:  # a minute each: once is enough to see a line
-                measure(point)
-    first = {point.axis: point for point in reversed(sizes)}
-    rows = [row(point, first[point.axis]) for point in sizes]
-    about = ", ".join(f"{name} {value}" for name, value in machine(PACKAGES).items())
-    show(rows, f"{MODEL}, {turns} turns\n{about}")
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
-    result = {"command": cli.command_line(), "machine": machine(PACKAGES), "rows": rows}
-    write_whole(Path(f"{out}.json"), json.dumps(result, indent=1))
-    plot(rows).savefig(f"{out}.png", dpi=120)
+    check_range("turns", turns, 1)
+    everyone = {size: size.contestant() for size in sizes(numbers("pairs", pairs), numbers("runs", runs))}
+    take_turns(list(everyone.values()), 1, warm_up=0)
+    if turns > 1:
+        again = [contestant for size, contestant in everyone.items() if size.pairs < LARGE]
+        take_turns(again, turns - 1, warm_up=0)
+    first = {size.axis: contestant for size, contestant in reversed(everyone.items())}
+    rows = [row(size, contestant, first[size.axis]) for size, contestant in everyone.items()]
+    show(f"{MODEL}, {turns} turns\n{machine_line()}", COLUMNS, rows)
+    save(f"{out}.json", rows=rows)
+    plot(rows).savefig(Path(f"{out}.png"), dpi=120)
     Console().print(f"{out}.json, {out}.png")
 
 

@@ -1,4 +1,4 @@
-"""The machine under a benchmark: what it is, and how to hold a process to one core of it."""
+"""The machine under a benchmark: what it is, what it can, and how to hold a process to one core of it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import os
 import platform
 import sys
 import time
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch.profiler import ProfilerActivity, profile
+
+from lightning_modules.results.provenance import versions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable
+
+PACKAGES = ("torch", "pytorch-lightning", "numba", "numpy", "optuna", "jax", "tinygrad")
 
 
 def one_core() -> None:
@@ -35,37 +38,25 @@ def restart_on_one_core() -> None:
         os.execv(sys.executable, sys.orig_argv)  # the same command
 
 
-def machine(packages: Iterable[str]) -> dict[str, str | int | None]:
-    """Describe what figures were measured on.
-
-    Args:
-        packages: Names of the libraries that matter.
-
-    Returns:
-        Processor, number of them, and versions; None for what is not installed.
-    """
+def machine() -> dict[str, str | int | None]:
+    """Describe what figures were measured on: processor, number of cores, and versions."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
         "CPU": models[0] if models else platform.processor(),
         "CPUs": os.cpu_count(),
-        "Python": platform.python_version(),
-        **{name: version(name) if find_spec(name) else None for name in packages},
+        **versions(PACKAGES),
     }
 
 
+def machine_line() -> str:
+    """The machine in a line below a table's title, without what is not installed."""
+    return ", ".join(f"{name} {value}" for name, value in machine().items() if value is not None)
+
+
 def matmul_peak(dtype: torch.dtype = torch.float32, size: int = 1024, repeats: int = 20) -> float:
-    """The best rate that this process's threads reach on a matrix product.
-
-    Args:
-        dtype: Of the matrices.
-        size: Their side.
-        repeats: Products to time; the fastest counts.
-
-    Returns:
-        GFLOP/s.
-    """
+    """GFLOP/s that this process's threads reach on the fastest of some matrix products."""
     a, b = torch.ones(size, size, dtype=dtype), torch.ones(size, size, dtype=dtype)
     seconds = []
     for _ in range(repeats):
@@ -73,3 +64,23 @@ def matmul_peak(dtype: torch.dtype = torch.float32, size: int = 1024, repeats: i
         a @ b
         seconds.append(time.perf_counter() - start)
     return 2 * size**3 / min(seconds) / 1e9
+
+
+def profiler(profile_memory: bool = False) -> profile:
+    """Torch's profiler of what a CPU computes."""
+    os.environ["KINETO_LOG_LEVEL"] = "99"  # else it tells of each start and stop
+    return profile(activities=[ProfilerActivity.CPU], profile_memory=profile_memory)
+
+
+def peak_memory(turn: Callable[[], object]) -> float:
+    """Megabytes that tensors made in a turn hold at most, but for what an operation holds only inside.
+
+    It must be the first turn of a contestant, so that nothing is kept from an earlier one.
+    """
+    with profiler(profile_memory=True) as memory:
+        turn()
+    held = most = 0
+    for event in memory.events():  # in the order of time, each with what it allocates minus what it frees
+        held += event.self_cpu_memory_usage
+        most = max(most, held)
+    return most / 1e6

@@ -16,11 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from datamodules import DigitPairs
 from lightning_modules.models.recipes import PAPER
 from lightning_modules.results.runs import Run
 
 if TYPE_CHECKING:
-    from datamodules import DigitPairs, Digits, PairSet
+    from collections.abc import Sequence
+
+    from datamodules import Digits, PairSet
 
 BATCH_SIZE = PAPER.settings["cnn"].batch_size  # of all three nets
 
@@ -153,6 +156,13 @@ class PlainRun:
         )
 
 
+def digit_pairs(seed: int | Sequence[int], train_pairs: int = 1000, val_pairs: int = 0) -> DigitPairs:
+    """Pairs of one or several runs, set up."""
+    data = DigitPairs(train_pairs, val_pairs, batch_size=BATCH_SIZE, seed=seed)
+    data.setup()
+    return data
+
+
 def tensors(pairs: PairSet, digits: Digits) -> tuple[Tensor, Tensor, Tensor]:
     """Images (N, 2, 14, 14), target (N,) and classes (N, 2) of one replica's pairs."""
     return digits.images[pairs.index[:, 0].long()], pairs.target[:, 0].long(), pairs.classes[:, 0].long()
@@ -160,12 +170,7 @@ def tensors(pairs: PairSet, digits: Digits) -> tuple[Tensor, Tensor, Tensor]:
 
 @cache
 def step_flops(model: str, pairs: int) -> int:
-    """Floating-point operations of the products and convolutions in a training step, forward and backward.
-
-    Args:
-        model: The model.
-        pairs: Pairs in the batch.
-    """
+    """Floating-point operations of the products and convolutions in a training step, forward and backward."""
     net = NETS[model]()
     with FlopCounterMode(display=False) as counter:
         net(torch.zeros(pairs, 2, 14, 14))[0].sum().backward()

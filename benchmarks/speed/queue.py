@@ -64,16 +64,9 @@ class Clock:
     """Finishes fits instead of training them, with as many reports; notes the processor time of each."""
 
     def __init__(self) -> None:
-        """Nothing is finished yet."""
         self.seconds: list[float] = []
 
     def __call__(self, batch: TrialBatch, accelerator: str) -> None:
-        """Finish a fit.
-
-        Args:
-            batch: The fit.
-            accelerator: Not used.
-        """
         errors = [0.1] * (len(batch.members) * batch.definition.repeats)
         for epoch in range(batch.definition.max_epochs):
             batch.record_epoch()

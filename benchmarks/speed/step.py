@@ -11,22 +11,16 @@ of the same turn, medians over turns.
 
 from __future__ import annotations
 
-import json
-import time
-from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
-from statistics import median, quantiles
-from typing import TYPE_CHECKING, Any
+from statistics import median
+from typing import TYPE_CHECKING
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.speed.agreement import prove_agreement
-from benchmarks.speed.machine import machine, matmul_peak, one_core
-from benchmarks.speed.plain_loop import BATCH_SIZE, PlainRun, step_flops
-from datamodules import DigitPairs
+from benchmarks.speed.harness import Contestant, numbers, save, show, take_turns
+from benchmarks.speed.machine import machine_line, matmul_peak, one_core, restart_on_one_core
+from benchmarks.speed.plain_loop import BATCH_SIZE, PlainRun, digit_pairs, step_flops
 from lightning_modules.command import cli
 from lightning_modules.models.recipes import PAPER
 from lightning_modules.models.registry import MODULES
@@ -36,83 +30,82 @@ from lightning_modules.training.runner import make_trainer, quiet
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PACKAGES = ("torch", "pytorch_lightning", "numba", "numpy")
 EPOCHS = 2  # in a turn
 PAIRS = 1000
+STEPS = EPOCHS * PAIRS // BATCH_SIZE  # in a turn, of one replica
+COLUMNS = {
+    "net": "{model}",
+    "contestant": "{contestant}",
+    "ms a replica-step": "{median:.2f}",
+    "ratio": "{ratio:.2f}x",
+    "GFLOP/s": "{gflops:.0f}",
+    "of peak": "{peak_share:.0%}",
+}
 
 
-@dataclass
-class Contestant:
-    """One way to train."""
+def digit_contestant(
+    name: str,
+    turn: Callable[[], None],
+    model: str,
+    replicas: int = 1,
+    dtype: torch.dtype = torch.float32,
+) -> Contestant:
+    """Somebody who trains one of the paper's networks.
 
-    name: str
-    replicas: int
-    turn: Callable[[], None]  # trains two epochs
-    dtype: torch.dtype = torch.float32
-    milliseconds: list[float] = field(default_factory=list)  # of a replica-step, one for each turn
-
-    def run(self) -> None:
-        """Take a turn."""
-        start = time.perf_counter()
-        self.turn()
-        steps = EPOCHS * PAIRS / BATCH_SIZE * self.replicas
-        self.milliseconds.append((time.perf_counter() - start) / steps * 1e3)
+    Args:
+        name: What to call it, without the number format.
+        turn: Trains two epochs.
+        model: The network.
+        replicas: How many of it are trained at once.
+        dtype: Of the products.
+    """
+    half = ", bf16-mixed" * (dtype == torch.bfloat16)
+    return Contestant(name + half, turn, STEPS * replicas, flops=step_flops(model, BATCH_SIZE), dtype=dtype)
 
 
-def plain(model: str) -> Contestant:
+def plain(model: str, pairs: int = PAIRS) -> Contestant:
     """The plain loop."""
-    run = PlainRun(model, _data([0]), 0)
+    run = PlainRun(model, digit_pairs(0, pairs), 0)
 
     def turn() -> None:
         for _ in range(EPOCHS):
             run.epoch()
 
-    return Contestant("plain loop", 1, turn)
+    return digit_contestant("plain loop", turn, model)
 
 
-def bare(model: str, engine: Engine, replicas: int, precision: torch.dtype = torch.float32) -> Contestant:
+def bare(model: str, engine: Engine, replicas: int, dtype: torch.dtype = torch.float32) -> Contestant:
     """Our module in a bare loop, without the Trainer."""
     seeds = list(range(replicas))
-    module, loader = (
-        MODULES[model].from_settings(PAPER.settings[model], seeds),
-        _data(seeds).train_dataloader(),
-    )
+    module = MODULES[model].from_settings(PAPER.settings[model], seeds)
+    loader = digit_pairs(seeds, PAIRS).train_dataloader()
     set_engine(module.network, engine)
     optimizer = module.make_optimizer()
-    half = precision == torch.bfloat16
 
     def turn() -> None:
         module.train()
         for _ in range(EPOCHS):
             for number, batch in enumerate(loader):
-                with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
                     loss = module.training_step(batch, number)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
 
-    name = f"{engine}, R = {replicas}" + ", bf16-mixed" * half
-    return Contestant(name, replicas, turn, precision)
+    return digit_contestant(f"{engine}, R = {replicas}", turn, model, replicas, dtype)
 
 
-def trained(model: str, replicas: int, precision: str) -> Contestant:
+def trained(model: str, replicas: int, dtype: torch.dtype) -> Contestant:
     """Our module under the Trainer, its metrics included; a new fit each turn."""
     seeds = list(range(replicas))
-    module, data = MODULES[model].from_settings(PAPER.settings[model], seeds), _data(seeds)
+    module, data = MODULES[model].from_settings(PAPER.settings[model], seeds), digit_pairs(seeds, PAIRS)
+    precision = "bf16-mixed" if dtype == torch.bfloat16 else "32-true"
     arguments = {"max_epochs": EPOCHS, "accelerator": "cpu", "precision": precision}
-    half = precision != "32-true"
-    name = f"fused, R = {replicas}, Trainer" + ", bf16-mixed" * half
 
     def turn() -> None:
         make_trainer(arguments).fit(module, data)
 
-    return Contestant(name, replicas, turn, torch.bfloat16 if half else torch.float32)
-
-
-def _data(seeds: list[int]) -> DigitPairs:
-    data = DigitPairs(train_pairs=PAIRS, val_pairs=0, batch_size=BATCH_SIZE, seed=seeds)
-    data.setup()
-    return data
+    return digit_contestant(f"fused, R = {replicas}, Trainer", turn, model, replicas, dtype)
 
 
 def contestants(model: str, replicas: list[int]) -> list[Contestant]:
@@ -124,41 +117,8 @@ def contestants(model: str, replicas: list[int]) -> list[Contestant]:
         bare(model, "torch", most),
         *(bare(model, "fused", count) for count in replicas),
         bare(model, "fused", most, torch.bfloat16),
-        trained(model, most, "32-true"),
-        trained(model, most, "bf16-mixed"),
+        *(trained(model, most, dtype) for dtype in (torch.float32, torch.bfloat16)),
     ]
-
-
-def row(
-    model: str, one: Contestant, reference: Contestant, peaks: dict[torch.dtype, float]
-) -> dict[str, Any]:
-    """What is shown of a contestant."""
-    ratios = [a / b for a, b in zip(reference.milliseconds, one.milliseconds, strict=True)]
-    milliseconds = median(one.milliseconds)
-    rate = step_flops(model, BATCH_SIZE) / milliseconds / 1e6
-    return {
-        "model": model,
-        "contestant": one.name,
-        "milliseconds": milliseconds,
-        "quartiles": quantiles(one.milliseconds)[::2] if len(one.milliseconds) > 1 else None,
-        "ratio": median(ratios),
-        "gflops": rate,
-        "peak_share": rate / peaks[one.dtype],
-        "turns": one.milliseconds,
-    }
-
-
-def show(rows: list[dict[str, Any]], title: str) -> None:
-    """Print the table."""
-    table = Table(title=title, title_justify="left")
-    for column in ("net", "contestant", "ms a replica-step", "ratio", "GFLOP/s", "of peak"):
-        table.add_column(column, justify="left" if column in ("net", "contestant") else "right")
-    for line in rows:
-        table.add_row(
-            *(line["model"], line["contestant"], f"{line['milliseconds']:.2f}", f"{line['ratio']:.2f}x"),
-            *(f"{line['gflops']:.0f}", f"{line['peak_share']:.0%}"),
-        )
-    Console(width=130).print(table)
 
 
 def step(
@@ -174,42 +134,31 @@ def step(
     """
     quiet()
     one_core()
-    counts = [int(count) for count in replicas.split(",")]
+    counts = numbers("replicas", replicas)
     peaks = {dtype: matmul_peak(dtype) for dtype in (torch.float32, torch.bfloat16)}
-    rows: list[dict[str, Any]] = []
+    rows, costs = [], []
     for model in ("cnn", "weight_sharing"):
         prove_agreement(model)
         everyone = contestants(model, counts)
-        for _ in range(turns + 1):
-            for one in everyone:
-                one.run()
-        for one in everyone:
-            del one.milliseconds[0]
-        rows += map(partial(row, model, reference=everyone[0], peaks=peaks), everyone)
-        if model == "cnn":
-            cost = _trainer_cost(everyone, max(counts))
-    about = ", ".join(f"{name} {value}" for name, value in machine(PACKAGES).items())
-    title = (
-        f"one core, {turns} turns, peak {peaks[torch.float32]:.0f} (float32) and {peaks[torch.bfloat16]:.0f}"
-    )
-    show(rows, f"{title} (bfloat16) GFLOP/s\n{about}")
-    Console().print(f"the Trainer costs {cost:.0f} us a replica-step at R = {max(counts)}")
-    if out:
-        Path(out).parent.mkdir(parents=True, exist_ok=True)
-        result: dict[str, Any] = {"command": cli.command_line(), "machine": machine(PACKAGES), "rows": rows}
-        result["trainer_us_per_replica_step"] = cost
-        Path(out).write_text(json.dumps(result, indent=1))
+        take_turns(everyone, turns)
+        rows += [{"model": model, **one.row(everyone[0], 1e3, peaks)} for one in everyone]
+        costs.append(_trainer_cost(everyone, max(counts)))
+    single, half = peaks.values()
+    title = f"one core, {turns} turns, peak {single:.0f} (float32) and {half:.0f} (bfloat16) GFLOP/s"
+    show(f"{title}\n{machine_line()}", COLUMNS, rows)
+    # The same for all networks; measured on the one whose step is shortest, it stands out best.
+    Console().print(f"the Trainer costs {costs[0]:.0f} us a replica-step at R = {max(counts)}")
+    save(out, rows=rows, trainer_us_per_replica_step=costs[0])
 
 
 def _trainer_cost(everyone: list[Contestant], replicas: int) -> float:
-    """Median over turns of the microseconds that the Trainer adds, its fit() of two epochs included.
-
-    It is the same for all networks; measured on the one whose step is shortest, it stands out best.
-    """
-    by_name = {one.name: one.milliseconds for one in everyone}
+    """Median over turns of the microseconds that the Trainer adds, its fit() of two epochs included."""
+    by_name = {one.name: one for one in everyone}
     without, under = by_name[f"fused, R = {replicas}"], by_name[f"fused, R = {replicas}, Trainer"]
-    return 1e3 * median(b - a for a, b in zip(without, under, strict=True))
+    pairs = zip(without.turns, under.turns, strict=True)
+    return 1e6 * median(b.seconds - a.seconds for a, b in pairs) / under.work
 
 
 if __name__ == "__main__":
+    restart_on_one_core()
     cli.run(step, "python -m benchmarks.step")

@@ -6,16 +6,11 @@ Command line:
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-from torch.profiler import ProfilerActivity, profile
-
-from benchmarks.speed.machine import one_core
-from benchmarks.speed.plain_loop import BATCH_SIZE, step_flops
-from benchmarks.speed.step import EPOCHS, PAIRS, bare
+from benchmarks.speed.harness import show
+from benchmarks.speed.machine import one_core, profiler, restart_on_one_core
+from benchmarks.speed.step import bare
 from lightning_modules.command import cli
 from lightning_modules.training.runner import quiet
 
@@ -31,18 +26,11 @@ PARTS = {
     "optimiser": ("aten::_fused_sgd_", "Optimizer.step#SGD.step", "Optimizer.zero_grad#SGD.zero_grad"),
     "look-up of images": ("aten::index_select",),
 }
+COLUMNS = {"part": "{part}", "us a replica-step": "{microseconds:.0f}", "share": "{share:.0%}"}
 
 
 def shares(events: Iterable[Any], total: float) -> dict[str, float]:
-    """Add up the events of each part.
-
-    Args:
-        events: From torch's profiler.
-        total: Microseconds that all took.
-
-    Returns:
-        Part to microseconds, what belongs to none of them included.
-    """
+    """Microseconds of each part, and of the rest of the total, from the events of torch's profiler."""
     own = {event.key: event.self_cpu_time_total for event in events}
     parts = {part: sum(own.get(key, 0) for key in keys) for part, keys in PARTS.items()}
     return parts | {"the rest: small operations, autograd, Python": total - sum(parts.values())}
@@ -56,26 +44,22 @@ def step_profile(replicas: int = 8, turns: int = 3, verbose: bool = False) -> No
         turns: Turns of two epochs to warm up.
         verbose: Whether to show tracebacks.
     """
-    os.environ["KINETO_LOG_LEVEL"] = "99"  # else torch's profiler tells of each start and stop
     quiet()
     one_core()
     for model in ("cnn", "weight_sharing"):
         contestant = bare(model, "fused", replicas)
         for _ in range(turns):
-            contestant.run()
-        with profile(activities=[ProfilerActivity.CPU]) as profiler:
-            contestant.run()
-        steps = EPOCHS * PAIRS / BATCH_SIZE * replicas
-        total = contestant.milliseconds[-1] * steps * 1e3
-        parts = shares(profiler.key_averages(), total)
-        rate = step_flops(model, BATCH_SIZE) * steps / total / 1e3
-        table = Table(title=f"{model}, R = {replicas}: {rate:.0f} GFLOP/s under the profiler")
-        for column in ("part", "us a replica-step", "share"):
-            table.add_column(column, justify="left" if column == "part" else "right")
-        for part, microseconds in parts.items():
-            table.add_row(part, f"{microseconds / steps:.0f}", f"{microseconds / total:.0%}")
-        Console(width=110).print(table)
+            contestant.turn()
+        with profiler() as profile:
+            total = contestant.turn().seconds * 1e6
+        rows = [
+            {"part": part, "microseconds": own / contestant.work, "share": own / total}
+            for part, own in shares(profile.key_averages(), total).items()
+        ]
+        rate = contestant.flops * contestant.work / total / 1e3
+        show(f"{model}, R = {replicas}: {rate:.0f} GFLOP/s under the profiler", COLUMNS, rows)
 
 
 if __name__ == "__main__":
+    restart_on_one_core()
     cli.run(step_profile, "python -m benchmarks.step_profile")

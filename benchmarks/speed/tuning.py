@@ -13,52 +13,65 @@ one process a core; ratios are to the latter, which uses the whole machine as ou
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from statistics import median
-from typing import Any
 
-from loky import cpu_count
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.speed.machine import machine
-from benchmarks.speed.plain_loop import PlainRun
-from datamodules import DigitPairs
+from benchmarks.speed.harness import Contestant, Turn, in_processes, save, show, take_turns
+from benchmarks.speed.machine import machine_line
+from benchmarks.speed.plain_loop import BATCH_SIZE, PlainRun, digit_pairs
 from lightning_modules.command import cli
-from lightning_modules.training.workers import run_jobs, threads
+from lightning_modules.command.cores import core_count
+from lightning_modules.training.workers import threads
 from tune.study.spaces import space_of
 
-PACKAGES = ("torch", "pytorch_lightning", "optuna", "numba", "numpy")
 PAIRS = 500  # of training, and of validation
+COLUMNS = {
+    "contestant": "{contestant}",
+    "s": "{seconds:.1f}",
+    "ms a step": "{median:.2f}",
+    "ratio to a plain process a core": "{ratio:.2f}x",
+}
 
 
-def plain(max_epochs: int, trainings: int, processes: int, thread_count: int) -> float:
-    """Seconds that the plain loop takes for one training, the median of some.
+@dataclass(frozen=True)
+class Grid:
+    """What each contestant has to do."""
 
-    Args:
-        max_epochs: Epochs of a training.
-        trainings: Trainings that each process makes.
-        processes: Processes that train at the same time; their time is shared out among the trainings.
-        thread_count: Threads of each process.
-    """
-    jobs = [partial(_plain_seconds, max_epochs, trainings, thread_count)] * processes
-    parts = run_jobs(jobs, processes, lambda number, value: None)
-    return median(seconds for part in parts for seconds in part) / processes
+    n_trials: int  # points
+    repeats: int
+    max_epochs: int
+
+    @property
+    def trainings(self) -> int:
+        """Of all points together."""
+        return self.n_trials * self.repeats
+
+    @property
+    def steps(self) -> int:
+        """Of all trainings together."""
+        return self.trainings * self.max_epochs * -(-PAIRS // BATCH_SIZE)
 
 
-def _plain_seconds(max_epochs: int, trainings: int, thread_count: int, report: Any) -> list[float]:
+def plain(grid: Grid, measured: int, processes: int, thread_count: int) -> Turn:
+    """The plain loop in some processes; its time for the grid is extrapolated from some trainings of each."""
+    parts = in_processes([partial(_plain_seconds, grid.max_epochs, measured, thread_count)] * processes)
+    return Turn(grid.trainings * median(seconds for part in parts for seconds in part) / processes)
+
+
+def _plain_seconds(max_epochs: int, measured: int, thread_count: int) -> list[float]:
     seconds = []
     with threads(thread_count):
-        PlainRun("auxiliary", _data(0), 0).epoch()  # warm up
-        for seed in range(trainings):
+        PlainRun("auxiliary", digit_pairs(0, PAIRS, PAIRS), 0).epoch()  # warm up
+        for seed in range(measured):
             start = time.perf_counter()
-            run = PlainRun("auxiliary", _data(seed), seed)
+            run = PlainRun("auxiliary", digit_pairs(seed, PAIRS, PAIRS), seed)
             for _ in range(max_epochs):
                 run.epoch()
                 run.error(*run.val[:2])
@@ -66,21 +79,13 @@ def _plain_seconds(max_epochs: int, trainings: int, thread_count: int, report: A
     return seconds
 
 
-def _data(seed: int) -> DigitPairs:
-    data = DigitPairs(train_pairs=PAIRS, val_pairs=PAIRS, seed=seed)
-    data.setup()
-    return data
-
-
-def ours(max_epochs: int, points: int, repeats: int, workers: int) -> float:
-    """Seconds of the whole command."""
-    flags = {"max_epochs": max_epochs, "n_trials": points, "repeats": repeats, "workers": workers}
+def ours(grid: Grid, workers: int) -> None:
+    """The whole command."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "tune", "--log_dir", folder]
-        command += [word for name, value in flags.items() for word in (f"--{name}", str(value))]
-        start = time.perf_counter()
+        command = [sys.executable, "-m", "tune", "--log_dir", folder, "--workers", str(workers)]
+        for name, value in asdict(grid).items():
+            command += [f"--{name}", str(value)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        return time.perf_counter() - start
 
 
 def tuning(
@@ -101,32 +106,21 @@ def tuning(
         out: JSON file for the table and the machine.
         verbose: Whether to show tracebacks.
     """
-    points, cores = n_trials or len(space_of("auxiliary", "paper").grid()), cpu_count()
-    rows: list[dict[str, Any]] = []
-    with Console().status("plain loop"):
-        for processes, count in dict.fromkeys(((1, 1), (1, cores), (cores, 1))):
-            seconds = points * repeats * plain(max_epochs, plain_trainings, processes, count)
-            name = f"plain loop, processes: {processes}, threads of each: {count} (extrapolated)"
-            rows.append({"contestant": name, "seconds": seconds})
-    reference = rows[-1]["seconds"]
+    grid = Grid(n_trials or len(space_of("auxiliary", "paper").grid()), repeats, max_epochs)
+    cores, everyone = core_count(), []
+    for processes, count in dict.fromkeys(((1, 1), (1, cores), (cores, 1))):
+        name = f"plain loop, processes: {processes}, threads of each: {count} (extrapolated)"
+        everyone.append(Contestant(name, partial(plain, grid, plain_trainings, processes, count), grid.steps))
+    reference = everyone[-1]
     for count in sorted({1, cores}):
-        seconds = ours(max_epochs, points, repeats, count)
-        rows.append({"contestant": f"python -m tune, workers: {count}", "seconds": seconds})
-    steps = points * repeats * max_epochs * -(-PAIRS // 50)
-    about = ", ".join(f"{name} {value}" for name, value in machine(PACKAGES).items())
-    table = Table(title=f"{points} points, {points * repeats} trainings, {steps} steps\n{about}")
-    for column in ("contestant", "s", "ms a step", "ratio to a plain process a core"):
-        table.add_column(column, justify="left" if column == "contestant" else "right")
-    for row in rows:
-        row |= {"ms_a_step": 1000 * row["seconds"] / steps, "ratio": reference / row["seconds"]}
-        table.add_row(
-            row["contestant"], f"{row['seconds']:.1f}", f"{row['ms_a_step']:.2f}", f"{row['ratio']:.2f}x"
-        )
-    Console(width=110).print(table)
-    if out:
-        result = {"command": cli.command_line(), "machine": machine(PACKAGES), "rows": rows}
-        Path(out).parent.mkdir(parents=True, exist_ok=True)
-        Path(out).write_text(json.dumps(result, indent=1))
+        name = f"python -m tune, workers: {count}"
+        everyone.append(Contestant(name, partial(ours, grid, count), grid.steps))
+    with Console().status("plain loop, then python -m tune"):
+        take_turns(everyone, 1, warm_up=0)
+    rows = [{"seconds": one.seconds, **one.row(reference, 1e3)} for one in everyone]
+    title = f"{grid.n_trials} points, {grid.trainings} trainings, {grid.steps} steps"
+    show(f"{title}\n{machine_line()}", COLUMNS, rows)
+    save(out, rows=rows)
 
 
 if __name__ == "__main__":

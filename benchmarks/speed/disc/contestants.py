@@ -1,16 +1,15 @@
-"""The step in torch.nn, in numpy by hand, and in the framework from scratch, plain and compiled."""
+"""The step in torch, one net at a time and R at once, and in the framework from scratch."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from torch import nn, optim
+from torch import Tensor, nn, optim
+from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 
 import scratch_framework as sf
-from benchmarks.speed.disc.task import Run, Task, scratch_net
-from scratch_framework.experiments.disc.network import twin
+from scratch_framework.experiments.disc.network import ACTIVATIONS, twin
 from scratch_framework.experiments.disc.objective import OBJECTIVES
 from scratch_framework.experiments.disc.optimisation import OPTIMIZERS, make_optimizer
 from scratch_framework.fast.compiled import compile_step
@@ -18,6 +17,7 @@ from scratch_framework.fast.compiled import compile_step
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from benchmarks.speed.disc.task import Run, Task
     from scratch_framework.experiments.disc.recipe import Recipe
 
 
@@ -40,7 +40,7 @@ def torch_nn(task: Task, fused: bool | None = None, compile_loss: bool = False) 
     optimizer = torch_optimizer(task.recipe, model.parameters(), fused)
     batches = single.batches()
 
-    def loss_of(x: torch.Tensor, y: torch.Tensor) -> Any:
+    def loss_of(x: Tensor, y: Tensor) -> Any:
         return criterion(model(x), y)
 
     if compile_loss:
@@ -57,128 +57,94 @@ def torch_nn(task: Task, fused: bool | None = None, compile_loss: bool = False) 
     return run
 
 
-def numpy_by_hand(task: Task) -> Run:
-    """The formulas written out in numpy, without a framework around them."""
-    recipe, single = task.recipe, task.single()
-    values = [value.numpy().copy() for value in single.state.values()]
-    weights, biases = values[::2], values[1::2]
-    activations = recipe.activations
-    batches = [(x.numpy(), y.numpy()) for x, y in single.batches()]
-    move = numpy_adam(recipe, values) if recipe.optimizer == "adam" else numpy_sgd(recipe, values)
+def torch_vmap(task: Task) -> Run:
+    """`torch.func`: stacked parameters, and vmap over the gradient of one net's loss."""
+    recipe, count = task.recipe, task.x.shape[1]
+    nets: list[nn.Module] = [twin(recipe, replica, task.x.dtype) for replica in range(count)]
+    parameters = {name: value.detach() for name, value in stack_module_state(nets)[0].items()}
+    for name, value in task.state.items():
+        parameters[name].copy_(value)
+    criterion = torch_criterion(recipe)
+    optimizer = torch_optimizer(recipe, parameters.values(), fused=True)
+    batches = task.batches()
 
-    def step(x: np.ndarray, y: np.ndarray) -> float:
-        inputs = [x]
-        for weight, bias, activation in zip(weights, biases, activations, strict=True):
-            z = inputs[-1] @ weight.T + bias
-            inputs.append(
-                np.tanh(z) if activation == "tanh" else np.maximum(z, 0) if activation == "relu" else z
-            )
-        loss, grad = numpy_loss(recipe, inputs[-1], y)
-        grads: list[np.ndarray] = []
-        for layer in reversed(range(len(weights))):
-            out = inputs[layer + 1]
-            if activations[layer] == "tanh":
-                grad = grad * (1 - out * out)
-            elif activations[layer] == "relu":
-                grad = grad * (out > 0)
-            grads[:0] = [grad.T @ inputs[layer], grad.sum(0)]
-            if layer:  # nobody asks for the gradient of the points
-                grad = grad @ weights[layer]
-        move(grads)
-        return loss
+    def loss_of(values: dict[str, Tensor], x: Tensor, y: Tensor) -> Any:
+        return criterion(functional_call(nets[0], values, (x,)), y)
+
+    gradients = vmap(grad_and_value(loss_of))
 
     def run() -> list[float]:
         for x, y in batches:
-            loss = step(x, y)
-        return [loss]
+            grads, losses = gradients(parameters, x, y)
+            for name, value in parameters.items():
+                value.grad = grads[name]
+            optimizer.step()
+        return losses.tolist()
 
     return run
 
 
-def numpy_loss(recipe: Recipe, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
-    """The recipe's loss and its gradient."""
-    share = 1 / len(y) if recipe.reduction == "mean" else 1.0
-    if recipe.loss == "mse":
-        difference = x - y
-        return float((difference * difference).sum() * share), difference * (2 * share)
-    power = np.exp(-np.abs(x))
-    losses = np.maximum(x, 0) - x * y + np.log1p(power)
-    return float(losses.sum() * share), (np.where(x < 0, power, 1) / (1 + power) - y) * share
-
-
-def numpy_sgd(recipe: Recipe, values: list[np.ndarray]) -> Any:
-    """Stochastic gradient descent in place."""
-
-    def move(grads: list[np.ndarray]) -> None:
-        for value, grad in zip(values, grads, strict=True):
-            value -= recipe.lr * (grad + recipe.weight_decay * value)
-
-    return move
-
-
-def numpy_adam(recipe: Recipe, values: list[np.ndarray]) -> Any:
-    """Adam in place, with torch's constants."""
-    means, squares, steps = [0 * value for value in values], [0 * value for value in values], 0
-
-    def move(grads: list[np.ndarray]) -> None:
-        nonlocal steps
-        steps += 1
-        share, root = recipe.lr / (1 - 0.9**steps), (1 - 0.999**steps) ** 0.5
-        for value, grad, mean, square in zip(values, grads, means, squares, strict=True):
-            mean += 0.1 * (grad - mean)
-            square += 0.001 * (grad * grad - square)
-            value -= share * mean / (np.sqrt(square) / root + 1e-8)
-
-    return move
-
-
-def scratch_parts(task: Task, replicas: int | None) -> tuple[Task, sf.Sequential, sf.Criterion, sf.Optimizer]:
-    """Batches, net, loss and optimiser in the framework."""
-    recipe, part = task.recipe, task.single() if replicas is None else task
-    model = scratch_net(recipe, replicas, task.x.dtype)
-    model.load_state_dict(part.state)
-    criterion = getattr(sf, OBJECTIVES[recipe.loss].criterion)(recipe.reduction, replicas=replicas)
-    optimizer = make_optimizer(sf, recipe, model.parameters(), recipe.lr, recipe.weight_decay)
-    return part, model, criterion, optimizer
-
-
-def scratch_plain(task: Task, replicas: int | None = None) -> Run:
-    """The framework as it is read."""
-    part, model, criterion, optimizer = scratch_parts(task, replicas)
-    batches = part.batches()
+def torch_baddbmm(task: Task) -> Run:
+    """Weights (R, in, out) written by hand: `baddbmm` forward, autograd backward."""
+    recipe, names = task.recipe, list(task.state)
+    weights = [task.state[name].mT.contiguous().requires_grad_() for name in names[::2]]  # (R, in, out)
+    biases = [task.state[name].unsqueeze(1).clone().requires_grad_() for name in names[1::2]]  # (R, 1, out)
+    activations: dict[str, Any] = {"tanh": torch.tanh, "relu": torch.relu, "none": lambda x: x}
+    criterion = torch_criterion(recipe, "none")
+    optimizer = torch_optimizer(recipe, [*weights, *biases], fused=True)
+    batches = task.batches()
 
     def run() -> list[float]:
         for x, y in batches:
             optimizer.zero_grad()
-            loss = criterion(model(x), y)
-            model.backward(criterion.backward())
+            for weight, bias, name in zip(weights, biases, recipe.activations, strict=True):
+                x = activations[name](torch.baddbmm(bias, x, weight))
+            losses = criterion(x, y)
+            losses = losses.mean((1, 2)) if recipe.reduction == "mean" else losses.sum((1, 2))  # (R,)
+            losses.sum().backward()
             optimizer.step()
-        return loss.view(-1).tolist()
+        return losses.tolist()
 
     return run
 
 
-def scratch_compiled(task: Task, replicas: int | None = None) -> Run:
-    """The framework, compiled; with a number of replicas, that many nets in one."""
-    part, model, criterion, optimizer = scratch_parts(task, replicas)
-    step = compile_step(model, criterion, optimizer)
+def scratch_net(recipe: Recipe, replicas: int | None, dtype: torch.dtype) -> sf.Sequential:
+    """The recipe's net in the framework from scratch; `network` knows only the form with replicas."""
+    chain: list[sf.Module] = []
+    for inputs, outputs, activation in recipe.layers:
+        chain.append(sf.Linear(inputs, outputs, replicas=replicas, dtype=dtype))
+        if activation != "none":
+            chain.append(getattr(sf, ACTIVATIONS[activation])())
+    return sf.Sequential(*chain)
+
+
+def scratch(task: Task, replicas: int | None = None, compiled: bool = True, inference: bool = False) -> Run:
+    """The framework, compiled or as it is read; with a number of replicas, that many nets in one.
+
+    In inference mode torch skips autograd's bookkeeping, which nobody needs here.
+    """
+    recipe, part = task.recipe, task.single() if replicas is None else task
+    criterion = getattr(sf, OBJECTIVES[recipe.loss].criterion)(recipe.reduction, replicas=replicas)
     batches = part.batches()
+    with torch.inference_mode(inference):
+        model = scratch_net(recipe, replicas, task.x.dtype)
+        model.load_state_dict(part.state)
+        optimizer = make_optimizer(sf, recipe, model.parameters(), recipe.lr, recipe.weight_decay)
+        compiled_step = compile_step(model, criterion, optimizer) if compiled else None
+
+    def plain_step(x: Tensor, y: Tensor) -> Tensor:
+        optimizer.zero_grad()
+        loss = criterion(model(x), y)
+        model.backward(criterion.backward())
+        optimizer.step()
+        return loss
+
+    step = compiled_step or plain_step
 
     def run() -> list[float]:
-        for x, y in batches:
-            loss = step(x, y)
-        return loss.view(-1).tolist()
-
-    return run
-
-
-def scratch_inference(task: Task) -> Run:
-    """Compiled, and told that autograd will not be needed: torch then skips its bookkeeping."""
-    with torch.inference_mode():
-        inner = scratch_compiled(task)
-
-    def run() -> list[float]:
-        with torch.inference_mode():
-            return inner()
+        with torch.inference_mode(inference):
+            for x, y in batches:
+                loss = step(x, y)
+            return loss.view(-1).tolist()
 
     return run

@@ -1,4 +1,4 @@
-"""The step in JAX and in tinygrad, where they are installed (``pip install -e .[bench]``)."""
+"""The step in numpy by hand, and in JAX and tinygrad, which ``pip install -e .[bench]`` brings."""
 
 from __future__ import annotations
 
@@ -6,99 +6,149 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from benchmarks.speed.disc.task import Run, Task
+    from scratch_framework.experiments.disc.recipe import Recipe
 
 
-def jax_parts(task: Task) -> tuple[Any, Any, Any, Any, Any]:
-    """JAX, a step (start, batch) -> (start, loss), its start, and batches as JAX's arrays.
+def numpy_by_hand(task: Task) -> Run:
+    """The formulas written out in numpy, without a framework around them."""
+    recipe, single = task.recipe, task.single()
+    values = [value.numpy().copy() for value in single.state.values()]
+    batches = [(x.numpy(), y.numpy()) for x, y in single.batches()]
+    move = numpy_adam(recipe, values) if recipe.optimizer == "adam" else numpy_sgd(recipe, values)
 
-    A start is parameters, Adam's running means of them and of their squares, and the number of steps.
-    """
+    def run() -> list[float]:
+        for x, y in batches:
+            loss, grads = numpy_gradients(recipe, values, x, y)
+            move(grads)
+        return [loss]
+
+    return run
+
+
+def numpy_gradients(
+    recipe: Recipe, values: list[np.ndarray], x: np.ndarray, y: np.ndarray
+) -> tuple[float, list[np.ndarray]]:
+    """The loss of a batch, and its gradient at each weight and bias."""
+    weights, biases, inputs = values[::2], values[1::2], [x]
+    known: dict[str, Any] = {"tanh": np.tanh, "relu": lambda z: np.maximum(z, 0), "none": lambda z: z}
+    for weight, bias, activation in zip(weights, biases, recipe.activations, strict=True):
+        inputs.append(known[activation](inputs[-1] @ weight.T + bias))
+    loss, grad = numpy_loss(recipe, inputs[-1], y)
+    grads: list[np.ndarray] = []
+    for layer in reversed(range(len(weights))):
+        out = inputs[layer + 1]
+        if recipe.activations[layer] == "tanh":
+            grad = grad * (1 - out * out)
+        elif recipe.activations[layer] == "relu":
+            grad = grad * (out > 0)
+        grads[:0] = [grad.T @ inputs[layer], grad.sum(0)]
+        if layer:  # nobody asks for the gradient of the points
+            grad = grad @ weights[layer]
+    return loss, grads
+
+
+def numpy_loss(recipe: Recipe, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+    """The recipe's loss and its gradient."""
+    share = 1 / len(y) if recipe.reduction == "mean" else 1.0
+    if recipe.loss == "mse":
+        difference = x - y
+        return float((difference * difference).sum() * share), difference * (2 * share)
+    power = np.exp(-np.abs(x))
+    losses = np.maximum(x, 0) - x * y + np.log1p(power)
+    return float(losses.sum() * share), (np.where(x < 0, power, 1) / (1 + power) - y) * share
+
+
+def numpy_sgd(recipe: Recipe, values: list[np.ndarray]) -> Any:
+    """Stochastic gradient descent in place."""
+
+    def move(grads: list[np.ndarray]) -> None:
+        for value, grad in zip(values, grads, strict=True):
+            value -= recipe.lr * (grad + recipe.weight_decay * value)
+
+    return move
+
+
+def numpy_adam(recipe: Recipe, values: list[np.ndarray]) -> Any:
+    """Adam in place, with torch's constants."""
+    means, squares, steps = [0 * value for value in values], [0 * value for value in values], 0
+
+    def move(grads: list[np.ndarray]) -> None:
+        nonlocal steps
+        steps += 1
+        share, root = recipe.lr / (1 - 0.9**steps), (1 - 0.999**steps) ** 0.5
+        for value, grad, mean, square in zip(values, grads, means, squares, strict=True):
+            mean += 0.1 * (grad - mean)
+            square += 0.001 * (grad * grad - square)
+            value -= share * mean / (np.sqrt(square) / root + 1e-8)
+
+    return move
+
+
+def jax_run(task: Task, scan: bool = True, replicas: int | None = None) -> Run:
+    """One compiled call an epoch (a scan over its steps) or a step; with replicas, of all by vmap."""
     jax: Any = import_module("jax")
     jnp: Any = import_module("jax.numpy")
     jax.config.update("jax_enable_x64", True)  # allows float64; float32 stays float32
-    recipe = task.recipe
-    known: dict[str, Any] = {"tanh": jnp.tanh, "relu": jax.nn.relu, "none": lambda x: x}
-    reduce = getattr(jnp, recipe.reduction)
-
-    def losses(x: Any, y: Any) -> Any:
-        return (x - y) ** 2 if recipe.loss == "mse" else jax.nn.softplus(x) - x * y
-
-    def loss_of(parameters: Any, batch: Any) -> Any:
-        x, y = batch
-        for (weight, bias), activation in zip(parameters, recipe.activations, strict=True):
-            x = known[activation](x @ weight.T + bias)
-        return reduce(losses(x, y))
-
-    def sgd(value: Any, grad: Any) -> Any:
-        return value - recipe.lr * (grad + recipe.weight_decay * value)
-
-    def step(start: Any, batch: Any) -> Any:
-        parameters, means, squares, steps = start
-        loss, grads = jax.value_and_grad(loss_of)(parameters, batch)
-        if recipe.optimizer == "sgd":
-            return (jax.tree.map(sgd, parameters, grads), means, squares, steps), loss
-        steps = steps + 1
-        means = jax.tree.map(lambda mean, grad: mean + 0.1 * (grad - mean), means, grads)
-        squares = jax.tree.map(lambda square, grad: square + 0.001 * (grad**2 - square), squares, grads)
-        share, root = recipe.lr / (1 - 0.9**steps), jnp.sqrt(1 - 0.999**steps)
-        parameters = jax.tree.map(
-            lambda value, mean, square: value - share * mean / (jnp.sqrt(square) / root + 1e-8),
-            parameters,
-            means,
-            squares,
-        )
-        return (parameters, means, squares, steps), loss
-
-    values = [jnp.array(value.numpy()) for value in task.state.values()]
+    part = task if replicas else task.single()
+    step = jax.vmap(jax_step(jax, task.recipe)) if replicas else jax_step(jax, task.recipe)
+    values = [jnp.array(value.numpy()) for value in part.state.values()]
     parameters = list(zip(values[::2], values[1::2], strict=True))
-    zeros = () if recipe.optimizer == "sgd" else jax.tree.map(jnp.zeros_like, parameters)
-    steps = jnp.zeros(values[0].shape[:-2], values[0].dtype)
-    start = (parameters, zeros, jax.tree.map(jnp.copy, zeros), steps)
-    return jax, step, start, jnp.array(task.x.numpy()), jnp.array(task.y.numpy())
-
-
-def jax_step(task: Task) -> Run:
-    """One compiled call a step."""
-    jax, step, start, x, y = jax_parts(task.single())
-    step = jax.jit(step, donate_argnums=0)
-    batches = [(x[place], y[place]) for place in range(len(x))]
+    zeros = () if task.recipe.optimizer == "sgd" else jax.tree.map(jnp.zeros_like, parameters)
+    count = jnp.zeros(values[0].shape[:-2], values[0].dtype)
+    state: Any = (parameters, zeros, jax.tree.map(jnp.copy, zeros), count)
+    batches = (jnp.array(part.x.numpy()), jnp.array(part.y.numpy()))
+    apart = list(zip(*batches, strict=True))
+    one = jax.jit(step, donate_argnums=0)
+    epoch = jax.jit(lambda first, rest: jax.lax.scan(step, first, rest), donate_argnums=0)
 
     def run() -> list[float]:
-        nonlocal start
-        for batch in batches:
-            start, loss = step(start, batch)
+        nonlocal state
+        if scan:
+            state, losses = epoch(state, batches)
+            return [float(loss) for loss in jax.device_get(losses)[-1:].flat]  # indexed off the device
+        for batch in apart:
+            state, loss = one(state, batch)
         return [float(loss)]
 
     return run
 
 
-def jax_scan(task: Task) -> Run:
-    """One compiled call an epoch."""
-    jax, step, start, x, y = jax_parts(task.single())
-    epoch = jax.jit(lambda first, batches: jax.lax.scan(step, first, batches), donate_argnums=0)
+def jax_step(jax: Any, recipe: Recipe) -> Any:
+    """A step (state, batch) -> (state, loss) of one net.
 
-    def run() -> list[float]:
-        nonlocal start
-        start, losses = epoch(start, (x, y))
-        return [float(jax.device_get(losses)[-1])]  # to index on the device would be one more call
+    A state is parameters, Adam's running means of gradients and of their squares, and the number of steps.
+    """
+    jnp, tree = jax.numpy, jax.tree
+    known: dict[str, Any] = {"tanh": jnp.tanh, "relu": jax.nn.relu, "none": lambda x: x}
+    reduce = getattr(jnp, recipe.reduction)
 
-    return run
+    def loss_of(parameters: Any, batch: Any) -> Any:
+        x, y = batch
+        for (weight, bias), activation in zip(parameters, recipe.activations, strict=True):
+            x = known[activation](x @ weight.T + bias)
+        return reduce((x - y) ** 2 if recipe.loss == "mse" else jax.nn.softplus(x) - x * y)
 
+    def sgd(value: Any, grad: Any) -> Any:
+        return value - recipe.lr * (grad + recipe.weight_decay * value)
 
-def jax_vmap_scan(task: Task) -> Run:
-    """One compiled call an epoch of all replicas."""
-    jax, step, start, x, y = jax_parts(task)
-    steps = jax.vmap(step)
-    epoch = jax.jit(lambda first, batches: jax.lax.scan(steps, first, batches), donate_argnums=0)
+    def step(state: Any, batch: Any) -> Any:
+        parameters, means, squares, count = state
+        loss, grads = jax.value_and_grad(loss_of)(parameters, batch)
+        if recipe.optimizer == "sgd":
+            return (tree.map(sgd, parameters, grads), means, squares, count), loss
+        count = count + 1
+        means = tree.map(lambda mean, grad: mean + 0.1 * (grad - mean), means, grads)
+        squares = tree.map(lambda square, grad: square + 0.001 * (grad**2 - square), squares, grads)
+        share, root = recipe.lr / (1 - 0.9**count), jnp.sqrt(1 - 0.999**count)
+        moved = tree.map(lambda mean, square: share * mean / (jnp.sqrt(square) / root + 1e-8), means, squares)
+        parameters = tree.map(lambda value, move: value - move, parameters, moved)
+        return (parameters, means, squares, count), loss
 
-    def run() -> list[float]:
-        nonlocal start
-        start, losses = epoch(start, (x, y))
-        return [float(loss) for loss in jax.device_get(losses)[-1]]
-
-    return run
+    return step
 
 
 def tinygrad_jit(task: Task) -> Run:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import scratch_framework as sf
-from scratch_framework.experiments.disc.network import ACTIVATIONS, initial_state
+from scratch_framework.experiments.disc.network import initial_state
 from scratch_framework.experiments.disc.points import DataConfig
 from scratch_framework.experiments.disc.recipe import PAPER
 from scratch_framework.experiments.disc.training import examples
@@ -54,13 +54,3 @@ class Task:
     def batches(self) -> list[tuple[Tensor, Tensor]]:
         """The epoch's batches."""
         return [(x.contiguous(), y.contiguous()) for x, y in zip(self.x, self.y, strict=True)]
-
-
-def scratch_net(recipe: Recipe, replicas: int | None, dtype: torch.dtype) -> sf.Sequential:
-    """The recipe's net in the framework from scratch; `network` knows only the form with replicas."""
-    chain: list[sf.Module] = []
-    for inputs, outputs, activation in recipe.layers:
-        chain.append(sf.Linear(inputs, outputs, replicas=replicas, dtype=dtype))
-        if activation != "none":
-            chain.append(getattr(sf, ACTIVATIONS[activation])())
-    return sf.Sequential(*chain)

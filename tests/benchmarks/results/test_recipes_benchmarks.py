@@ -34,7 +34,7 @@ def study(folder: Path, rows: dict[str, list[float]]) -> str:
     """A study's folder whose nets have these errors at seeds 0, 1, ..."""
     folder.mkdir()
     runs = [
-        {"model": model, "seed": seed, "test_error": error}
+        {"model": model, "recipe": "paper", "seed": seed, "train_error": 0.0, "test_error": error}
         for model, errors in rows.items()
         for seed, error in enumerate(errors)
     ]
