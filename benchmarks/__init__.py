@@ -1,1 +1,9 @@
-"""Commands that print the figures in the docs."""
+"""Commands that print the figures in the docs; README.md lists them.
+
+The commands lie in three rooms, and each has a short name: `python -m benchmarks.study` finds speed/study.py,
+because the rooms are on this package's path. Code imports by the full name, such as benchmarks.speed.study.
+"""
+
+from pathlib import Path
+
+__path__ += [str(Path(__file__).parent / room) for room in ("speed", "results", "docs")]

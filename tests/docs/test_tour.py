@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
-from benchmarks.tour import METADATA, TOUR, execute
+from benchmarks.docs.tour import METADATA, TOUR, execute
 
 COMMITTED = nbformat.read(TOUR, as_version=4)
 PLACES = re.compile(rf"/(home|root|tmp|usr|var|opt|Users)/|\b[A-Z]:\\|{re.escape(str(TOUR.parents[1]))}")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from benchmarks.plain_loop import PlainNet, SiameseNet
+from benchmarks.speed.plain_loop import PlainNet, SiameseNet
 from datamodules import DigitPairs
 from lightning_modules import AuxiliaryLoss, PairModule, PlainCNN, WeightSharing
 from lightning_modules.models.recipes import PAPER, RECIPES, resolve

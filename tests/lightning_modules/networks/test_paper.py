@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import nn
 
-from benchmarks.plain_loop import PlainNet, SiameseNet
+from benchmarks.speed.plain_loop import PlainNet, SiameseNet
 from datamodules import DigitPairs
 from lightning_modules import PlainCNN
 from lightning_modules.networks.pairs import PairNetwork, make_network

@@ -8,7 +8,7 @@ from scratch_twins import assert_same, draw
 from torch import Tensor, nn
 
 import scratch_framework as sf
-from benchmarks.plain_loop import NETS
+from benchmarks.speed.plain_loop import NETS
 from datamodules import DigitPairs
 from lightning_modules.models.recipes import PAPER
 from lightning_modules.models.registry import MODULES

@@ -1,0 +1,1 @@
+"""Tables and plots of errors: many trainings, compared over the same seeds."""

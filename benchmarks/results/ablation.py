@@ -1,0 +1,210 @@
+"""What each ingredient of the modern recipes is worth, and the 2x2 of weight sharing and auxiliary losses.
+
+Command lines:
+    python -m benchmarks.ablation                             all tables, 10 runs a row
+    python -m benchmarks.ablation --table auxiliary --runs 5
+    python -m benchmarks.ablation --resume                    after an interruption
+    python -m benchmarks.ablation --runs 2 --max_epochs 1     a smoke run
+
+Every row is trained over the same seeds and pairs; a difference is from the table's first row, paired by run,
+with its 95 % interval (t): over all pairs of test digits where both rows have that error, else over own test
+pairs. Runs that diverged are left out. All nets of the modern 2x2 have the same trunk of four
+convolutions; the table of `auxiliary` starts there too, and its recipe is a row.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.results.rows import Record, Row
+from lightning_modules.command import cli
+from lightning_modules.evaluation.significance import (
+    PairedTest,
+    half_width,
+    paired_test,
+    sound_pairs,
+    verdicts,
+)
+from lightning_modules.results.progress import progress_bar
+from lightning_modules.results.runs import ModelRuns, Run, percent, spread
+from lightning_modules.training.execution import Choice
+from lightning_modules.training.runner import quiet
+
+Trained = Sequence[tuple[Row, Sequence[Run]]]
+
+PAPER_LOSSES = {"head": "paper", "alpha": 1.0, "gamma": 1.0}
+FOUR = {"trunk": "modern"}  # convolutions, as the other two nets have
+SGD = {"optimizer": "sgd", "lr": 0.1, "weight_decay": 0.0}
+SEPARATE = {"branches": "separate"}
+UNSHARPENED = FOUR | {"temperature": 1.0}  # the rest of `auxiliary` is its recipe's
+PLAIN = {"head": "mlp", "turns": False, "augment": "bilinear", "two_views_from": 1.0}
+TABLES: Mapping[str, Sequence[Row]] = {
+    "2x2, paper": (
+        Row("neither", "cnn", "paper", SEPARATE),
+        Row("sharing", "weight_sharing", "paper"),
+        Row("auxiliary losses", "auxiliary", "paper", SEPARATE),
+        Row("both", "auxiliary", "paper"),
+    ),
+    "2x2, modern": (
+        Row("neither", "cnn"),
+        Row("sharing", "weight_sharing"),
+        Row("auxiliary losses", "auxiliary", changes=UNSHARPENED | SEPARATE),
+        Row("both", "auxiliary", changes=UNSHARPENED),
+    ),
+    "auxiliary": (
+        Row("four convolutions", "auxiliary", changes=UNSHARPENED),
+        Row("five, sharpened: recipe", "auxiliary"),
+        Row("five convolutions", "auxiliary", changes={"temperature": 1.0}),
+        Row("four, sharpened", "auxiliary", changes=FOUR),
+        Row("one view", "auxiliary", changes=UNSHARPENED | {"two_views_from": 1.0}),
+        Row("no warps", "auxiliary", changes=UNSHARPENED | {"augment": "none"}),
+        Row("no elastic warps", "auxiliary", changes=UNSHARPENED | {"elastic": 0.0}),
+        Row("bilinear warps", "auxiliary", changes=UNSHARPENED | {"augment": "bilinear"}),
+        Row("paper's CNN, clean", "auxiliary", changes={"trunk": "clean", "temperature": 1.0}),
+        Row("flattened map", "auxiliary", changes=UNSHARPENED | {"pool": "flatten"}),
+        Row("no label smoothing", "auxiliary", changes=UNSHARPENED | {"label_smoothing": 0.0}),
+        Row("comparison's loss too", "auxiliary", changes=UNSHARPENED | {"gamma": 1.0}),
+        Row("paper's head and losses", "auxiliary", changes=FOUR | PAPER_LOSSES),
+        Row("difference head", "auxiliary", changes=FOUR | {"head": "subtract", "gamma": 1.0}),
+        Row("argmax head", "auxiliary", changes=FOUR | {"head": "argmax"}),
+        Row("constant lr 0.003", "auxiliary", changes=UNSHARPENED | {"lr": 0.003, "schedule": "constant"}),
+        Row("no weight decay", "auxiliary", changes=UNSHARPENED | {"weight_decay": 0.0}),
+        Row("SGD, lr 0.1", "auxiliary", changes=UNSHARPENED | SGD),
+    ),
+    "weight sharing": (
+        Row("recipe", "weight_sharing"),
+        Row("no reordering", "weight_sharing", changes={"reorder": False}),
+        Row("merged digits not parted", "weight_sharing", changes={"part_merged": False}),
+        Row("no second view", "weight_sharing", changes={"two_views_from": 1.0}),
+        Row("second view, no consistency", "weight_sharing", changes={"consistency": 0.0}),
+        Row("no uniform prior", "weight_sharing", changes={"prior": 0.0}),
+        Row("no warps", "weight_sharing", changes={"augment": "none"}),
+        Row("averaged map", "weight_sharing", changes={"pool": "average"}),
+    ),
+    "cnn": (
+        Row("recipe", "cnn"),
+        Row("no turns", "cnn", changes={"turns": False}),
+        Row("no reordering", "cnn", changes={"reorder": False}),
+        Row("merged digits not parted", "cnn", changes={"part_merged": False}),
+        Row("no second view", "cnn", changes={"two_views_from": 1.0}),
+        Row("no uniform prior", "cnn", changes={"prior": 0.0}),
+        Row("no warps", "cnn", changes={"augment": "none"}),
+        Row("no turns, MLP head", "cnn", changes=PLAIN),
+        Row("turns, MLP head", "cnn", changes=PLAIN | {"turns": True}),
+        Row("early fusion", "cnn", changes={"branches": "early"}),
+    ),
+}
+
+
+def ablation(
+    table: Literal["all", "2x2, paper", "2x2, modern", "auxiliary", "weight sharing", "cnn"] = "all",
+    runs: int = 10,
+    seed: int = 0,
+    max_epochs: int | None = None,
+    workers: int | None = None,
+    out: str = "runs/ablation",
+    resume: bool = False,
+    verbose: bool = False,
+) -> None:
+    """Train the rows of one or all tables.
+
+    Args:
+        table: Which table.
+        runs: Runs of each row.
+        seed: Seed of the first run; the next ones count up.
+        max_epochs: Epochs; the recipes' by default.
+        workers: Processes; one a core by default.
+        out: Folder for a CSV file and a plot of each table.
+        resume: Whether to keep the rows that an interrupted command, else the same, left in the CSV files.
+        verbose: Whether to show what libraries say, and tracebacks.
+    """
+    if not verbose:
+        quiet()
+    folder, seeds, choice = Path(out), range(seed, seed + runs), Choice(workers=workers)
+    folder.mkdir(parents=True, exist_ok=True)
+    known: list[tuple[Row, Sequence[Run]]] = []  # tables share rows, which are trained once
+    for name in TABLES if table == "all" else [table]:
+        record, trained = Record(folder / f"{slug(name)}.csv", resume), list[tuple[Row, Sequence[Run]]]()
+        with progress_bar() as progress:
+            task = progress.add_task(name, total=len(TABLES[name]))
+            for row in TABLES[name]:
+                progress.update(task, description=f"{name}: {row.name}")
+                twin = next((runs for other, runs in known if replace(other, name=row.name) == row), None)
+                trained.append((row, record.train(row, seeds, max_epochs, choice, twin=twin)))
+                progress.advance(task)
+        known += trained
+        Console().print(ablation_table(name, trained))
+        ablation_figure(name, trained).savefig(folder / f"{slug(name)}.png", dpi=130)
+
+
+def slug(name: str) -> str:
+    """A table's name for files."""
+    return name.replace(", ", "-").replace(" ", "-")
+
+
+def ablation_table(name: str, trained: Trained) -> Table:
+    """Errors, and differences from the first row."""
+    first = trained[0][0]
+    table = Table(title=f"{name}: error in %")
+    for column in ("", "n", "own test pairs", "all pairs", f"minus {first.name} (95 %)", ""):
+        table.add_column(column)
+    differences = _differences(trained)
+    for row, runs in trained:
+        results = ModelRuns(row.model, row.recipe, runs)
+        figures = [results.errors(figure) for figure in ("test_error", "all_test_error")]
+        cells = [percent(*spread(errors)) if errors else percent(None, None) for errors in figures]
+        table.add_row(row.name, results.count, *cells, *differences[row.name])
+    table.caption = f"differs: p < 0.05 after Holm's correction for {len(trained) - 1} comparisons"
+    return table
+
+
+def _differences(trained: Trained) -> dict[str, tuple[str, str]]:
+    """Row to its difference from the first one with its interval, and whether it is more than noise."""
+    (first, reference), *others = trained
+    cells = {first.name: ("", "")}
+    tested: dict[str, PairedTest] = {}
+    for row, runs in others:
+        figure, ours, theirs = sound_pairs(runs, reference)
+        if len(ours) < 2:
+            cells[row.name] = ("", "too few runs")
+            continue
+        test = tested[row.name] = paired_test(ours, theirs)
+        own = "" if figure == "all_test_error" else " (own pairs)"
+        cells[row.name] = (f"{100 * test.mean:+.2f} ± {100 * test.half_width:.2f}{own}", "")
+    for name, verdict in zip(tested, verdicts(list(tested.values())), strict=True):
+        cells[name] = (cells[name][0], verdict)
+    return cells
+
+
+def ablation_figure(name: str, trained: Trained) -> Figure:
+    """Every run's error, and the mean with its 95 % interval, a row each."""
+    figure = Figure(figsize=(7, 1.2 + 0.35 * len(trained)), layout="constrained")
+    axis = figure.subplots()
+    names = []
+    for y, (row, runs) in enumerate(trained):
+        results = ModelRuns(row.model, row.recipe, runs)
+        whole = results.errors("all_test_error")
+        values = [100 * error for error in whole or results.errors()]
+        names.append(f"{row.name}, n = {results.count}" + ("" if whole else ", own pairs"))
+        if not values:
+            continue
+        if y == 0:
+            axis.axvline(sum(values) / len(values), color="0.7", zorder=0)
+        axis.plot(values, [y] * len(values), "o", color="C0", alpha=0.3, ms=4)
+        width = half_width(values) if len(values) > 1 else 0.0
+        axis.errorbar(sum(values) / len(values), y, xerr=width, fmt="|", color="C1", capsize=4, ms=14)
+    axis.set_yticks(range(len(trained)), names)
+    axis.invert_yaxis()
+    axis.set_xlabel("error over all pairs of test digits, %: runs, mean and its 95 % interval")
+    axis.set_title(name, fontsize=9)
+    axis.grid(axis="x", alpha=0.3)
+    return figure
+
+
+if __name__ == "__main__":
+    cli.run(ablation, "python -m benchmarks.ablation")

@@ -1,0 +1,141 @@
+"""Rows of a comparison: named changes of a recipe, each trained over the same seeds and pairs."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from datamodules import DigitPairs
+from lightning_modules.command.atomic_io import write_whole
+from lightning_modules.command.cli import CommandError
+from lightning_modules.models.recipes import RECIPES, resolve
+from lightning_modules.models.settings import PairSettings
+from lightning_modules.results.provenance import COMPUTING, code_digests, versions
+from lightning_modules.results.runs import Run
+from lightning_modules.training.execution import Choice
+from lightning_modules.training.runner import run_study
+from lightning_modules.training.studies import make_study
+
+FIGURES = [name for name in Run.__annotations__ if name not in ("seed", "diverged")]
+ROW = ("row", "model", "recipe", "train_pairs")  # what is one row of a table
+FIELDS = [*ROW, "val_pairs", "max_epochs", "changes", "key", *Run.__annotations__]
+CODE = ("datamodules", "lightning_modules", "benchmarks/results/rows.py")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model, a recipe, and what is changed of it."""
+
+    name: str
+    model: str
+    recipe: str = "modern"
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    train_pairs: int = 1000
+
+    def train(
+        self, seeds: Sequence[int], max_epochs: int | None, choice: Choice, val_pairs: int = 500
+    ) -> list[Run]:
+        """Train it for so many epochs, or the recipe's, and test it on all pairs of test digits."""
+        data = partial(DigitPairs, train_pairs=self.train_pairs, val_pairs=val_pairs)
+        settings = self.settings(max_epochs)
+        study = make_study(settings, seeds, data, {"accelerator": "cpu"}, choice, all_pairs=True)
+        return run_study(study, lambda first, figures: None).runs
+
+    def settings(self, max_epochs: int | None = None) -> PairSettings:
+        """The model's settings, with so many epochs or the recipe's."""
+        changes = {"max_epochs": max_epochs, **self.changes}
+        return resolve(RECIPES[self.recipe], [self.model], changes)[self.model]
+
+    def key(self, seeds: Sequence[int], max_epochs: int, choice: Choice, val_pairs: int) -> str:
+        """A digest of all that decides its figures; the number of processes decides only their rounding."""
+        decides = {
+            "settings": asdict(self.settings(max_epochs)),
+            "pairs": (self.train_pairs, val_pairs),
+            "seeds": list(seeds),
+            "choice": asdict(replace(choice, workers=None)),
+            "versions": versions(COMPUTING),
+            "code": code_digests(CODE),
+        }
+        return sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class Record:
+    """The runs of rows in a CSV file, a line a run, written after every row.
+
+    A command that takes an hour and is interrupted may go on from it.
+
+    Args:
+        path: The file.
+        resume: Whether rows that are in the file already are kept.
+
+    Raises:
+        CommandError: The file is not of this form.
+    """
+
+    def __init__(self, path: Path, resume: bool) -> None:
+        self.path = path
+        self.lines: list[dict[str, str]] = []
+        if resume and path.exists():
+            with path.open(newline="") as file:
+                table = csv.DictReader(file)
+                self.lines = list(table)
+            if table.fieldnames != FIELDS:
+                raise CommandError(f"{path} has other columns than this command writes; move it away")
+            try:
+                for line in self.lines:
+                    _run(line)
+            except (ValueError, TypeError) as error:
+                raise CommandError(f"{path} is damaged: {error}; move it away") from error
+
+    def train(
+        self,
+        row: Row,
+        seeds: Sequence[int],
+        max_epochs: int | None,
+        choice: Choice,
+        val_pairs: int = 500,
+        twin: Sequence[Run] | None = None,
+    ) -> Sequence[Run]:
+        """Train a row as `Row.train` does, or take its runs from the file, or from its twin.
+
+        A twin is the same row under another name.
+        """
+        epochs = row.settings(max_epochs).max_epochs
+        about = {
+            "row": row.name,
+            "model": row.model,
+            "recipe": row.recipe,
+            "train_pairs": str(row.train_pairs),
+            "val_pairs": str(val_pairs),
+            "max_epochs": str(epochs),
+            "changes": " ".join(f"{name}={value}" for name, value in row.changes.items()),
+            "key": row.key(seeds, epochs, choice, val_pairs),
+        }
+        known = [_run(line) for line in self.lines if about.items() <= line.items()]
+        if [run.seed for run in known] == list(seeds):
+            return known
+        runs = twin or row.train(seeds, max_epochs, choice, val_pairs)
+        # In place of what the row was by other settings, seeds or code.
+        self.lines = [line for line in self.lines if any(line[name] != about[name] for name in ROW)]
+        for run in runs:
+            figures = {name: "" if value is None else str(value) for name, value in asdict(run).items()}
+            self.lines.append(about | figures)
+        self._write()
+        return runs
+
+    def _write(self) -> None:
+        text = io.StringIO(newline="")
+        table = csv.DictWriter(text, FIELDS)
+        table.writeheader()
+        table.writerows(self.lines)
+        write_whole(self.path, text.getvalue())
+
+
+def _run(line: Mapping[str, str]) -> Run:
+    figures: dict[str, Any] = {name: float(line[name]) if line[name] else None for name in FIGURES}
+    return Run(**figures, seed=int(line["seed"]), diverged=line["diverged"] == "True" or None)

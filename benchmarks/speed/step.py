@@ -1,0 +1,164 @@
+"""A training step of the paper's networks: the plain loop, and ours by engine, precision and replicas.
+
+Command lines:
+    python -m benchmarks.step                         about 4 minutes
+    python -m benchmarks.step --replicas 1,8 --turns 5
+
+All contestants of a network compute the same, which agreement.py proves first. They take turns of two epochs
+on one core, one thread each, after a warm-up. Times are milliseconds for the step of one replica; ratios are
+of the same turn, medians over turns.
+"""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING
+
+import torch
+from rich.console import Console
+
+from benchmarks.speed.agreement import prove_agreement
+from benchmarks.speed.harness import Contestant, numbers, save, show, take_turns
+from benchmarks.speed.machine import machine_line, matmul_peak, one_core, restart_on_one_core
+from benchmarks.speed.plain_loop import BATCH_SIZE, PlainRun, digit_pairs, step_flops
+from lightning_modules.command import cli
+from lightning_modules.models.recipes import PAPER
+from lightning_modules.models.registry import MODULES
+from lightning_modules.replicas.fused.sequential import Engine, set_engine
+from lightning_modules.training.runner import make_trainer, quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EPOCHS = 2  # in a turn
+PAIRS = 1000
+STEPS = EPOCHS * PAIRS // BATCH_SIZE  # in a turn, of one replica
+COLUMNS = {
+    "net": "{model}",
+    "contestant": "{contestant}",
+    "ms a replica-step": "{median:.2f}",
+    "ratio": "{ratio:.2f}x",
+    "GFLOP/s": "{gflops:.0f}",
+    "of peak": "{peak_share:.0%}",
+}
+
+
+def digit_contestant(
+    name: str,
+    turn: Callable[[], None],
+    model: str,
+    replicas: int = 1,
+    dtype: torch.dtype = torch.float32,
+) -> Contestant:
+    """Somebody who trains one of the paper's networks.
+
+    Args:
+        name: What to call it, without the number format.
+        turn: Trains two epochs.
+        model: The network.
+        replicas: How many of it are trained at once.
+        dtype: Of the products.
+    """
+    half = ", bf16-mixed" * (dtype == torch.bfloat16)
+    return Contestant(name + half, turn, STEPS * replicas, flops=step_flops(model, BATCH_SIZE), dtype=dtype)
+
+
+def plain(model: str, pairs: int = PAIRS) -> Contestant:
+    """The plain loop."""
+    run = PlainRun(model, digit_pairs(0, pairs), 0)
+
+    def turn() -> None:
+        for _ in range(EPOCHS):
+            run.epoch()
+
+    return digit_contestant("plain loop", turn, model)
+
+
+def bare(model: str, engine: Engine, replicas: int, dtype: torch.dtype = torch.float32) -> Contestant:
+    """Our module in a bare loop, without the Trainer."""
+    seeds = list(range(replicas))
+    module = MODULES[model].from_settings(PAPER.settings[model], seeds)
+    loader = digit_pairs(seeds, PAIRS).train_dataloader()
+    set_engine(module.network, engine)
+    optimizer = module.make_optimizer()
+
+    def turn() -> None:
+        module.train()
+        for _ in range(EPOCHS):
+            for number, batch in enumerate(loader):
+                with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+                    loss = module.training_step(batch, number)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+
+    return digit_contestant(f"{engine}, R = {replicas}", turn, model, replicas, dtype)
+
+
+def trained(model: str, replicas: int, dtype: torch.dtype) -> Contestant:
+    """Our module under the Trainer, its metrics included; a new fit each turn."""
+    seeds = list(range(replicas))
+    module, data = MODULES[model].from_settings(PAPER.settings[model], seeds), digit_pairs(seeds, PAIRS)
+    precision = "bf16-mixed" if dtype == torch.bfloat16 else "32-true"
+    arguments = {"max_epochs": EPOCHS, "accelerator": "cpu", "precision": precision}
+
+    def turn() -> None:
+        make_trainer(arguments).fit(module, data)
+
+    return digit_contestant(f"fused, R = {replicas}, Trainer", turn, model, replicas, dtype)
+
+
+def contestants(model: str, replicas: list[int]) -> list[Contestant]:
+    """All ways to train one model; the plain loop comes first."""
+    most = max(replicas)
+    return [
+        plain(model),
+        bare(model, "torch", 1),
+        bare(model, "torch", most),
+        *(bare(model, "fused", count) for count in replicas),
+        bare(model, "fused", most, torch.bfloat16),
+        *(trained(model, most, dtype) for dtype in (torch.float32, torch.bfloat16)),
+    ]
+
+
+def step(
+    turns: int = 15, replicas: str = "1,2,4,8,16", out: str | None = None, verbose: bool = False
+) -> None:
+    """Time a training step of two networks (auxiliary's is weight_sharing's, with two more cross entropies).
+
+    Args:
+        turns: Turns of each contestant, after one to warm up.
+        replicas: Numbers of replicas, separated by commas; the largest is also timed under the Trainer.
+        out: JSON file for the table, every turn and the machine.
+        verbose: Whether to show tracebacks.
+    """
+    quiet()
+    one_core()
+    counts = numbers("replicas", replicas)
+    peaks = {dtype: matmul_peak(dtype) for dtype in (torch.float32, torch.bfloat16)}
+    rows, costs = [], []
+    for model in ("cnn", "weight_sharing"):
+        prove_agreement(model)
+        everyone = contestants(model, counts)
+        take_turns(everyone, turns)
+        rows += [{"model": model, **one.row(everyone[0], 1e3, peaks)} for one in everyone]
+        costs.append(_trainer_cost(everyone, max(counts)))
+    single, half = peaks.values()
+    title = f"one core, {turns} turns, peak {single:.0f} (float32) and {half:.0f} (bfloat16) GFLOP/s"
+    show(f"{title}\n{machine_line()}", COLUMNS, rows)
+    # The same for all networks; measured on the one whose step is shortest, it stands out best.
+    Console().print(f"the Trainer costs {costs[0]:.0f} us a replica-step at R = {max(counts)}")
+    save(out, rows=rows, trainer_us_per_replica_step=costs[0])
+
+
+def _trainer_cost(everyone: list[Contestant], replicas: int) -> float:
+    """Median over turns of the microseconds that the Trainer adds, its fit() of two epochs included."""
+    by_name = {one.name: one for one in everyone}
+    without, under = by_name[f"fused, R = {replicas}"], by_name[f"fused, R = {replicas}, Trainer"]
+    pairs = zip(without.turns, under.turns, strict=True)
+    return 1e6 * median(b.seconds - a.seconds for a, b in pairs) / under.work
+
+
+if __name__ == "__main__":
+    restart_on_one_core()
+    cli.run(step, "python -m benchmarks.step")

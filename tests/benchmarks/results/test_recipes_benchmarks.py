@@ -1,0 +1,251 @@
+"""The benchmark commands of the recipes."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.results.ablation import TABLES, ablation, ablation_figure, ablation_table
+from benchmarks.results.compare import compare
+from benchmarks.results.latent_digits import latent_digits
+from benchmarks.results.pairs_growth import (
+    FLOOR,
+    collect,
+    growth_figure,
+    growth_rows,
+    growth_table,
+    pairs_growth,
+)
+from benchmarks.results.rows import Record, Row
+from lightning_modules.command.cli import CommandError
+from lightning_modules.command.file_format import FORMAT
+from lightning_modules.models.recipes import RECIPES, resolve
+from lightning_modules.models.settings import PlainCNNSettings
+from lightning_modules.results.runs import Run
+from lightning_modules.training.execution import Choice
+
+
+def study(folder: Path, rows: dict[str, list[float]]) -> str:
+    """A study's folder whose nets have these errors at seeds 0, 1, ..."""
+    folder.mkdir()
+    runs = [
+        {"model": model, "recipe": "paper", "seed": seed, "train_error": 0.0, "test_error": error}
+        for model, errors in rows.items()
+        for seed, error in enumerate(errors)
+    ]
+    (folder / "results.json").write_text(json.dumps({"format": FORMAT, "rows": runs}))
+    return str(folder)
+
+
+def test_nets_of_several_studies_are_compared_where_their_seeds_are_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compare(
+        [
+            study(tmp_path / "one", {"cnn": [0.11, 0.22, 0.3], "auxiliary": [0.1, 0.2, 0.3]}),
+            study(tmp_path / "two", {"cnn": [0.5, 0.6]}),
+            study(tmp_path / "three", {"cnn": [0.21, 0.32, 0.4]}),
+        ]
+    )
+    printed = capsys.readouterr().out
+    assert "-10.00 ± 0.00" in printed  # one, cnn less three, cnn
+    assert "+1.00 ± 2.48" in printed  # one, cnn less one, auxiliary
+    assert "two" not in printed
+
+
+def test_seeds_at_which_a_net_diverged_are_not_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = study(tmp_path / "one", {"cnn": [0.2, 0.9, 0.4], "auxiliary": [0.1, 0.2, 0.3]})
+    results = json.loads((tmp_path / "one" / "results.json").read_text())
+    results["rows"][1]["diverged"] = True
+    (tmp_path / "one" / "results.json").write_text(json.dumps(results))
+    compare([folder])
+    printed = capsys.readouterr().out
+    assert "2 of 3" in printed
+    assert "+10.00 ± 0.00" in printed
+
+
+DASH = "\N{EN DASH}"
+
+
+def runs_of(errors: list[float], **figures: float) -> list[Run]:
+    return [Run(seed, 0.0, error, **figures) for seed, error in enumerate(errors)]  # type: ignore[arg-type]
+
+
+def test_tables_and_plots_leave_out_what_diverged_and_compare_the_same_figure() -> None:
+    sound = runs_of([0.02, 0.04, 0.06], all_test_error=0.03)
+    lost = [*sound[:2], replace(sound[2], diverged=True, all_test_error=0.99)]
+    fixed = runs_of([0.05, 0.07, 0.09], fixed_pairs_error=0.5)
+    every = [replace(run, diverged=True) for run in sound]
+    rows = [Row(name, "cnn") for name in ("first", "lost", "fixed", "none")]
+    trained = list(zip(rows, (sound, lost, fixed, every), strict=True))
+    cells = [list(column.cells) for column in ablation_table("mine", trained).columns]
+    assert cells[1] == ["3", "2 of 3", "3", "0 of 3"]
+    assert cells[3] == ["3.00 ± 0.00", "3.00 ± 0.00", DASH, DASH]
+    assert cells[4][1:] == ["+0.00 ± 0.00", "+3.00 ± 0.00 (own pairs)", ""]
+    ablation_figure("mine", trained)
+    errors = collect([(replace(row, recipe="paper"), runs) for row, runs in trained[1:2]])
+    assert errors == {("paper", "cnn"): {1000: [0.03, 0.03]}}
+    assert collect(trained[2:3]) == {("modern", "cnn"): {1000: [0.5, 0.5, 0.5]}}
+    growth_figure(collect(trained[3:]))
+    assert list(growth_table(collect(trained[3:])).columns[1].cells) == [DASH]
+
+
+def test_studies_that_cannot_be_compared_are_named(tmp_path: Path) -> None:
+    alone = study(tmp_path / "alone", {"cnn": [0.1]})
+    with pytest.raises(CommandError, match="two nets between them, got 1"):
+        compare([alone])
+    (tmp_path / "alone" / "results.json").write_text('{"rows": []}')
+    with pytest.raises(CommandError, match=r"was written by digit-duel 0\.1\.0"):
+        compare([alone])
+    (tmp_path / "alone" / "results.json").write_text("{")
+    for folder in (alone, str(tmp_path / "missing")):
+        with pytest.raises(CommandError, match="must be the folder of a study"):
+            compare([folder])
+
+
+def test_every_row_of_every_table_has_settings_that_bite() -> None:
+    for rows in TABLES.values():
+        for row in rows:
+            resolve(RECIPES[row.recipe], [row.model], row.changes)
+
+
+@pytest.mark.slow
+def test_the_ablation_writes_a_row_a_run_and_a_plot(tmp_path: Path) -> None:
+    ablation("2x2, modern", runs=2, max_epochs=1, workers=1, out=str(tmp_path))
+    rows = list(csv.DictReader((tmp_path / "2x2-modern.csv").open()))
+    assert [row["row"] for row in rows[::2]] == ["neither", "sharing", "auxiliary losses", "both"]
+    assert all(0 < float(row["all_test_error"]) < 1 for row in rows)
+    assert (tmp_path / "2x2-modern.png").stat().st_size > 5_000
+
+
+def test_an_interrupted_table_goes_on_with_the_rows_that_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = Row("recipe", "cnn", "paper", {"lr": 0.01}, train_pairs=100)
+    record = Record(tmp_path / "rows.csv", resume=False)
+    runs = record.train(row, range(2), 1, Choice(workers=1), val_pairs=0)
+    monkeypatch.setattr(Row, "train", lambda *_: pytest.fail("trained again"))
+    resumed = Record(tmp_path / "rows.csv", resume=True)
+    assert resumed.train(row, range(2), 1, Choice(workers=1), val_pairs=0) == runs
+    assert resumed.train(row, range(2), 1, Choice(workers=2), val_pairs=0) == runs
+    (tmp_path / "rows.csv").write_text("row,model\n")
+    with pytest.raises(CommandError, match="other columns"):
+        Record(tmp_path / "rows.csv", resume=True)
+
+
+def test_a_damaged_table_is_refused(trained: list[Row], tmp_path: Path) -> None:
+    Record(tmp_path / "rows.csv", resume=False).train(a_row(), range(2), 1, Choice())
+    whole = (tmp_path / "rows.csv").read_text()
+    for damaged in (whole.replace("0.1", "much"), whole[: -len(whole) // 6]):
+        (tmp_path / "rows.csv").write_text(damaged)
+        with pytest.raises(CommandError, match=r"is damaged: .*; move it away"):
+            Record(tmp_path / "rows.csv", resume=True)
+
+
+def a_row(**changes: Any) -> Row:
+    return Row("a row", "cnn", "paper", changes)
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[Row]:
+    """The rows that were trained; their figures say by which training they were made."""
+    rows: list[Row] = []
+
+    def train(row: Row, seeds: Sequence[int], *_: object) -> list[Run]:
+        rows.append(row)
+        return [Run(seed, len(rows) / 10, len(rows) / 10) for seed in seeds]
+
+    monkeypatch.setattr(Row, "train", train)
+    return rows
+
+
+@pytest.mark.parametrize(
+    "otherwise",
+    [
+        {"row": a_row(lr=0.02)},
+        {"row": replace(a_row(), recipe="modern")},
+        {"row": replace(a_row(), train_pairs=200)},
+        {"seeds": range(3)},
+        {"seeds": range(1)},
+        {"seeds": range(2, 4)},
+        {"max_epochs": 2},
+        {"max_epochs": None},
+        {"val_pairs": 100},
+        {"choice": Choice(engine="torch")},
+    ],
+)
+def test_a_row_of_other_settings_is_trained_again_once_in_place_of_the_first(
+    otherwise: dict[str, Any], trained: list[Row], tmp_path: Path
+) -> None:
+    first: dict[str, Any] = {
+        "row": a_row(),
+        "seeds": range(2),
+        "max_epochs": 1,
+        "choice": Choice(),
+        "val_pairs": 0,
+    }
+    Record(tmp_path / "rows.csv", resume=False).train(**first)
+    expected = Record(tmp_path / "rows.csv", resume=True).train(**{**first, **otherwise})
+    assert len(trained) == 2
+    again = Record(tmp_path / "rows.csv", resume=True).train(**{**first, **otherwise})
+    assert len(trained) == 2
+    assert again == expected
+    lines = list(csv.DictReader((tmp_path / "rows.csv").open()))
+    same_row = "row" not in otherwise or otherwise["row"].changes
+    assert len(lines) == len(expected) + (0 if same_row else 2)
+
+
+@pytest.mark.parametrize("name", ["resolve", "code_digests", "versions"])
+def test_a_row_of_other_code_versions_or_recipe_is_trained_again(
+    name: str, trained: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Record(tmp_path / "rows.csv", resume=False).train(a_row(), range(2), 1, Choice())
+    other = PlainCNNSettings(lr=7.0) if name == "resolve" else 7.0
+    monkeypatch.setattr(f"benchmarks.results.rows.{name}", lambda *_: {"cnn": other})
+    for _ in range(2):
+        Record(tmp_path / "rows.csv", resume=True).train(a_row(), range(2), 1, Choice())
+    assert len(trained) == 2
+
+
+def test_growth_of_no_size_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="most_pairs must be at least 100, got 99"):
+        pairs_growth(most_pairs=99, out=str(tmp_path / "out"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_growth_has_a_row_a_net_recipe_and_size() -> None:
+    rows = growth_rows([100, 300])
+    assert len({(row.model, row.recipe, row.train_pairs) for row in rows}) == len(rows) == 12
+
+
+@pytest.mark.parametrize("floor", [0.004, None])
+def test_growth_draws_the_floor_where_it_is_known(floor: float | None) -> None:
+    errors = {("modern", "auxiliary"): {100: [0.03, 0.04], 300: [0.01, 0.02]}}
+    lines = growth_figure(errors, floor).axes[0].get_lines()
+    assert [np.unique(line.get_ydata()).tolist() for line in lines[1:]] == [[0.4]] * (floor is not None)
+    assert growth_table(errors, floor).caption == (floor and f"{FLOOR}: 0.40 %")
+
+
+@pytest.mark.slow
+def test_growth_has_every_net_at_every_size(tmp_path: Path) -> None:
+    pairs_growth(runs=2, quick=True, workers=1, out=str(tmp_path))
+    rows = list(csv.DictReader((tmp_path / "pairs-growth.csv").open()))
+    assert len(rows) == 2 * 2 * 3 * 2
+    assert (tmp_path / "pairs-growth.png").stat().st_size > 5_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["weight_sharing", "cnn"])
+def test_latent_digits_are_compared_with_the_true_ones(model: Any, tmp_path: Path) -> None:
+    latent_digits(model, runs=2, max_epochs=1, workers=1, out=str(tmp_path))
+    for row in json.loads((tmp_path / "confusion.json").read_text()):
+        assert np.sum(row["confusion"]) == 10_000
+        assert row["matched_digit_error"] <= row["digit_error"]
+    assert (tmp_path / "confusion.png").stat().st_size > 5_000
