@@ -30,7 +30,7 @@ from lightning_modules.command import cli
 from lightning_modules.command.atomic_io import write_whole
 from lightning_modules.models.recipes import PAPER
 from lightning_modules.models.registry import MODULES
-from lightning_modules.training.execution import Choice, Execution
+from lightning_modules.training.execution import Execution, ExecutionConfig
 from lightning_modules.training.runner import Study, fit, make_trainer, quiet, run_study
 from lightning_modules.training.workers import run_jobs
 
@@ -60,7 +60,7 @@ class Point:
             seeds=range(self.runs),
             data=partial(DigitPairs, train_pairs=self.pairs, val_pairs=0),
             trainer=trainer,
-            execution=Choice(workers=self.cores).on(make_trainer(trainer), self.runs),
+            execution=ExecutionConfig(workers=self.cores).resolve(make_trainer(trainer), self.runs),
         )
 
 
@@ -79,7 +79,7 @@ def measure(point: Point) -> None:
 
 def _side_by_side(study: Study) -> None:
     """Fit in worker processes, even in a single one, so that starting them is in the time of every point."""
-    run_jobs([partial(fit, program) for program in study.chunks()], study.execution.workers, _ignore)
+    run_jobs([partial(fit, program) for program in study.shards()], study.execution.workers, _ignore)
 
 
 def _ignore(number: int, value: Any) -> None:

@@ -24,7 +24,7 @@ from lightning_modules.models.recipes import PAPER
 from lightning_modules.models.settings import AuxiliaryLossSettings
 from lightning_modules.results.progress import StudyProgress
 from lightning_modules.results.runs import PAPER_FIGURES, ModelRuns, percent, spread, write_results
-from lightning_modules.training.execution import Choice
+from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import Study, make_trainer, run_study
 
 EARLIER_DRAW = 2**32 - 1  # the seed of a draw that is none of the runs'
@@ -75,7 +75,7 @@ def paper_mistake(
                     seeds=range(seed, seed + runs),
                     data=data,
                     trainer=trainer,
-                    execution=Choice().on(make_trainer(trainer), runs),
+                    execution=ExecutionConfig().resolve(make_trainer(trainer), runs),
                     verbose=verbose,
                 )
                 fit = run_study(study, lambda first, figures: progress.add("auxiliary", figures))

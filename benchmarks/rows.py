@@ -17,8 +17,8 @@ from lightning_modules.models.recipes import RECIPES, resolve
 from lightning_modules.models.settings import PairSettings
 from lightning_modules.results.provenance import COMPUTING, code_digests, versions
 from lightning_modules.results.runs import Run
-from lightning_modules.results.tensorboard import EpochFigures
-from lightning_modules.training.execution import Choice
+from lightning_modules.results.tensorboard import EpochMetrics
+from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import run_study
 from lightning_modules.training.studies import make_study
 
@@ -42,8 +42,8 @@ class Row:
         self,
         seeds: Sequence[int],
         max_epochs: int | None,
-        choice: Choice,
-        tick: Callable[[EpochFigures], None],
+        choice: ExecutionConfig,
+        tick: Callable[[EpochMetrics], None],
         val_pairs: int = 500,
     ) -> list[Run]:
         """Train and test it.
@@ -72,7 +72,7 @@ class Row:
         changes = {"max_epochs": max_epochs, **self.changes}
         return resolve(RECIPES[self.recipe], [self.model], changes)[self.model]
 
-    def key(self, seeds: Sequence[int], max_epochs: int, choice: Choice, val_pairs: int) -> str:
+    def key(self, seeds: Sequence[int], max_epochs: int, choice: ExecutionConfig, val_pairs: int) -> str:
         """A digest of all that decides its figures, but for their rounding.
 
         Args:
@@ -127,7 +127,7 @@ class Record:
         row: Row,
         seeds: Sequence[int],
         max_epochs: int | None,
-        choice: Choice,
+        choice: ExecutionConfig,
         val_pairs: int = 500,
         twin: Sequence[Run] | None = None,
     ) -> Sequence[Run]:

@@ -57,7 +57,7 @@ def torch_baddbmm(task: Task) -> Run:
     def run() -> list[float]:
         for x, y in batches:
             optimizer.zero_grad()
-            for weight, bias, name in zip(weights, biases, recipe.activations, strict=True):
+            for weight, bias, (*_, name) in zip(weights, biases, recipe.layers, strict=True):
                 x = activations[name](torch.baddbmm(bias, x, weight))
             losses = criterion(x, y)
             losses = losses.mean((1, 2)) if recipe.reduction == "mean" else losses.sum((1, 2))  # (R,)

@@ -11,8 +11,7 @@ from torch import nn, optim
 import scratch_framework as sf
 from benchmarks.step_task import Run, Task, scratch_net
 from scratch_framework.experiments.disc.network import twin
-from scratch_framework.experiments.disc.objective import OBJECTIVES
-from scratch_framework.experiments.disc.optimisation import OPTIMIZERS, make_optimizer
+from scratch_framework.experiments.disc.objective import OBJECTIVES, OPTIMIZERS, make_optimizer
 from scratch_framework.fast.compiled import compile_step
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def numpy_by_hand(task: Task) -> Run:
     recipe, single = task.recipe, task.single()
     values = [value.numpy().copy() for value in single.state.values()]
     weights, biases = values[::2], values[1::2]
-    activations = recipe.activations
+    activations = [activation for *_, activation in recipe.layers]
     batches = [(x.numpy(), y.numpy()) for x, y in single.batches()]
     move = numpy_adam(recipe, values) if recipe.optimizer == "adam" else numpy_sgd(recipe, values)
 

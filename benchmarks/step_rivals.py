@@ -27,7 +27,7 @@ def jax_parts(task: Task) -> tuple[Any, Any, Any, Any, Any]:
 
     def loss_of(parameters: Any, batch: Any) -> Any:
         x, y = batch
-        for (weight, bias), activation in zip(parameters, recipe.activations, strict=True):
+        for (weight, bias), (*_, activation) in zip(parameters, recipe.layers, strict=True):
             x = known[activation](x @ weight.T + bias)
         return reduce(losses(x, y))
 
@@ -119,7 +119,7 @@ def tinygrad_jit(task: Task) -> Run:
 
     def train_step(x: Any, y: Any) -> Any:
         optimizer.zero_grad()
-        for weight, bias, name in zip(values[::2], values[1::2], recipe.activations, strict=True):
+        for weight, bias, (*_, name) in zip(values[::2], values[1::2], recipe.layers, strict=True):
             x = activations[name](x @ weight.T + bias)
         losses = (x - y).square() if recipe.loss == "mse" else x.softplus() - x * y
         loss = getattr(losses, recipe.reduction)().backward()

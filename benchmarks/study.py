@@ -35,7 +35,7 @@ from lightning_modules.models.recipes import PAPER
 from lightning_modules.models.registry import MODULES
 from lightning_modules.results.runs import Run, percent, spread
 from lightning_modules.results.tensorboard import StudyLog
-from lightning_modules.training.execution import Choice
+from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import Study, make_trainer, quiet, run_study
 from lightning_modules.training.workers import run_jobs, threads
 
@@ -93,7 +93,7 @@ def _ignore(number: int, value: Any) -> None:
     pass
 
 
-def our_study(task: Task, choice: Choice, precision: str) -> Timing:
+def our_study(task: Task, choice: ExecutionConfig, precision: str) -> Timing:
     """Our study, log included."""
     trainer = {"max_epochs": task.max_epochs, "accelerator": "cpu", "precision": precision}
     start = time.perf_counter()
@@ -103,7 +103,7 @@ def our_study(task: Task, choice: Choice, precision: str) -> Timing:
         seeds=range(task.runs),
         data=partial(DigitPairs, train_pairs=task.train_pairs),
         trainer=trainer,
-        execution=choice.on(make_trainer(trainer), task.runs),
+        execution=choice.resolve(make_trainer(trainer), task.runs),
     )
     with tempfile.TemporaryDirectory() as folder:
         log = StudyLog(Path(folder), task.runs)
@@ -128,7 +128,7 @@ def _per_core(task: Task, turns: int, report: Any) -> dict[str, list[Timing]]:
     one_core()
     contestants = {"plain loop": partial(plain_study, thread_count=1)}
     for name, precision in PRECISIONS.items():
-        contestants[name] = partial(our_study, choice=Choice(workers=1), precision=precision)
+        contestants[name] = partial(our_study, choice=ExecutionConfig(workers=1), precision=precision)
     for contestant in contestants.values():
         contestant(Task(task.model, 2, 1))
     timings: dict[str, list[Timing]] = {name: [] for name in contestants}
@@ -149,8 +149,8 @@ def whole_machine(task: Task, turns: int) -> dict[str, list[Timing]]:
         f"plain loop, best of 1..{cpu_count()} threads: {best}": partial(plain_study, thread_count=best),
     }
     for name, precision in PRECISIONS.items():
-        contestants[name] = partial(our_study, choice=Choice(), precision=precision)
-    our_study(Task(task.model, 2, 1), Choice(), "32-true")
+        contestants[name] = partial(our_study, choice=ExecutionConfig(), precision=precision)
+    our_study(Task(task.model, 2, 1), ExecutionConfig(), "32-true")
     timings: dict[str, list[Timing]] = {name: [] for name in contestants}
     for _ in range(turns):
         for name, contestant in contestants.items():
