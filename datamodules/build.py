@@ -25,15 +25,7 @@ MD5 = {
 
 
 def check_canonical(folder: Path) -> None:
-    """Refuse files that are not MNIST's own.
-
-    Args:
-        folder: Where the four files lie.
-
-    Raises:
-        ValueError: A file is damaged or its MD5 is not the canonical one, or the files are of a relative.
-        OSError: A file is missing or unreadable.
-    """
+    """Refuse files that are not MNIST's own."""
     layout, paths = find_files(folder)
     if layout != LAYOUTS[0]:
         raise ValueError(f"{folder}: holds {layout.names[0]}; the embedded data is made of MNIST only")

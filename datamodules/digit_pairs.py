@@ -64,24 +64,15 @@ class DigitPairs(pl.LightningDataModule):
         super().__init__()
         # As hyperparameters are kept: plain.
         seed = self.seeds = seeds_of("seed", seed)
-        train_pairs, val_pairs = whole("train_pairs", train_pairs), whole("val_pairs", val_pairs)
-        test_pairs, batch_size = whole("test_pairs", test_pairs), whole("batch_size", batch_size)
-        elastic, two_views_from = number("elastic", elastic), number("two_views_from", two_views_from)
+        train_pairs = whole("train_pairs", train_pairs, 2, MOST_PAIRS)
+        val_pairs = whole("val_pairs", val_pairs, 0, MOST_PAIRS)
+        test_pairs = whole("test_pairs", test_pairs, 1, MOST_PAIRS)
+        batch_size = whole("batch_size", batch_size, 2, MOST_PAIRS)
+        elastic = number("elastic", elastic, 0, SIDE)
+        two_views_from = number("two_views_from", two_views_from, 0, 1)
         if not isinstance(data_dir, str | os.PathLike | None):
             raise ValueError(f"data_dir must be a folder's path, got {data_dir!r}")
         data_dir = None if data_dir is None else os.fspath(data_dir)
-        for name, value, least, most in (
-            ("train_pairs", train_pairs, 2, MOST_PAIRS),
-            ("val_pairs", val_pairs, 0, MOST_PAIRS),
-            ("test_pairs", test_pairs, 1, MOST_PAIRS),
-            ("batch_size", batch_size, 2, MOST_PAIRS),
-            ("elastic", elastic, 0, SIDE),
-            ("two_views_from", two_views_from, 0, 1),
-        ):
-            if not value >= least:  # so also NaN
-                raise ValueError(f"{name} must be at least {least}, got {value}")
-            if value > most:
-                raise ValueError(f"{name} must be at most {most}, got {value}")
         if (pairs := len(seed) * (train_pairs + val_pairs + test_pairs)) > MOST_PAIRS:
             raise ValueError(
                 f"train_pairs, val_pairs and test_pairs of all {len(seed)} runs must be at most"
@@ -113,9 +104,6 @@ class DigitPairs(pl.LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Load the digits and draw the pairs, once, to where the trainer computes.
-
-        Args:
-            stage: Lightning's name of what comes; the same is done for all.
 
         Raises:
             OSError: A data file is missing or unreadable.
@@ -172,11 +160,7 @@ class DigitPairs(pl.LightningDataModule):
         return PairLoader(self.test_digits, pair_set, self.batch_size)
 
     def select(self, kept: Sequence[int]) -> None:
-        """Drop all replicas but some; loaders that are already made have a `keep` of their own.
-
-        Args:
-            kept: Which ones stay.
-        """
+        """Drop all replicas but some; loaders that are already made have a `select` of their own."""
         self.seeds = [self.seeds[r] for r in kept]
         self.stream_seeds = [self.stream_seeds[r] for r in kept]
         own = {name: value for name, value in self.hparams.items() if isinstance(value, list | tuple)}

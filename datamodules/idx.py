@@ -24,9 +24,6 @@ GZIP = b"\x1f\x8b"  # a gzip file's first bytes
 def read_idx(path: Path) -> np.ndarray:
     """Read one IDX file, raw or compressed.
 
-    Args:
-        path: The file.
-
     Returns:
         The array, uint8 or int32, shaped as the header says.
 
@@ -44,9 +41,6 @@ def read_idx(path: Path) -> np.ndarray:
 @contextmanager
 def unpacked(path: Path) -> Iterator[BinaryIO]:
     """Open a file that may be compressed by gzip, which its content tells: browsers unpack and keep the name.
-
-    Args:
-        path: The file.
 
     Yields:
         Its content, unpacked.

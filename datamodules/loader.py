@@ -16,16 +16,7 @@ Batch = tuple[Tensor, Tensor, Tensor]  # images (V * B, 2R, 14, 14), target (B, 
 
 
 def epoch_order(pairs: int, seed: int, epoch: int) -> Tensor:
-    """The order of the pairs in one epoch: a function of seed and epoch alone, so that nothing need be saved.
-
-    Args:
-        pairs: Number of pairs.
-        seed: Seed of the replica.
-        epoch: Number of the epoch.
-
-    Returns:
-        (pairs,) int64, a permutation.
-    """
+    """The order of an epoch's pairs, (pairs,) int64: a function of seed and epoch alone, not to be saved."""
     # Not the stream of the bare seed, from which the pairs were drawn.
     return torch.randperm(pairs, generator=Generator().manual_seed(derive_seed("order", seed, epoch)))
 
@@ -97,20 +88,12 @@ class PairLoader:
         return {"epoch": self.epoch, "served": self.served}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a position: the next iteration, if it is of the same epoch, serves the rest of it.
-
-        Args:
-            state_dict: The position.
-        """
+        """Go on from a position: the next iteration, if it is of the same epoch, serves the rest of it."""
         self.epoch, self.served = state_dict["epoch"], state_dict["served"]
         self.skipped = self.served
 
     def select(self, kept: Sequence[int]) -> None:
-        """Serve some replicas only, from the next iteration on.
-
-        Args:
-            kept: Which ones.
-        """
+        """Serve some replicas only, from the next iteration on."""
         self.pairs = self.pairs.select(kept)
         if self.shuffle_seeds is not None:
             self.shuffle_seeds = [self.shuffle_seeds[r] for r in kept]

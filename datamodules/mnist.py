@@ -106,16 +106,9 @@ def load_digits(data_dir: str | Path | None = None) -> tuple[Digits, Digits]:
 def read_sums(folder: Path) -> dict[str, np.ndarray]:
     """Read the four IDX files of a folder as the arrays that ``mnist14.npz`` holds.
 
-    Args:
-        folder: Where the files lie (see `load_digits`).
-
     Returns:
         ``train_images`` and ``test_images``, (n, 14, 14) uint16, sums of 2x2 pixels; ``train_labels`` and
         ``test_labels``, (n,) uint8.
-
-    Raises:
-        OSError: A file is missing or unreadable.
-        ValueError: A file breaks a rule.
     """
     layout, paths = find_files(folder)
     arrays = {}
@@ -132,18 +125,7 @@ def read_sums(folder: Path) -> dict[str, np.ndarray]:
 
 
 def find_files(folder: Path) -> tuple[Layout, list[Path]]:
-    """Find the four files of the one data set in a folder.
-
-    Args:
-        folder: Where to look, its torchvision subfolders included.
-
-    Returns:
-        Its layout and the four paths.
-
-    Raises:
-        OSError: No folder, no data set, or a file of it is missing.
-        ValueError: The folder holds more than one data set.
-    """
+    """Find the four files of the one data set in a folder or its torchvision subfolders, and their layout."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; data_dir must hold the four IDX files")
     found = [
@@ -170,14 +152,7 @@ def find_files(folder: Path) -> tuple[Layout, list[Path]]:
 
 
 def sum_2x2(images: np.ndarray) -> np.ndarray:
-    """Sum blocks of 2x2 pixels: four times ``avg_pool2d(2)``, exactly.
-
-    Args:
-        images: (n, 28, 28) uint8.
-
-    Returns:
-        (n, 14, 14) uint16 in 0..1020.
-    """
+    """Sum 2x2 pixels, four times ``avg_pool2d(2)``: (n, 28, 28) uint8 to (n, 14, 14) uint16 in 0..1020."""
     return images.reshape(-1, 14, 2, 14, 2).sum((2, 4), dtype=np.uint16)
 
 

@@ -29,38 +29,19 @@ class PairSet:
         return len(self.index)
 
     def take(self, order: Tensor) -> "PairSet":
-        """Reorder the pairs of every replica.
-
-        Args:
-            order: (N, R) int64, column r the order of replica r.
-
-        Returns:
-            The reordered pairs.
-        """
+        """Reorder the pairs of every replica; column r of order (N, R) is replica r's."""
         pairwise = order.unsqueeze(-1).expand(-1, -1, 2)  # (N, R, 2)
         return PairSet(
             self.index.gather(0, pairwise), self.classes.gather(0, pairwise), self.target.gather(0, order)
         )
 
     def select(self, kept: Sequence[int]) -> "PairSet":
-        """The pairs of some replicas.
-
-        Args:
-            kept: Which ones.
-        """
+        """The pairs of some replicas."""
         return PairSet(*(part[:, list(kept)] for part in (self.index, self.classes, self.target)))
 
     @classmethod
     def of(cls, index: list[Tensor], digits: Digits) -> "PairSet":
-        """Label the pairs of R replicas.
-
-        Args:
-            index: R tensors (N, 2), positions in ``digits``.
-            digits: The split that the pairs are of.
-
-        Returns:
-            The pairs with their labels, on the device of ``digits``.
-        """
+        """Label the pairs of R replicas, R tensors (N, 2) of positions in ``digits``."""
         pairs = torch.stack(index, 1).to(digits.labels.device)  # (N, R, 2)
         classes = digits.labels[pairs]
         return cls(pairs.int(), classes.to(torch.uint8), classes[..., 0] <= classes[..., 1])
@@ -76,11 +57,6 @@ class Splits(NamedTuple):
 
 def draw_pairs(count: int, digits: int, generator: Generator | None = None) -> Tensor:
     """Draw pairs: all digits distinct as long as there are enough, with replacement past that.
-
-    Args:
-        count: Number of pairs.
-        digits: Number of digits to draw from.
-        generator: Source of randomness; torch's global one by default.
 
     Returns:
         (count, 2) int64. For 2 * count <= digits it is ``randperm(digits)[:2 * count].view(count, 2)``.
@@ -98,14 +74,6 @@ def draw_splits(counts: tuple[int, int, int], digits: tuple[int, int], seed: int
     and test pairs of the course's ``generate_pair_sets`` under ``torch.manual_seed(s)``, whatever the number
     of validation pairs. When the train digits do not suffice for all of them, both are drawn with
     replacement, validation pairs from a tenth of the train digits that is then kept for them.
-
-    Args:
-        counts: Train, validation and test pairs.
-        digits: Train and test digits at hand.
-        seed: Seed of the replica.
-
-    Returns:
-        The three sets of pairs.
     """
     (train, val, test), (train_digits, test_digits) = counts, digits
     generator = Generator().manual_seed(seed)
@@ -124,10 +92,6 @@ def generate_pair_sets(
     nb: int, data_dir: str | None = None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The course's function of this name, on our data: draws from torch's global generator.
-
-    Args:
-        nb: Number of pairs in each set, at most half of the test digits.
-        data_dir: Folder of IDX files; the embedded MNIST by default.
 
     Returns:
         Train input (nb, 2, 14, 14) float32, train target (nb,) int64, train classes (nb, 2) int64, then the

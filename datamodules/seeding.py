@@ -4,12 +4,5 @@ import random
 
 
 def derive_seed(*names: object) -> int:
-    """The seed of one random stream, hashed from its names: streams of neighbouring seeds are unrelated.
-
-    Args:
-        *names: What the stream is for, the replica's seed, and what else tells it from others.
-
-    Returns:
-        A seed for `torch.Generator.manual_seed`.
-    """
+    """The seed of one random stream, hashed from its names: streams of neighbouring seeds are unrelated."""
     return random.Random(" ".join(map(str, names))).getrandbits(32)  # torch's generators see no more

@@ -1,7 +1,7 @@
 """Both chapters of the paper, learned by the framework: points in a disc, and pairs of digits.
 
 Command lines:
-    python -m scratch_framework                              the paper's recipe, its gradient mended, 15 runs
+    python -m scratch_framework                              the paper's recipe, its gradient corrected
     python -m scratch_framework --mistake bias_per_row       as the authors' code has it: the paper's figures
     python -m scratch_framework --recipe modern              the best that we found
     python -m scratch_framework --backend torch              the same by torch.nn, from the same weights
@@ -22,22 +22,20 @@ from typing import TYPE_CHECKING
 import yaml
 
 from lightning_modules.command import cli
-from scratch_framework.experiments.digits.command import digits
-from scratch_framework.experiments.disc.command import disc
+from scratch_framework.experiments.digits import command as digits
+from scratch_framework.experiments.disc import command as disc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line.
-
-    Args:
-        args: Flags; those of the process by default.
-    """
+    """Run the command line, by default with the flags of the process."""
     args = sys.argv[1:] if args is None else args
-    command = disc if chosen_net(args) == "mlp" else digits
-    cli.run(command, "python -m scratch_framework", args)
+    if chosen_net(args) == "mlp":
+        cli.run(disc.disc, "python -m scratch_framework", args, flags=disc.FLAGS)
+    else:
+        cli.run(digits.digits, "python -m scratch_framework", args, flags=digits.FLAGS)
 
 
 def chosen_net(args: Sequence[str]) -> str:

@@ -13,26 +13,22 @@ def contents(folder: Path) -> dict[Path, bytes | None]:
     return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
-def refusal(main: Main, args: Sequence[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    """Run a command that must refuse its input.
-
-    Args:
-        main: The command.
-        args: Its arguments.
-        folder: Where it could write; must stay as it is.
-        capsys: Hears what it says.
-
-    Returns:
-        The one line.
-    """
-    before = contents(folder)
+def one_line(main: Main, args: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command that must refuse its input, by one line; return that."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
         main(args)
-    said = capsys.readouterr()
-    assert stop.value.code == 2, said.err
-    assert said.err.count("\n") == 1, said.err
-    assert "Traceback" not in said.err
-    assert "--verbose shows" not in said.err, "nobody foresaw this one"
+    said = capsys.readouterr().err
+    assert stop.value.code == 2, said
+    assert said.count("\n") == 1, said
+    return said
+
+
+def refusal(main: Main, args: Sequence[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Likewise; the folder where it could write must stay as it is, and the line be meant for the user."""
+    before = contents(folder)
+    said = one_line(main, args, capsys)
+    assert "Traceback" not in said
+    assert "--verbose shows" not in said, "nobody foresaw this one"
     assert contents(folder) == before, "something was left behind, or is gone"
-    return said.err
+    return said

@@ -10,7 +10,7 @@ from datamodules import DigitPairs
 from lightning_modules.command.file_format import FORMAT
 from lightning_modules.models.recipes import MODERN, resolve
 from lightning_modules.models.registry import MODULES
-from lightning_modules.training.execution import Choice
+from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import run_study
 from lightning_modules.training.studies import make_study
 
@@ -23,7 +23,7 @@ def train_readers(path: Path) -> Path:
         [0, 1, 2],
         partial(DigitPairs, train_pairs=1000, val_pairs=0, test_pairs=50),
         {"accelerator": "cpu"},
-        Choice(workers=1),
+        ExecutionConfig(workers=1),
         checkpoint=path,
     )
     run_study(study, lambda first, figures: None)

@@ -105,7 +105,7 @@ def test_the_file_of_each_model_repeats_what_its_flags_began(
         again = read(path)
         assert again.models == {model: own}
         assert again.config == config
-        for part in ("recipe", "seeds", "trainer", "choice", "log_dir", "all_pairs", "checkpoint_every"):
+        for part in ("recipe", "seeds", "trainer", "execution", "log_dir", "all_pairs", "checkpoint_every"):
             assert getattr(again, part) == getattr(begun, part), part
         assert again.data.keywords == begun.data.keywords  # type: ignore[attr-defined]
 

@@ -1,32 +1,26 @@
 """One start of the command: it creates or resumes a study, runs its trials, and writes its files."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import optuna
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from optuna.storages import RDBStorage
 
 from lightning_modules.command.atomic_io import make_folder
 from lightning_modules.command.cli import CommandError
 from lightning_modules.command.console import make_console
-from lightning_modules.training.execution import Choice
+from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import make_trainer, quiet
 from lightning_modules.training.workers import check_start
 from tune.fit.digit_pairs import check
 from tune.report.report import conclude
 from tune.study.definition import Definition, choose_trials_per_fit
 from tune.study.queue import TrialQueue
+from tune.study.settings import TuneFlags
 from tune.study.storage import FILE, StudyStorage, clear_errors
 from tune.workers.supervisor import supervise
 from tune.workers.worker import Job
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from optuna.storages import RDBStorage
 
 TOP = 10  # trials in the final table
 
@@ -35,15 +29,9 @@ TOP = 10  # trials in the final table
 class Run:
     """One start of the command."""
 
+    flags: TuneFlags
     definition: Definition
-    name: str
     storage: StudyStorage
-    n_trials: int | None
-    workers: int | None
-    accelerator: str
-    timeout: float | None
-    log_dir: Path
-    verbose: bool
 
     def run(self) -> None:
         """Run the missing trials of the study, then show it and write its files.
@@ -52,12 +40,12 @@ class Run:
             CommandError: A setting is refused, the study is another one, or the storage cannot be used.
             ValueError: A setting is refused.
         """
-        optuna.logging.set_verbosity(optuna.logging.INFO if self.verbose else optuna.logging.ERROR)
-        if not self.verbose:
+        optuna.logging.set_verbosity(optuna.logging.INFO if self.flags.verbose else optuna.logging.ERROR)
+        if not self.flags.verbose:
             quiet()
         workers, whole = self._machine()
         check(self.definition)
-        trials_per_fit = choose_trials_per_fit(self.definition, self.n_trials, workers, whole)
+        trials_per_fit = choose_trials_per_fit(self.definition, self.flags.n_trials, workers, whole)
         check_start()
         if self.storage.embedded:
             make_folder(self.storage.folder, anew=False)
@@ -65,7 +53,7 @@ class Run:
         make_folder(self.storage.folder, anew=False)
         with clear_errors(self.storage):
             study = optuna.create_study(
-                study_name=self.name, storage=database, direction="minimize", load_if_exists=True
+                study_name=self.flags.name, storage=database, direction="minimize", load_if_exists=True
             )
             wanted = replace(self.definition, trials_per_fit=trials_per_fit)
             definition = wanted.create_or_match(study, optuna.__version__)
@@ -76,41 +64,35 @@ class Run:
 
     def _machine(self) -> tuple[int, bool]:
         """Workers, and whether one program computes everything."""
-        accelerator = "cpu" if self.definition.model == "disc" else self.accelerator
+        accelerator = "cpu" if self.definition.model == "disc" else self.flags.accelerator
         try:
             trainer = make_trainer({"accelerator": accelerator, "devices": 1, "max_epochs": 1})
         except (MisconfigurationException, ValueError) as error:
             raise CommandError(str(error)) from error
-        execution = Choice(workers=self.workers).on(trainer, self.definition.points(self.n_trials))
+        execution = ExecutionConfig(workers=self.flags.workers).resolve(
+            trainer, self.definition.points(self.flags.n_trials)
+        )
         return execution.workers, trainer.strategy.root_device.type != "cpu"
 
     def _run_missing(
         self, study: optuna.Study, database: RDBStorage, definition: Definition, workers: int
     ) -> None:
-        count, console = definition.points(self.n_trials), make_console()
+        count, console = definition.points(self.flags.n_trials), make_console()
         queue = TrialQueue(study, database, definition, count)
         left = queue.remaining()
         if not left:
             what = "points of the grid" if definition.sampler == "grid" else "trials"
-            console.print(f"nothing is left to run: all {count} {what} of {self.name} are finished")
+            console.print(f"nothing is left to run: all {count} {what} of {self.flags.name} are finished")
             return
         if left < count:
-            console.print(f"going on with {self.name}: {count - left} of {count} trials are finished")
-        until = None if self.timeout is None else time.monotonic() + self.timeout
-        job = Job(self.storage, self.name, count, self.accelerator, until)
+            console.print(f"going on with {self.flags.name}: {count - left} of {count} trials are finished")
+        until = None if self.flags.timeout is None else time.monotonic() + self.flags.timeout
+        job = Job(self.storage, self.flags.name, count, self.flags.accelerator, until)
         supervise(job, min(workers, left), queue, console)
 
 
 def find(name: str, storage: StudyStorage) -> optuna.Study:
-    """An existing study.
-
-    Args:
-        name: Its name.
-        storage: Its storage.
-
-    Raises:
-        CommandError: There is none.
-    """
+    """An existing study."""
     missing = CommandError(f"there is no study {name} in {storage}; `python -m tune --study_name` begins one")
     if storage.embedded and not (storage.folder / FILE).exists():
         raise missing

@@ -32,7 +32,7 @@ from lightning_modules.evaluation.significance import (
 )
 from lightning_modules.results.progress import progress_bar
 from lightning_modules.results.runs import ModelRuns, Run, percent, spread
-from lightning_modules.training.execution import Choice
+from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import quiet
 
 Trained = Sequence[tuple[Row, Sequence[Run]]]
@@ -125,7 +125,7 @@ def ablation(
     """
     if not verbose:
         quiet()
-    folder, seeds, choice = Path(out), range(seed, seed + runs), Choice(workers=workers)
+    folder, seeds, choice = Path(out), range(seed, seed + runs), ExecutionConfig(workers=workers)
     folder.mkdir(parents=True, exist_ok=True)
     known: list[tuple[Row, Sequence[Run]]] = []  # tables share rows, which are trained once
     for name in TABLES if table == "all" else [table]:

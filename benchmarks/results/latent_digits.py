@@ -29,7 +29,7 @@ from lightning_modules.models.loading import load_model
 from lightning_modules.models.recipes import MODERN, resolve
 from lightning_modules.results.progress import StudyProgress
 from lightning_modules.results.runs import percent, spread
-from lightning_modules.training.execution import Choice
+from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import quiet, run_study
 from lightning_modules.training.studies import make_study
 
@@ -65,7 +65,7 @@ def latent_digits(
     checkpoint = folder / "checkpoint.ckpt"
     settings = resolve(MODERN, [model], {"max_epochs": max_epochs})[model]
     data, trainer = partial(DigitPairs, train_pairs=train_pairs), {"accelerator": "cpu"}
-    seeds, choice = range(seed, seed + runs), Choice(workers=workers)
+    seeds, choice = range(seed, seed + runs), ExecutionConfig(workers=workers)
     study = make_study(settings, seeds, data, trainer, choice, checkpoint=checkpoint)
     with StudyProgress(Console(), [model], runs * max_epochs) as progress:
         fit = run_study(study, lambda first, figures: progress.add(model, figures))

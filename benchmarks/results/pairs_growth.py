@@ -29,7 +29,7 @@ from lightning_modules.models.recipes import RECIPES
 from lightning_modules.models.registry import MODULES
 from lightning_modules.results.progress import progress_bar
 from lightning_modules.results.runs import ModelRuns, Run, percent, spread
-from lightning_modules.training.execution import Choice
+from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import quiet
 
 PAIRS = (100, 300, 1000, 3000, 10_000, 30_000)
@@ -73,7 +73,7 @@ def pairs_growth(
         raise CommandError(f"most_pairs must be at least {PAIRS[0]}, got {most_pairs}")
     sizes, epochs = (PAIRS[:2], 1) if quick else ([size for size in PAIRS if size <= most_pairs], max_epochs)
     rows = growth_rows(sizes)
-    folder, choice = Path(out), Choice(workers=workers)
+    folder, choice = Path(out), ExecutionConfig(workers=workers)
     folder.mkdir(parents=True, exist_ok=True)
     record, trained = Record(folder / "pairs-growth.csv", resume), list[tuple[Row, Sequence[Run]]]()
     with progress_bar() as progress:

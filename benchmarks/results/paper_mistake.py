@@ -23,7 +23,7 @@ from lightning_modules.models.recipes import PAPER
 from lightning_modules.models.settings import AuxiliaryLossSettings
 from lightning_modules.results.progress import StudyProgress
 from lightning_modules.results.runs import PAPER_FIGURES, ModelRuns, percent, spread, write_results
-from lightning_modules.training.execution import Choice
+from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import run_study
 from lightning_modules.training.studies import make_study
 
@@ -69,7 +69,7 @@ def paper_mistake(
     with StudyProgress(Console(), ["auxiliary"] * 4, runs * max_epochs) as progress:
         for title, settings in SETTINGS.items():
             for labels, data in (("right", DigitPairs), ("stale", StaleLabels)):
-                study = make_study(settings, seeds, data, trainer, Choice(), verbose=verbose)
+                study = make_study(settings, seeds, data, trainer, ExecutionConfig(), verbose=verbose)
                 fit = run_study(study, lambda first, figures: progress.add("auxiliary", figures))
                 finished.append(ModelRuns("auxiliary", f"{title}, {labels} labels", fit.runs))
                 config = {"runs": runs, "seed": seed, "max_epochs": max_epochs}

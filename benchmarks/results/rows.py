@@ -17,7 +17,7 @@ from lightning_modules.models.recipes import RECIPES, resolve
 from lightning_modules.models.settings import PairSettings
 from lightning_modules.results.provenance import COMPUTING, code_digests, versions
 from lightning_modules.results.runs import Run
-from lightning_modules.training.execution import Choice
+from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import run_study
 from lightning_modules.training.studies import make_study
 
@@ -38,7 +38,7 @@ class Row:
     train_pairs: int = 1000
 
     def train(
-        self, seeds: Sequence[int], max_epochs: int | None, choice: Choice, val_pairs: int = 500
+        self, seeds: Sequence[int], max_epochs: int | None, choice: ExecutionConfig, val_pairs: int = 500
     ) -> list[Run]:
         """Train it for so many epochs, or the recipe's, and test it on all pairs of test digits."""
         data = partial(DigitPairs, train_pairs=self.train_pairs, val_pairs=val_pairs)
@@ -51,7 +51,7 @@ class Row:
         changes = {"max_epochs": max_epochs, **self.changes}
         return resolve(RECIPES[self.recipe], [self.model], changes)[self.model]
 
-    def key(self, seeds: Sequence[int], max_epochs: int, choice: Choice, val_pairs: int) -> str:
+    def key(self, seeds: Sequence[int], max_epochs: int, choice: ExecutionConfig, val_pairs: int) -> str:
         """A digest of all that decides its figures; the number of processes decides only their rounding."""
         decides = {
             "settings": asdict(self.settings(max_epochs)),
@@ -97,7 +97,7 @@ class Record:
         row: Row,
         seeds: Sequence[int],
         max_epochs: int | None,
-        choice: Choice,
+        choice: ExecutionConfig,
         val_pairs: int = 500,
         twin: Sequence[Run] | None = None,
     ) -> Sequence[Run]:

@@ -27,7 +27,7 @@ from lightning_modules.command import cli
 from lightning_modules.command.cores import core_count
 from lightning_modules.command.limits import check_range
 from lightning_modules.models.recipes import PAPER
-from lightning_modules.training.execution import Choice
+from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import Study, fit, quiet, run_study
 from lightning_modules.training.studies import make_study
 from lightning_modules.training.workers import run_jobs
@@ -58,7 +58,7 @@ class Size:
         """The study, without validation: training and the tests."""
         trainer = {"max_epochs": self.epochs, "accelerator": "cpu"}
         data = partial(DigitPairs, train_pairs=self.pairs, val_pairs=0)
-        choice = Choice(workers=self.cores)
+        choice = ExecutionConfig(workers=self.cores)
         return make_study(PAPER.settings[MODEL], range(self.runs), data, trainer, choice)
 
     def contestant(self) -> Contestant:
@@ -73,7 +73,7 @@ class Size:
 def side_by_side(size: Size) -> None:
     """Fit in worker processes, even in a single one, so that starting them is in the time of every size."""
     study = size.study()
-    run_jobs([partial(fit, program) for program in study.chunks()], study.execution.workers, _ignore)
+    run_jobs([partial(fit, program) for program in study.shards()], study.execution.workers, _ignore)
 
 
 def alone(size: Size) -> Turn:

@@ -86,7 +86,9 @@ def queue(points: int = 10_000, measured: int = 300, trials_per_fit: int = 3, ve
     """
     check_range("measured", measured, 2 * trials_per_fit, points)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    definition = Definition("auxiliary", "paper", "random", "none", 5, 0, 1, 500, 500, None, trials_per_fit)
+    definition = Definition(
+        "auxiliary", "paper", "random", "none", 5, 0, 1, 500, 500, trials_per_fit=trials_per_fit
+    )
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(worker, "_train", Clock()) as clock:
         storage = StudyStorage(Path(folder))
         database = storage.open()

@@ -32,7 +32,7 @@ from lightning_modules.models.recipes import PAPER
 from lightning_modules.models.registry import MODULES
 from lightning_modules.results.runs import percent, spread
 from lightning_modules.results.tensorboard import StudyLog
-from lightning_modules.training.execution import Choice
+from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import quiet, run_study
 from lightning_modules.training.studies import make_study
 from lightning_modules.training.workers import threads
@@ -82,7 +82,7 @@ def plain_study_by_processes(task: Task) -> list[float]:
     return [error for errors in parts for error in errors]
 
 
-def our_study(task: Task, choice: Choice, precision: str) -> list[float]:
+def our_study(task: Task, choice: ExecutionConfig, precision: str) -> list[float]:
     """Our study, log included."""
     trainer = {"max_epochs": task.max_epochs, "accelerator": "cpu", "precision": precision}
     data = partial(DigitPairs, train_pairs=PAIRS, val_pairs=VAL_PAIRS)
@@ -94,7 +94,7 @@ def our_study(task: Task, choice: Choice, precision: str) -> list[float]:
     return [run.test_error for run in fit.runs]
 
 
-def ours(task: Task, choice: Choice) -> list[Contestant]:
+def ours(task: Task, choice: ExecutionConfig) -> list[Contestant]:
     """Ours in each precision."""
     return [
         task.contestant(name, partial(our_study, task, choice, precision))
@@ -106,7 +106,7 @@ def one_core_study(task: Task, turns: int) -> list[Contestant]:
     """All contestants in turn on one core; in a process of its own, because it stays there."""
     quiet()
     one_core()
-    small, choice = replace(task, runs=2, max_epochs=1), Choice(workers=1)  # to warm up
+    small, choice = replace(task, runs=2, max_epochs=1), ExecutionConfig(workers=1)  # to warm up
     for work, count in ((small, 1), (task, turns)):
         everyone = [work.contestant("plain loop", partial(plain_study, work, 1)), *ours(work, choice)]
         take_turns(everyone, count, warm_up=0)
@@ -120,11 +120,11 @@ def whole_machine(task: Task, turns: int) -> list[Contestant]:
     take_turns(probes, 3, warm_up=0)
     best = int(min(probes, key=lambda one: one.seconds).name)
     threaded = f"plain loop, best of 1..{core_count()} threads: {best}"
-    our_study(replace(task, runs=2, max_epochs=1), Choice(), "32-true")  # to warm up
+    our_study(replace(task, runs=2, max_epochs=1), ExecutionConfig(), "32-true")  # to warm up
     everyone = [
         task.contestant("plain loop, one process a core", partial(plain_study_by_processes, task)),
         task.contestant(threaded, partial(plain_study, task, best)),
-        *ours(task, Choice()),
+        *ours(task, ExecutionConfig()),
     ]
     take_turns(everyone, turns, warm_up=0)
     return everyone

@@ -1,4 +1,4 @@
-"""Where a command puts what comes out of it."""
+"""Files and folders of a command's output; a file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -21,14 +21,7 @@ MOST_BYTES = 200  # of a name: file systems allow 255, and names are made longer
 
 
 def choose_folder(log_dir: str | Path, name: str | None) -> Path:
-    """The folder of a study.
-
-    Args:
-        log_dir: Folder of all studies.
-        name: Its name in it; None for a unique one.
-
-    Returns:
-        Its path; nothing is made.
+    """The folder of a study, which is not made; without a name it gets a unique one.
 
     Raises:
         CommandError: The name is no plain one.
@@ -42,12 +35,7 @@ def choose_folder(log_dir: str | Path, name: str | None) -> Path:
 
 
 def make_folder(folder: Path, anew: bool = True, flag: str = "log_dir") -> None:
-    """Make the folder of a study.
-
-    Args:
-        folder: Its path.
-        anew: Whether one of this name is refused.
-        flag: What says where it is to be.
+    """Make a study's folder; `anew` refuses one that exists, `flag` is what an error advises to change.
 
     Raises:
         CommandError: There is one of this name, or it cannot be made.
@@ -67,16 +55,7 @@ def make_folder(folder: Path, anew: bool = True, flag: str = "log_dir") -> None:
 
 
 def make_run_folder(folder: Path, model: str, config: Mapping[str, Any]) -> Path:
-    """Make the folder that is one run in TensorBoard, if it is not there, and write the settings into it.
-
-    Args:
-        folder: Of the study.
-        model: What is trained, and the new folder's name.
-        config: All settings by the names of their flags.
-
-    Returns:
-        Its path.
-    """
+    """Make the folder that is one run in TensorBoard, if it is not there, and write its settings into it."""
     run_folder = folder / model
     run_folder.mkdir(exist_ok=True)
     write_whole(run_folder / "config.yaml", to_yaml(config))
@@ -84,22 +63,14 @@ def make_run_folder(folder: Path, model: str, config: Mapping[str, Any]) -> Path
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all, also when the program is killed meanwhile.
-
-    Args:
-        path: The file.
-        content: What it shall hold; text as UTF-8.
-    """
+    """Write a file whole or not at all, also when the program is killed meanwhile."""
     with whole_file(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write, which is there only once it is on the disk whole, whatever ends the program.
-
-    Args:
-        path: The file; what it held before stays till then.
+    """A file to write, which replaces the old one once it is whole on the disk, whatever ends the program.
 
     Yields:
         What to write to.
@@ -123,10 +94,6 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def clear_torn(folder: Path) -> None:
-    """Remove what a killed program was about to write.
-
-    Args:
-        folder: Where, with all folders in it.
-    """
+    """Remove what a killed program was about to write."""
     for temporary in folder.rglob(f"*{TEMPORARY}"):
         temporary.unlink(missing_ok=True)

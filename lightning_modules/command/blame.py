@@ -1,4 +1,4 @@
-"""Whose mistake an error is: the user's, who reads one line, or the program's, which says where it arose."""
+"""Origin of an error: a mistake of the user gets one line, a fault of the program also its place."""
 
 import linecache
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ CARRIED = "digit_duel_origin"
 
 
 class CommandError(Exception):
-    """Something that the user can mend; the message is one line that says what."""
+    """Something that the user can correct; the message is one line that says what."""
 
 
 def origin(error: BaseException) -> str | None:
@@ -31,9 +31,6 @@ def origin(error: BaseException) -> str | None:
     A ValueError or OSError is for the user where our own code raises it by a `raise` statement. Where a
     library, or an expression of ours, raises one, the program is wrong; but what the operating system
     answers, such as a full disk, is no mistake of the program.
-
-    Args:
-        error: As it was caught, with its traceback.
 
     Returns:
         File and line of the innermost frame of our code, and what stands there if the error has no text, as
@@ -51,12 +48,7 @@ def origin(error: BaseException) -> str | None:
 
 
 def carry_origin(error: BaseException, where: str | None) -> None:
-    """Keep with an error where it arose: its traceback does not travel to another process.
-
-    Args:
-        error: What travels.
-        where: What `origin` said of it.
-    """
+    """Keep with an error where it arose: its traceback does not travel to another process."""
     vars(error)[CARRIED] = where
 
 

@@ -10,11 +10,7 @@ LIMIT = "LOKY_MAX_CPU_COUNT"
 
 
 def core_count() -> int:
-    """Cores that affinity, the control group and LOKY_MAX_CPU_COUNT leave to this process.
-
-    Raises:
-        CommandError: The variable holds no whole number.
-    """
+    """Cores that affinity, the control group and LOKY_MAX_CPU_COUNT leave to this process."""
     try:
         return cpu_count()
     except ValueError as error:

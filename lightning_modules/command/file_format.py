@@ -10,15 +10,7 @@ KEY = "format"  # its entry in each of them
 
 
 def refuse_other_format(file: Path | str, found: Any) -> None:
-    """Refuse a file of another format.
-
-    Args:
-        file: Its path, or what to call it.
-        found: Its entry `KEY`; files of 0.1.0 have none.
-
-    Raises:
-        CommandError: It is of another format.
-    """
+    """Refuse a file whose entry `KEY` is not our format; files of 0.1.0 have none."""
     if found != FORMAT:
         raise CommandError(
             f"{file} was written by digit-duel {found or '0.1.0'}, and this version reads the format of"

@@ -1,4 +1,4 @@
-"""The process that workers are forked from: it imports once what all of them need.
+"""Server that worker processes are forked from: it imports once what all of them need.
 
 Nothing heavy is imported here, so that a command can start the server first and import at the same time.
 """
@@ -13,15 +13,9 @@ UNGUARDED = 64  # exit code of a worker in which the user's script calls a comma
 
 
 def worker_context(preload: str = "lightning_modules.training.runner") -> Any:
-    """How workers start: from a server that has imported torch for all of them, where there is one.
+    """How workers start: from a server that has imported `preload` for all of them, where there is one.
 
     The first call starts the server and does not wait for it.
-
-    Args:
-        preload: What the server imports.
-
-    Returns:
-        A context of multiprocessing.
     """
     leave_if_imported()
     if "forkserver" not in multiprocessing.get_all_start_methods():

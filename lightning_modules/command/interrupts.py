@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for a moment at which nothing is half done."""
+"""Ctrl-C, held back while a short block must not be interrupted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ranges that numbers of a person must lie in."""
+"""Ranges of the numbers that a user gives."""
 
 import math
 
@@ -11,17 +11,7 @@ MOST_EXAMPLES = 100_000_000  # pairs or points of all runs together: gigabytes
 
 
 def check_range(name: str, value: float, least: float, most: float = math.inf) -> None:
-    """Refuse a number that is out of range, or none.
-
-    Args:
-        name: What to call it.
-        value: The number.
-        least: The least that it may be.
-        most: The most.
-
-    Raises:
-        ValueError: It is out of range.
-    """
+    """Refuse a number below `least` or above `most`, infinity and NaN; the error calls it `name`."""
     if not value >= least:  # so also NaN
         raise ValueError(f"{name} must be at least {least}, got {value}")
     if value > most or value == math.inf:

@@ -16,11 +16,7 @@ _passwords: ContextVar[frozenset[str]] = ContextVar("passwords", default=frozens
 
 
 def keep_passwords(args: Sequence[str]) -> None:
-    """Look for passwords in a command's arguments; `masked` then hides them wherever they appear.
-
-    Args:
-        args: The arguments, whose flags may be misspelt and whose URLs may be wrong.
-    """
+    """Look for passwords in a command's arguments; `masked` then hides them wherever they appear."""
     pattern = rf"(?s)(?://[^/:@]*|^[^/:@]*):(?!//)(.+)@|{PASSWORD_IS}([^&;]+)"
     found = {group for arg in args for match in re.findall(pattern, arg) for group in match if group}
     as_libraries_write = {unquote(one) for one in found} | {quote(unquote(one)) for one in found}
@@ -28,11 +24,7 @@ def keep_passwords(args: Sequence[str]) -> None:
 
 
 def masked(text: str) -> str:
-    """A text without the passwords of URLs in it, and without those of this command's arguments.
-
-    Args:
-        text: Anything that is to be printed or written.
-    """
+    """A text without the passwords of URLs in it, and without those of this command's arguments."""
     for password in sorted(_passwords.get(), key=len, reverse=True):  # as a word, lest `a` hides every a
         text = re.sub(rf"(?<!\w){re.escape(password)}(?!\w)", "***", text)
     text = re.sub(r"(//[^\s/:@]*:)\S*@", r"\1***@", text)  # to the last @: one in a password may stand bare

@@ -1,4 +1,4 @@
-"""The choices that a setting may have, light enough for a command's help."""
+"""The named choices of settings, light enough for a command's help."""
 
 from typing import Literal
 
@@ -9,3 +9,5 @@ Branches = Literal["early", "separate", "shared"]
 OptimizerName = Literal["sgd", "adamw"]
 Schedule = Literal["constant", "warmup_linear"]
 Augment = Literal["none", "bilinear", "bicubic"]
+Engine = Literal["auto", "fused", "torch"]  # auto: fused on a CPU, torch's own operations elsewhere
+Layout = Literal["auto", "channels_last", "contiguous"]  # of images; auto: channels_last on a CPU

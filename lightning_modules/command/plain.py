@@ -41,15 +41,7 @@ def plain(name: str, value: object, hint: object) -> Any:
 
 
 def plain_numbers(name: str, value: Any, kind: type) -> Any:
-    """Make a number, or several, plain.
-
-    Args:
-        name: What to call it in an error.
-        value: A number, or a list, array, tensor, ... of numbers.
-        kind: int or float.
-
-    Returns:
-        The number, or a list of them.
+    """Make a number, or each of a list, array or tensor of numbers, plain.
 
     Raises:
         ValueError: It is, or holds, something else.
@@ -61,16 +53,7 @@ def plain_numbers(name: str, value: Any, kind: type) -> Any:
 
 
 def refuse_unknown(owner: str, name: str, known: Iterable[str]) -> None:
-    """Refuse a setting that does not exist, and name the one that may be meant.
-
-    Args:
-        owner: What takes the settings.
-        name: The setting.
-        known: All settings that exist.
-
-    Raises:
-        ValueError: It does not exist.
-    """
+    """Refuse a setting that does not exist, and name the one that may be meant."""
     if name not in (names := sorted(known)):
         nearest = _nearest(name, names) or f"; it has {', '.join(names)}"
         raise ValueError(f"{owner} has no setting {name}{nearest}")

@@ -4,9 +4,9 @@ The flags of a command, the entries of its files and the arguments of a module a
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from lightning_modules.command.limits import check_range
 from lightning_modules.command.plain import plain, plain_numbers
@@ -31,11 +31,7 @@ class Rule:
     also_here: Callable[[Any], bool] = lambda settings: False  # whether the module takes it too
 
     def check(self, name: str, value: Any) -> None:
-        """Refuse a number that is out of range, or none.
-
-        Raises:
-            ValueError: It is.
-        """
+        """Refuse a number that is out of range, or none."""
         if self.within:
             check_range(name, value, *self.within)
         elif self.below is not None:
@@ -57,16 +53,13 @@ class Settings:
     """Base of all settings: values are plain Python's, of their type, and in their range."""
 
     def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            ValueError: One is out of range, or of another type.
-        """
+        """Check the values."""
         types = self.types()
         for name, rule in self.rules().items():
             value = (plain_numbers if rule.per_replica else plain)(name, getattr(self, name), types[name])
             for single in value if isinstance(value, list) else [value]:
-                rule.check(name, single)
+                if single is not None:
+                    rule.check(name, single)
             object.__setattr__(self, name, value)
 
     @classmethod
@@ -98,14 +91,28 @@ class Flag:
 
 
 def flags_of(kind: type[Settings]) -> list[Flag]:
-    """A flag for each field."""
-    types, defaults = kind.types(), {entry.name: entry.default for entry in fields(kind)}
-    return [Flag(name, types[name], defaults[name], rule.help) for name, rule in kind.rules().items()]
+    """A flag for each field, those of the class itself before those of its bases."""
+    rules, types = kind.rules(), kind.types()
+    defaults = {entry.name: entry.default for entry in fields(kind)}
+    names = dict.fromkeys(name for base in kind.__mro__ for name in vars(base).get("__annotations__", ()))
+    return [
+        Flag(name, types[name] | None if defaults[name] is None else types[name], defaults[name], rule.help)
+        for name, rule in ((name, rules[name]) for name in names if name in rules)
+    ]
 
 
-def changes_of(kinds: Iterable[type[Settings]]) -> list[Flag]:
+def changes_of(kinds: Collection[type[Settings]]) -> list[Flag]:
     """A flag for each field of any of some classes: None, by default, leaves the value as it is."""
-    every = [flag for kind in kinds for flag in flags_of(kind)]
-    first = {flag.name: flag for flag in reversed(every)}
-    names = dict.fromkeys(flag.name for flag in every)
+    first = {flag.name: flag for flag in reversed([flag for kind in kinds for flag in flags_of(kind)])}
+    names = dict.fromkeys(name for kind in kinds for name in kind.rules())
     return [replace(first[name], type=first[name].type | None, default=None) for name in names]
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def split_flags(kind: type[S], flags: Mapping[str, Any]) -> tuple[S, dict[str, Any]]:
+    """Split a command's flags into those of a class, and changes that are not None."""
+    own = {entry.name for entry in fields(kind)}
+    changes = {name: value for name, value in flags.items() if name not in own and value is not None}
+    return kind(**{name: value for name, value in flags.items() if name in own}), changes

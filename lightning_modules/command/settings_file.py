@@ -19,9 +19,5 @@ SettingsDumper.add_implicit_resolver(
 
 
 def to_yaml(settings: Mapping[str, Any]) -> str:
-    """A YAML file's content.
-
-    Args:
-        settings: Plain values by the names of their flags.
-    """
+    """The content of a YAML file, from plain values by the names of their flags."""
     return yaml.dump(dict(settings), Dumper=SettingsDumper, sort_keys=False)

@@ -90,17 +90,7 @@ def predict(
 
 
 def choose_nets(checkpoint: Path, replica: int | None, exporting: bool, console: Console) -> PairModule:
-    """Load the nets that are meant, and say which of them diverged and are left out.
-
-    Args:
-        checkpoint: The file.
-        replica: The number of the only one; None for all.
-        exporting: Whether those of a single run are needed.
-        console: Where to print.
-
-    Raises:
-        CommandError: There are none such, or they diverged.
-    """
+    """Load the nets that are meant, and say which of them diverged and are left out."""
     from lightning_modules.models.loading import load_model, select_runs
 
     model = load_model(checkpoint)
@@ -119,16 +109,8 @@ def choose_nets(checkpoint: Path, replica: int | None, exporting: bool, console:
 def ask(model: PairModule, pairs: Sequence[Pair], folder: Path) -> tuple[Table, list[str]]:
     """Answer, and write the answers and what was seen.
 
-    Args:
-        model: The nets.
-        pairs: Pairs of image files.
-        folder: Where to put answers.csv and seen.png.
-
     Returns:
         A table of the answers for the console, and why some pairs have no answer, a line each.
-
-    Raises:
-        CommandError: There is one pair, and it has no answer.
     """
     import torch
 
@@ -167,11 +149,7 @@ def _read(pair: Pair) -> torch.Tensor | str:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line.
-
-    Args:
-        args: Arguments; those of the process by default.
-    """
+    """Run the command line."""
     cli.run(predict, "python -m lightning_modules.predict", args, POSITIONAL)
 
 

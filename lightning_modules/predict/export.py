@@ -18,11 +18,6 @@ class Averaged(nn.Module):
     """The nets of an ensemble as one."""
 
     def __init__(self, model: PairModule) -> None:
-        """Keep the nets.
-
-        Args:
-            model: The nets.
-        """
         super().__init__()
         self.network, self.count = model.network, len(model.seeds)
         self.model = (model,)  # no part of it: only its network is exported
@@ -34,25 +29,13 @@ class Averaged(nn.Module):
 
 
 def export_state_dict(model: PairModule, path: Path) -> None:
-    """Write a net's weights and statistics, with the names and shapes of the ordinary net.
-
-    Args:
-        model: Of one net, or of an ensemble: then each entry holds the nets' blocks, one after the other.
-        path: The file to write.
-
-    Raises:
-        OSError: It cannot be written.
-    """
+    """Write the state_dict of the ordinary net; of an ensemble each entry holds the nets' blocks in a row."""
     with whole_file(path) as file:
         torch.save(model.network.state_dict(), file)
 
 
 def export_onnx(model: PairModule, path: Path) -> None:
-    """Write a net from pairs (N, 2, 14, 14) in 0..255 to logits of its answer, and of the digits it reads.
-
-    Args:
-        model: Of one net, or of an ensemble, whose probabilities are averaged; in evaluation mode.
-        path: The file to write.
+    """Write a net, or an averaged ensemble, from pairs (N, 2, 14, 14) in 0..255 to logits of answer, digits.
 
     Raises:
         CommandError: A package for it is missing.

@@ -28,17 +28,7 @@ STROKE = 0.1  # width of MNIST's strokes, as a share of the box
 
 
 def read_digit(path: Path) -> NDArray[np.float32]:
-    """Read a picture of one digit.
-
-    Args:
-        path: An image file.
-
-    Returns:
-        (14, 14) in 0..255, light ink on black.
-
-    Raises:
-        CommandError: It is no image, or shows nothing, or several digits.
-    """
+    """Read a picture of one digit as (14, 14) in 0..255, light ink on black."""
     picture = read_picture(path)
     try:
         return as_mnist(picture)
@@ -47,13 +37,7 @@ def read_digit(path: Path) -> NDArray[np.float32]:
 
 
 def as_mnist(picture: Pixels) -> NDArray[np.float32]:
-    """Bring a picture of one digit to the form of the embedded MNIST.
-
-    Args:
-        picture: (H, W) or (H, W, C) in 0..1.
-
-    Returns:
-        (14, 14) in 0..255, light ink on black.
+    """Bring one digit's picture, (H, W[, C]) in 0..1, to the form of the embedded MNIST, (14, 14) in 0..255.
 
     Raises:
         NothingShownError: It shows nothing.
@@ -81,14 +65,7 @@ def _fit(image: Pixels, side: int) -> Pixels:
 
 
 def one_digit(ink: Pixels, strokes: Mask) -> Mask:
-    """The digit without the dirt around it.
-
-    Args:
-        ink: (H, W) from 0.
-        strokes: (H, W), where there is enough of it, somewhere at least.
-
-    Returns:
-        (H, W).
+    """The strokes (H, W) of the digit, without the dirt around it.
 
     Raises:
         ValueError: There are several digits: parts of about the same height that are far from each other.

@@ -1,4 +1,4 @@
-"""What nets answer about pairs of pictures."""
+"""Answers of nets about pairs of pictures, as a table and a CSV file."""
 
 import csv
 import io
@@ -38,15 +38,7 @@ class Answer:
 
 @torch.no_grad()
 def answer(model: PairModule, images: Tensor) -> list[Answer]:
-    """Ask all nets of a model; their probabilities are averaged.
-
-    Args:
-        model: R nets, in evaluation mode.
-        images: (N, 2, 14, 14) in 0..255, N pairs.
-
-    Returns:
-        N answers.
-    """
+    """Ask all R nets about pairs (N, 2, 14, 14) in 0..255; their probabilities are averaged."""
     replicas = len(model.seeds)
     outputs = average(model(images.repeat(1, replicas, 1, 1)), torch.arange(replicas).unsqueeze(0), model)
     greater = outputs.pair.softmax(-1)[:, 0, 0].tolist()
@@ -57,12 +49,7 @@ def answer(model: PairModule, images: Tensor) -> list[Answer]:
 
 
 def answers_table(pairs: Sequence[Pair], answers: Sequence[Answer | None]) -> Table:
-    """A line for each pair; names without the folder that all have in common.
-
-    Args:
-        pairs: Their files.
-        answers: The answers; None where there is none.
-    """
+    """A line for each pair, whose answer may be None; names without the folder that all have in common."""
     table = Table()
     for column in ("left", "right"):
         table.add_column(column, overflow="fold")  # two names that end alike, or begin so, stay two
@@ -88,25 +75,14 @@ def _short_names(pairs: Sequence[Pair]) -> list[tuple[str, str]]:
 
 
 def printable(name: Path | str) -> str:
-    """A name as UTF-8 can write it: bytes of another encoding in hexadecimal digits.
-
-    Args:
-        name: A file's, or a line that has one in it.
-    """
+    """A name as UTF-8 can write it: bytes of another encoding in hexadecimal digits."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def write_answers(
     path: Path, pairs: Sequence[Pair], answers: Sequence[Answer | None], reasons: Sequence[str]
 ) -> None:
-    """Write a line for each pair.
-
-    Args:
-        path: The CSV file.
-        pairs: Their files.
-        answers: The answers; None where there is none.
-        reasons: Why not; empty where there is one.
-    """
+    """Write a CSV line for each pair: the answer, or the reason why there is none."""
     text = io.StringIO()
     table = csv.writer(text)
     table.writerow(["left", "right", "larger", "probability", "left_digit", "right_digit", "reason"])

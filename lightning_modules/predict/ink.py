@@ -23,13 +23,7 @@ class NothingShownError(ValueError):
 
 
 def find_ink(page: Pixels) -> Pixels:
-    """How much ink there is.
-
-    Args:
-        page: (H, W, C) in 0..1.
-
-    Returns:
-        (H, W) from 0, the ground.
+    """How much ink there is on a page (H, W, C) in 0..1: (H, W) from 0, the ground.
 
     Raises:
         NothingShownError: There is none, or it is too faint.
@@ -53,15 +47,9 @@ def find_ink(page: Pixels) -> Pixels:
 
 
 def most_contrast(page: Pixels) -> Pixels:
-    """The mixture of the colours that differs most from place to place.
+    """Mix the colours of a page (H, W, C) in 0..1 to the shade (H, W) that differs most from place to place.
 
     Of black on white it is the brightness; of red ink on an equally bright green page it is red minus green.
-
-    Args:
-        page: (H, W, C) in 0..1.
-
-    Returns:
-        (H, W); between its least and largest value are 1 at most.
     """
     detail = page - ndimage.uniform_filter(page, (WINDOW, WINDOW, 0))
     spread = np.einsum("hwc,hwd->cd", detail, detail)
@@ -85,9 +73,6 @@ def ground_is_light(grey: Pixels) -> bool:
     pixels are therefore nearer to the brightest one around them than to the darkest. The edge of a shadow has
     as many pixels on either side. The slow change towards dark corners has not; so the same is asked once
     more of the page without slow changes, where faint ink counts for more.
-
-    Args:
-        grey: (H, W), framed by ground.
     """
     grey = ndimage.gaussian_filter(grey, 1)
     return _lightness(grey) + _lightness(grey - ndimage.uniform_filter(grey, 2 * WINDOW)) > 0
@@ -102,15 +87,9 @@ def _lightness(grey: Pixels) -> float:
 
 
 def find_strokes(ink: Pixels) -> Mask:
-    """Which pixels are of strokes.
+    """Which pixels of the ink (H, W) are of strokes; some are.
 
     Lines that cross the whole page are printed on it; where they are paler than the ink they are left out.
-
-    Args:
-        ink: (H, W) from 0.
-
-    Returns:
-        (H, W), some of it True.
     """
     strokes = ink > filters.threshold_otsu(ink)
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Which pictures are compared: those of two folders, or of a CSV file."""
+"""Pairs of picture files to compare: from two folders, or from a CSV file."""
 
 import csv
 import re
@@ -95,11 +95,7 @@ def _suffixes() -> set[str]:
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """Sorts names by the numbers in them: 9 before 10.
-
-    Args:
-        name: A name, or what is left of it.
-    """
+    """Sorts names by the numbers in them: 9 before 10."""
     parts = re.findall(r"[0-9]+|[^0-9]+", unicodedata.normalize("NFC", name).casefold())
     return [(int(part), "") if part[0] in "0123456789" else (-1, part) for part in parts]
 

@@ -19,13 +19,7 @@ VISIBLE = 0.02  # of black to white
 
 
 def read_picture(path: Path) -> Pixels:
-    """Read a picture.
-
-    Args:
-        path: An image file.
-
-    Returns:
-        (H, W, 3) in 0..1, upright, `ENOUGH` to twice as many pixels a side, or as many as there are.
+    """Read a picture as (H, W, 3) in 0..1, upright, at most twice `ENOUGH` pixels a side.
 
     Raises:
         CommandError: It is no image that can be read.
@@ -58,15 +52,9 @@ def _pillow_opens_large_ones() -> Iterator[None]:
 
 
 def colours(image: Image.Image) -> Pixels:
-    """The colours of a picture, upright.
+    """The colours of an opened picture, (H, W, 3) in 0..1, upright.
 
     What is transparent is white; black, if nothing could be seen on white.
-
-    Args:
-        image: An opened image; reading its pixels may raise what Pillow raises of damaged files.
-
-    Returns:
-        (H, W, 3) in 0..1.
 
     Raises:
         ValueError: Pixels are not numbers.

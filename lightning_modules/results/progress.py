@@ -16,7 +16,7 @@ from rich.progress import (
 )
 
 from lightning_modules.command.console import make_console
-from lightning_modules.results.tensorboard import EpochFigures
+from lightning_modules.results.tensorboard import EpochMetrics
 
 # Cost of an epoch, for the time left: a net that passes each digit through its CNN costs twice the plain one.
 COST = {"cnn": 1.0}
@@ -55,7 +55,7 @@ class StudyProgress:
         total = sum(COST.get(model, OTHERS) for model in models) * epochs
         self.task = self.progress.add_task("starting", total=total)
 
-    def add(self, model: str, figures: EpochFigures, kept: bool = False) -> None:
+    def add(self, model: str, figures: EpochMetrics, kept: bool = False) -> None:
         """Advance by one epoch of some replicas.
 
         Args:

@@ -23,7 +23,7 @@ from lightning_modules.command.interrupts import interrupts_wait
 
 
 @dataclass(frozen=True)
-class EpochFigures:
+class EpochMetrics:
     """Figures of one epoch."""
 
     epoch: int
@@ -53,7 +53,7 @@ class StudyLog:
         self.has_layout = False
         self.step = 0
 
-    def add(self, first: int, figures: EpochFigures) -> None:
+    def add(self, first: int, figures: EpochMetrics) -> None:
         """Take in the figures of some replicas; log the epoch once all have reported.
 
         Args:

@@ -1,18 +1,20 @@
-"""How a study is computed on the machine at hand: what is chosen for it, and what a person chose."""
+"""How a study is computed: processes, threads, replicas in a program, engine, and memory layout.
+
+Light enough for a command's help.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
-
-from pytorch_lightning.accelerators import CPUAccelerator
 
 from lightning_modules.command.cli import CommandError
 from lightning_modules.command.cores import core_count
-from lightning_modules.command.limits import MOST_PROCESSES, check_range
-from lightning_modules.command.plain import plain
-from lightning_modules.replicas.fused.sequential import Engine, Layout
+from lightning_modules.command.limits import MOST_PROCESSES
+from lightning_modules.command.options import Engine, Layout  # noqa: TC001  # types of settings
+from lightning_modules.command.settings import Settings, setting
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -24,7 +26,7 @@ REPLICAS_PER_CORE = 16
 
 @dataclass(frozen=True)
 class Execution:
-    """How to compute; it changes the time that a study takes, and its figures by no more than rounding."""
+    """How to compute; it changes the time that a study takes, and its results by no more than rounding."""
 
     workers: int  # processes
     threads: int  # of each
@@ -40,46 +42,45 @@ class Execution:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What a person asked for; None and "auto" leave it to the machine."""
+class ExecutionConfig(Settings):
+    """What the user asked for; None and "auto" leave it to the machine."""
 
-    workers: int | None = None
-    threads: int | None = None
-    replicas: int | None = None
-    engine: Engine = "auto"
-    layout: Layout = "auto"
+    workers: int | None = setting(
+        None,
+        "Processes on CPU; one a core by default. Where Lightning distributes, and on GPU, it is 1.",
+        within=(1, MOST_PROCESSES),
+    )
+    threads: int | None = setting(None, "Threads of each process; 1 by default.", within=(1, MOST_PROCESSES))
+    replicas: int | None = setting(
+        None,
+        "Trainings that one program does together, at most; by default 16 on CPU, elsewhere all. Those of one"
+        " run (`ensemble`, `restarts`) stay together: it may not be less than these.",
+        within=(1, math.inf),
+    )
+    engine: Engine = setting(
+        "auto", "How networks compute; `fused` does several layers in one pass over memory, on CPU only."
+    )
+    layout: Layout = setting("auto", "How images lie in memory; `fused` needs channels_last.")
 
-    def __post_init__(self) -> None:
-        """Check the numbers.
+    def resolve(self, trainer: pl.Trainer, replicas: int, run_size: int = 1) -> Execution:
+        """Choose what the user left open.
 
-        Raises:
-            ValueError: One is out of range, or there is no such engine or layout.
-        """
-        for name, value, most in (
-            ("workers", self.workers, MOST_PROCESSES),
-            ("threads", self.threads, MOST_PROCESSES),
-            ("replicas", self.replicas, math.inf),
-        ):
-            if value is not None:
-                check_range(name, value, 1, most)
-        plain("engine", self.engine, Engine)
-        plain("layout", self.layout, Layout)
-
-    def on(self, trainer: pl.Trainer, replicas: int, team: int = 1) -> Execution:
-        """Choose the rest.
-
-        On a CPU, a process with one thread for each core that this process may use (affinity and cgroups
-        limit them): many small trainings want cores, not threads. On another device, and where Lightning
-        starts the processes, one program for everything. The trainings of one run stay in one program.
+        On a CPU: a process with one thread for each core that this process may use (affinity and cgroups
+        limit them), because many small trainings want cores, not threads. On another device, and where
+        Lightning starts the processes: one program for everything.
 
         Args:
             trainer: A Trainer as the study will make it.
-            replicas: Trainings of each model.
-            team: Trainings of each run among them.
+            replicas: Trainings of the model.
+            run_size: Trainings behind one run, which stay in one program.
 
         Raises:
-            CommandError: A choice does not go with another.
+            CommandError: Two of the values do not go together.
         """
+        from pytorch_lightning.accelerators import (
+            CPUAccelerator,
+        )  # here: `divide` is wanted without Lightning
+
         on_cpu = isinstance(trainer.accelerator, CPUAccelerator)
         ours = on_cpu and trainer.world_size == 1
         if not ours and (self.workers or 1) > 1:
@@ -90,10 +91,10 @@ class Choice:
             raise CommandError(
                 f"replicas must be left out where Lightning runs the processes, got {self.replicas}"
             )
-        if self.replicas is not None and self.replicas < team:
+        if self.replicas is not None and self.replicas < run_size:
             raise CommandError(
-                f"replicas must be at least {team}, the trainings of one run (ensemble, restarts), which stay"
-                f" together, got {self.replicas}"
+                f"replicas must be at least {run_size}, the trainings of one run (ensemble, restarts), which"
+                f" stay together, got {self.replicas}"
             )
         able = on_cpu and not str(trainer.precision).endswith("16-true")
         if not able and self.engine == "fused":
@@ -107,7 +108,15 @@ class Choice:
         return Execution(
             workers=min(self.workers or core_count(), replicas) if ours else 1,
             threads=self.threads or 1,
-            replicas=min(self.replicas or (max(REPLICAS_PER_CORE, team) if ours else replicas), replicas),
+            replicas=min(self.replicas or (max(REPLICAS_PER_CORE, run_size) if ours else replicas), replicas),
             engine=engine,
             layout=layout,
         )
+
+
+def divide(runs: int, workers: int, replicas: int, run_size: int = 1) -> list[slice]:
+    """Divide runs evenly into shards, as many for each worker process; a run's trainings stay in one."""
+    most = max(1, replicas // run_size)  # runs of a shard
+    count = min(runs, workers * math.ceil(runs / (workers * most)))
+    bounds = [runs * i // count for i in range(count + 1)]
+    return [slice(start, stop) for start, stop in pairwise(bounds)]

@@ -1,4 +1,4 @@
-"""An experiment: studies of one or several models, each with a run folder, and what a person gets of them.
+"""Experiment: the studies of one or several models, their run folders, and the files that they leave.
 
 <log_dir>/<name>/study.json, results.json, results.png
 <log_dir>/<name>/<model>/            TensorBoard events, config.yaml, checkpoint.ckpt, mistakes.npz;
@@ -33,9 +33,9 @@ from lightning_modules.results.runs import (
     results_table,
     write_results,
 )
-from lightning_modules.results.tensorboard import EpochFigures, StudyLog
-from lightning_modules.training.execution import Choice
-from lightning_modules.training.manifest import Record, device_name, opened
+from lightning_modules.results.tensorboard import EpochMetrics, StudyLog
+from lightning_modules.training.execution import ExecutionConfig
+from lightning_modules.training.manifest import Manifest, device_name, open_study
 from lightning_modules.training.runner import Study, make_trainer, quiet, run_study
 from lightning_modules.training.studies import make_study
 from lightning_modules.training.workers import check_start
@@ -43,29 +43,29 @@ from lightning_modules.training.workers import check_start
 
 @dataclass
 class Experiment:
-    """Which models to train, how, and where to put what comes out."""
+    """Which models to train, how, and where the results go."""
 
     models: Mapping[str, PairSettings]  # model to its settings, alike for all runs
     recipe: str
     seeds: list[int]
-    data: Callable[..., pl.LightningDataModule]  # called with seeds and the model's settings of data
+    data: Callable[..., pl.LightningDataModule]  # called with seeds and the settings of data
     trainer: Mapping[str, Any]  # arguments of pl.Trainer but max_epochs, which is the model's
-    choice: Choice
+    execution: ExecutionConfig
     log_dir: Path
     name: str | None  # None: a unique one
-    config: Mapping[str, Any]  # the settings as a person gave them
-    paper: Mapping[str, PaperFigure]  # model to figures to show beside ours; none where they do not compare
+    config: Mapping[str, Any]  # the flags as the user gave them
+    paper: Mapping[str, PaperFigure]  # errors in the paper, to show beside ours where they compare
     all_pairs: bool = False
     verbose: bool = False
-    resume: bool = False  # go on with the study of this name
+    resume: bool = False  # resume the study of this name
     checkpoint_every: float = 10.0  # seconds
-    remark: str = ""  # what was chosen for the machine, and a person should know
+    remark: str = ""  # what was chosen for the machine, to tell the user
     finished: list[ModelRuns] = field(default_factory=list, init=False)
-    kept: dict[tuple[str, int], int] = field(
+    saved_epochs: dict[tuple[str, int], int] = field(
         default_factory=dict, init=False
-    )  # epochs by model and first run
-    main_process: bool = field(default=True, init=False)  # the only one that writes and speaks
-    command: str = field(default="", init=False)  # that began it
+    )  # epochs by model, first run
+    main_process: bool = field(default=True, init=False)  # which alone writes and prints
+    command: str = field(default="", init=False)  # that began the study
 
     def run(self) -> None:
         """Train and test all models; write and show the results, also of an interrupted experiment.
@@ -87,23 +87,23 @@ class Experiment:
             return
         if any(study.execution.workers > 1 for study in studies.values()):
             check_start()
-        programs = {model: study.division() for model, study in studies.items()}
-        now = Record(
+        shards = {model: study.divide() for model, study in studies.items()}
+        now = Manifest(
             command_line(),
             self.config,
             device_name(trainer),
             trainer.world_size,
-            programs,
+            shards,
             data_digest(cast("DigitData", data)),
         )
-        with opened(self.folder, now, self.resume) as begun:
+        with open_study(self.folder, now, self.resume) as begun:
             self.command, self.config = begun.command, begun.config
             left = self._left(studies, begun, resumable)
             if self.remark:
                 self.console.print(self.remark)
             try:
                 self._run_models(left)
-            except BaseException:  # whatever it was, what is finished and kept is not lost
+            except BaseException:  # whatever it was: what is finished or saved is not lost
                 if resumable:
                     self.console.print(f"to go on, add --name {quote(self.folder.name)} --resume")
                 raise
@@ -112,20 +112,20 @@ class Experiment:
                     self._conclude()
             refuse_diverged(self.finished)
 
-    def _left(self, studies: Mapping[str, Study], begun: Record, resumable: bool) -> dict[str, Study]:
-        """What is to be done; refuses a torn file before anything is."""
+    def _left(self, studies: Mapping[str, Study], begun: Manifest, resumable: bool) -> dict[str, Study]:
+        """The studies that are not finished; a torn file is refused before anything is computed."""
         self.finished += read_results(self.folder / "results.json")
         left = {}
         for model, study in studies.items():
-            owner = f"{begun.study} {model}" if resumable else None
-            as_begun = replace(study, sizes=begun.programs[model], owner=owner)
+            study_id = f"{begun.study} {model}" if resumable else None
+            as_begun = replace(study, shard_sizes=begun.shards[model], study_id=study_id)
             if any(model == results.model for results in self.finished):
                 as_begun.clear()  # killed after its results were written, before this was done
                 continue
             first = 0
-            for chunk in as_begun.chunks():
-                self.kept[model, first] = len(chunk.file.read().figures) if chunk.file else 0
-                first += len(chunk.seeds)
+            for part in as_begun.shards():
+                self.saved_epochs[model, first] = len(part.shard.read().metrics) if part.shard else 0
+                first += len(part.seeds)
             left[model] = as_begun
         return left
 
@@ -133,7 +133,7 @@ class Experiment:
         if not studies:
             return
         epochs = max(settings.max_epochs for settings in self.models.values()) * len(self.seeds)
-        trainings = [model for model, study in studies.items() for _ in range(study.team.size)]
+        trainings = [model for model, study in studies.items() for _ in range(study.ensembling.size)]
         with StudyProgress(self.console, trainings, epochs) as progress:
             for model, study in studies.items():
                 self._run_model(model, study, progress)
@@ -175,7 +175,7 @@ class Experiment:
             self.seeds,
             self.data,
             self.trainer,
-            self.choice,
+            self.execution,
             all_pairs=self.all_pairs,
             checkpoint=self.folder / model / "checkpoint.ckpt",
             checkpoint_every=self.checkpoint_every,
@@ -187,15 +187,15 @@ class Experiment:
         if self.verbose:
             self.console.print(f"{model}: {study.execution}")
         if not self.main_process:
-            run_study(study, lambda first, figures: None)
+            run_study(study, lambda first, metrics: None)
             return
         config = {**self.config, "model": model, **settings.as_flags()}
         run_folder = make_run_folder(self.folder, model, config)
-        log = StudyLog(run_folder, len(self.seeds) * study.team.size, anew=self.resume)
+        log = StudyLog(run_folder, len(self.seeds) * study.ensembling.size, anew=self.resume)
 
-        def on_epoch(first: int, figures: EpochFigures) -> None:
-            log.add(first * study.team.size, figures)
-            progress.add(model, figures, kept=figures.epoch < self.kept[model, first])
+        def on_epoch(first: int, metrics: EpochMetrics) -> None:
+            log.add(first * study.ensembling.size, metrics)
+            progress.add(model, metrics, kept=metrics.epoch < self.saved_epochs[model, first])
 
         fit = run_study(study, on_epoch)
         self.finished.append(ModelRuns(model, self.recipe, fit.runs))
@@ -203,7 +203,7 @@ class Experiment:
             self._log_results(log, fit, settings)
             if fit.mistakes:
                 fit.mistakes.write(self.folder / model / "mistakes.npz")
-        except Exception:  # a log that cannot be written does not cost the figures
+        except Exception:  # a log that cannot be written does not cost the results
             self._write_results()
             raise
         self._write_results()  # says that the model is done, and so is done last

@@ -1,4 +1,4 @@
-"""What a study was begun with, in its folder, so that it can go on as it was begun, and nothing else can."""
+"""Manifest of a study (study.json): what it was begun with. It is resumed with the same, or refused."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -20,23 +20,23 @@ from lightning_modules.command.file_format import FORMAT, KEY, refuse_other_form
 from lightning_modules.results.provenance import COMPUTING, code_digests, versions
 from lightning_modules.training.precision import INSTRUCTIONS
 
-RECORD, LOCK = "study.json", ".lock"
-# Flags that change no figure of a study that was begun: where it lies, how many processes share its programs.
+MANIFEST, LOCK = "study.json", ".lock"
+# Flags that change no result of a study that was begun: where it lies, how many processes share its shards.
 FREE = ("log_dir", "workers", "checkpoint_every")
-# Flags that stand for what is recorded itself: the device, the number of processes, the digits.
+# Flags that stand for an entry of the manifest: the device, the number of processes, the digits.
 BY_EFFECT = ("accelerator", "devices", "num_nodes", "data_dir")
 ANEW = "start it anew under another name"
 
 
 @dataclass(frozen=True)
-class Record:
+class Manifest:
     """What a study was begun with."""
 
     command: str
     config: Mapping[str, Any]  # flags by name
-    device: str  # what computes; other processors round otherwise
+    device: str  # that computes; other processors round otherwise
     processes: int  # that Lightning runs
-    programs: Mapping[str, list[int]]  # model to the number of runs in each program; rounding depends on it
+    shards: Mapping[str, list[int]]  # model to the number of runs in each shard; rounding depends on it
     data: str  # digest of the digits
     code: Mapping[str, str] = field(default_factory=code_digests)  # file to its digest
     versions: Mapping[str, str | None] = field(default_factory=partial(versions, COMPUTING))
@@ -45,13 +45,10 @@ class Record:
 
 
 def device_name(trainer: pl.Trainer) -> str:
-    """What computes: the processor and its instructions, or the GPU.
+    """Name the processor and its instructions, or the GPU.
 
     Torch chooses its loops by the widest vectors, its matrix products also by the model of processor and the
     instructions for bfloat16; numba fuses a multiplication with an addition as that model does.
-
-    Args:
-        trainer: As the study will make it.
     """
     device = trainer.strategy.root_device
     backend = torch.backends.cuda if device.type == "cuda" else torch.backends.mkldnn
@@ -66,19 +63,14 @@ def device_name(trainer: pl.Trainer) -> str:
 
 
 @contextmanager
-def opened(folder: Path, now: Record, resume: bool) -> Iterator[Record]:
-    """Begin a study, or go on with it; no other process can in this block.
-
-    Args:
-        folder: Of the study.
-        now: What it is begun with, or to go on with.
-        resume: Whether to go on.
+def open_study(folder: Path, now: Manifest, resume: bool) -> Iterator[Manifest]:
+    """Begin a study, or resume it; no other process can in this block.
 
     Yields:
         What it was begun with.
 
     Raises:
-        CommandError: It cannot begin or go on.
+        CommandError: It cannot begin, or be resumed.
         OSError: The folder cannot be written.
     """
     if not resume:
@@ -93,79 +85,78 @@ def opened(folder: Path, now: Record, resume: bool) -> Iterator[Record]:
             f"{folder}: another process works on this study; wait for it, or end it"
         ) from error
     try:
-        yield _recorded(folder, now)
+        yield _begun(folder, now)
     finally:
         lock.release()
 
 
-def _recorded(folder: Path, now: Record) -> Record:
-    path = folder / RECORD
+def _begun(folder: Path, now: Manifest) -> Manifest:
+    """The manifest in a folder; written first, where the study has not begun."""
+    path = folder / MANIFEST
     if not path.exists():
-        if any(file.name != LOCK and not file.name.startswith(RECORD) for file in folder.iterdir()):
-            raise CommandError(f"{folder} holds no {RECORD}, so that its study cannot be resumed")
+        if any(file.name != LOCK and not file.name.startswith(MANIFEST) for file in folder.iterdir()):
+            raise CommandError(f"{folder} holds no {MANIFEST}, so that its study cannot be resumed")
         write_whole(path, json.dumps(asdict(now), indent=1) + "\n")
     begun = _read(path)
     _check_same(begun, now)
     if _runs(begun) != _runs(now):
-        raise CommandError(f"{path} is damaged, so that its study cannot be resumed: programs")
+        raise CommandError(f"{path} is damaged, so that its study cannot be resumed: shards")
     clear_torn(folder)
     return begun
 
 
-def _runs(record: Record) -> dict[str, int]:
-    return {model: sum(sizes) for model, sizes in record.programs.items()}
+def _runs(manifest: Manifest) -> dict[str, int]:
+    return {model: sum(sizes) for model, sizes in manifest.shards.items()}
 
 
-def _read(path: Path) -> Record:
-    """The record in a file, whose entries are of the right types."""
+def _read(path: Path) -> Manifest:
+    """The manifest in a file, whose entries are of the right types."""
     damaged = f"{path} is damaged, so that its study cannot be resumed"
     try:
         content = dict(json.loads(path.read_text()))
         refuse_other_format(path, content.get(KEY))
-        if missing := [entry.name for entry in fields(Record) if entry.name not in content]:
+        if missing := [entry.name for entry in fields(Manifest) if entry.name not in content]:
             raise CommandError(
                 f"{path} is of an older version of this program, which did not record {', '.join(missing)};"
                 f" its study cannot be resumed: {ANEW}"
             )
-        record = Record(**content)
+        manifest = Manifest(**content)
     except (ValueError, TypeError) as error:
         raise CommandError(f"{damaged}: {error}; {ANEW}") from error
     kinds: dict[str, type] = dict.fromkeys(("command", "device", "data", "study", "format"), str)
     kinds["processes"] = int
-    wrong = [
-        e.name for e in fields(Record) if not isinstance(getattr(record, e.name), kinds.get(e.name, dict))
-    ]
-    if not wrong and not all(map(_are_sizes, record.programs.values())):
-        wrong = ["programs"]
+    wrong = [name for name, value in vars(manifest).items() if not isinstance(value, kinds.get(name, dict))]
+    if not wrong and not all(map(_are_sizes, manifest.shards.values())):
+        wrong = ["shards"]
     if wrong:
         raise CommandError(f"{damaged}: {wrong[0]}; {ANEW}")
-    return record
+    return manifest
 
 
 def _are_sizes(runs: Any) -> bool:
     return isinstance(runs, list) and all(type(count) is int and count > 0 for count in runs)
 
 
-def _check_same(begun: Record, now: Record) -> None:
-    """Refuse to go on where figures would not be those of one study."""
+def _check_same(begun: Manifest, now: Manifest) -> None:
+    """Refuse to resume where the results would not be those of one study."""
     _check_machine(begun, now)
     _check_code(begun.code, now.code)
     if begun.data != now.data:
-        before, here = (_shown(record.config.get("data_dir")) for record in (begun, now))
+        before, here = (_shown(manifest.config.get("data_dir")) for manifest in (begun, now))
         raise CommandError(
             f"--data_dir was {before} when the study was begun, is now {here}, and holds other digits; resume"
             f" with the same digits, or {ANEW}"
         )
     for flag in now.config:
         if flag not in (*FREE, *BY_EFFECT) and begun.config.get(flag) != now.config[flag]:
-            before, here = (_shown(record.config.get(flag)) for record in (begun, now))
+            before, here = (_shown(manifest.config.get(flag)) for manifest in (begun, now))
             advice = "resume with the same flags"
             if flag == "precision":  # it is resolved, so that the flags may be the same
                 advice = f"left out, it is chosen for the processor at hand; resume with --precision {before}"
             raise CommandError(f"--{flag} was {before} when the study was begun, is now {here}; {advice}")
 
 
-def _check_machine(begun: Record, now: Record) -> None:
+def _check_machine(begun: Manifest, now: Manifest) -> None:
     names = dict.fromkeys([*now.versions, *begun.versions])
     for what, before, here, advice in (
         ("device", begun.device, now.device, "resume on such a device, --accelerator chooses one, or "),
@@ -174,7 +165,7 @@ def _check_machine(begun: Record, now: Record) -> None:
     ):
         if before != here:
             raise CommandError(
-                f"the study was begun with {what} {before}, here is {here}, whose figures may differ;"
+                f"the study was begun with {what} {before}, here is {here}, whose results may differ;"
                 f" {advice}{ANEW}"
             )
 
@@ -183,7 +174,7 @@ def _check_code(begun: Mapping[str, str], now: Mapping[str, str]) -> None:
     if changed := sorted(name for name in {*begun, *now} if begun.get(name) != now.get(name)):
         named = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
         raise CommandError(
-            f"the code has changed since the study was begun, and its figures may have: {named}; resume with"
+            f"the code has changed since the study was begun, and its results may have: {named}; resume with"
             f" the code that began it, or {ANEW}"
         )
 

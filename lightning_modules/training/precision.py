@@ -8,17 +8,10 @@ INSTRUCTIONS = ("avx512bf16", "amx-bf16")  # products of bfloat16, by LLVM's nam
 
 
 def recipe_precision(asked: str, accelerator: str) -> tuple[str, str]:
-    """Lightning's precision for a recipe: the recipe's, where the machine is known to be fast in it.
+    """Lightning's precision for a recipe, and a line about it: the recipe's, where the machine is fast in it.
 
     A CPU without instructions for bfloat16 emulates it, slower than float32; on other devices we have not
     measured what it is worth.
-
-    Args:
-        asked: The recipe's: 32-true or bf16-mixed.
-        accelerator: Lightning's.
-
-    Returns:
-        The precision, and what to tell the user about it; nothing for 32-true that was asked for.
     """
     if asked != MIXED:
         return asked, ""

@@ -1,4 +1,4 @@
-"""How a study is done: fit R replicas, test each once, in one program or in one process a core."""
+"""Runner of a study: it trains all replicas and tests each once, shard by shard, in one or more processes."""
 
 import gc
 import logging
@@ -22,116 +22,112 @@ from lightning_modules.models.settings import DATA, PairSettings
 from lightning_modules.replicas.checkpoints import join_checkpoints
 from lightning_modules.replicas.fused.sequential import set_engine
 from lightning_modules.replicas.whole_checkpoints import WholeCheckpoints
-from lightning_modules.results.tensorboard import EpochFigures
-from lightning_modules.training.callbacks import ReportEpochs
-from lightning_modules.training.execution import Execution
+from lightning_modules.results.runs import Run
+from lightning_modules.results.tensorboard import EpochMetrics
+from lightning_modules.training.callbacks import ReportEpochs, SaveShard
+from lightning_modules.training.execution import Execution, divide
 from lightning_modules.training.one_process import OneProcess
-from lightning_modules.training.shard_checkpoint import ENTRIES, KeepState, ProgramFile, Reached
-from lightning_modules.training.shards import divide
+from lightning_modules.training.shard_checkpoint import ENTRIES, ShardCheckpoint, ShardState
 from lightning_modules.training.workers import run_jobs, threads
 
 
 @dataclass(frozen=True)
 class Study:
-    """R runs of one model, as a worker process needs them."""
+    """R runs of one model, or one shard of them, as a worker process needs them."""
 
     module: type[PairModule]
     settings: PairSettings  # of all runs; a list, where each run has its own number
     seeds: Sequence[int]  # of the runs
-    data: Callable[..., pl.LightningDataModule]  # called with settings, seeds, and for teams stream seeds
+    data: Callable[..., pl.LightningDataModule]  # called with settings, seeds, and for ensembles stream seeds
     trainer: Mapping[str, Any]  # arguments of pl.Trainer
     execution: Execution
-    team: Ensembling = SINGLE  # each run is trained so often
+    ensembling: Ensembling = SINGLE  # trainings behind each run
     all_pairs: bool = False  # whether to test on all pairs of test digits too
     main_process: bool = True  # whether it is this process that writes
     checkpoint: Path | None = None  # file to write
     verbose: bool = False
-    test: bool = True  # without it only training and validation pairs are looked at, and there are no runs
-    owner: str | None = None  # who goes on with it if it is interrupted; None: nobody
-    checkpoint_every: float = (
-        10.0  # seconds between two times that what a program has reached is kept for them
-    )
-    sizes: Sequence[int] | None = None  # runs of each program; by default divided evenly
-    file: ProgramFile | None = None  # of a program
+    test: bool = True  # False: only training and validation pairs are used, and there are no runs
+    study_id: str | None = None  # which study may resume its shards; None: none
+    checkpoint_every: float = 10.0  # seconds between two saves of a shard, for a study that may resume
+    shard_sizes: Sequence[int] | None = None  # runs of each shard; by default divided evenly
+    shard: ShardCheckpoint | None = None  # the file of a shard
 
     def make_module(self) -> PairModule:
         """All replicas: the members of each run, one after the other."""
-        runs = [run for run in range(len(self.seeds)) for _ in range(self.team.size)]
+        runs = [run for run in range(len(self.seeds)) for _ in range(self.ensembling.size)]
         return self.module.from_settings(self.settings.take(runs), self.member_seeds())
 
     def make_data(self) -> pl.LightningDataModule:
         """The pairs of all replicas: those of a run are the same for all its members."""
         settings = self.settings.taken_by(DATA)
-        if self.team.size == 1:
+        if self.ensembling.size == 1:
             return self.data(seed=list(self.seeds), **settings)
-        pairs = [seed for seed in self.seeds for _ in range(self.team.size)]
+        pairs = [seed for seed in self.seeds for _ in range(self.ensembling.size)]
         return self.data(seed=pairs, stream_seed=self.member_seeds(), **settings)
 
     def member_seeds(self) -> list[int]:
-        """The seeds of all replicas."""
-        return [seed for run in self.seeds for seed in self.team.seeds(run)]
+        return [seed for run in self.seeds for seed in self.ensembling.seeds(run)]
 
-    def division(self) -> list[int]:
-        """The number of runs in each program: evenly divided, as many programs for each worker process."""
-        if self.sizes is not None:
-            return list(self.sizes)
+    def divide(self) -> list[int]:
+        """The number of runs in each shard."""
+        if self.shard_sizes is not None:
+            return list(self.shard_sizes)
         execution = self.execution
-        programs = divide(len(self.seeds), execution.workers, execution.replicas, self.team.size)
-        return [runs.stop - runs.start for runs in programs]
+        shards = divide(len(self.seeds), execution.workers, execution.replicas, self.ensembling.size)
+        return [runs.stop - runs.start for runs in shards]
 
-    def chunks(self) -> list["Study"]:
-        """Divide the runs into programs."""
-        stops = list(accumulate(self.division()))
-        return [self._chunk(slice(start, stop)) for start, stop in pairwise([0, *stops])]
+    def shards(self) -> list["Study"]:
+        stops = list(accumulate(self.divide()))
+        return [self._shard(slice(start, stop)) for start, stop in pairwise([0, *stops])]
 
-    def _chunk(self, runs: slice) -> "Study":
+    def _shard(self, runs: slice) -> "Study":
         settings, seeds = self.settings.take(range(runs.start, runs.stop)), list(self.seeds[runs])
         if self.checkpoint is None:
             return replace(self, settings=settings, seeds=seeds)
-        owner = {"study": self.owner, "seeds": seeds}
-        file = ProgramFile(self.checkpoint.with_suffix(f".{runs.start}.part"), owner)
-        return replace(self, settings=settings, seeds=seeds, file=file)
+        path = self.checkpoint.with_suffix(f".{runs.start}.part")
+        shard = ShardCheckpoint(path, {"study": self.study_id, "seeds": seeds})
+        return replace(self, settings=settings, seeds=seeds, shard=shard)
 
     def clear(self) -> None:
-        """Remove the files of the programs, of a study that is done."""
-        for chunk in self.chunks():
-            if chunk.file:
-                chunk.file.path.unlink(missing_ok=True)
+        """Remove the files of the shards, once the study is done."""
+        for study in self.shards():
+            if study.shard:
+                study.shard.path.unlink(missing_ok=True)
 
 
-def run_study(study: Study, on_epoch: Callable[[int, EpochFigures], None]) -> Fit:
+def run_study(study: Study, on_epoch: Callable[[int, EpochMetrics], None]) -> Fit:
     """Fit and test all replicas.
 
     Args:
         study: The study.
-        on_epoch: Called with the number of the first replica and the figures of each epoch of a program.
+        on_epoch: Called with the number of the first run of a shard, and the metrics of each of its epochs.
 
     Returns:
-        Figures of all replicas, in order.
+        Results of all runs, in order.
 
     Raises:
-        CommandError: A worker process died, or a program's file is torn or of another study.
+        CommandError: A worker process died, or the file of a shard is torn or of another study.
         ValueError: The data or settings are refused.
     """
-    chunks = study.chunks()
-    firsts = [sum(len(chunk.seeds) for chunk in chunks[:number]) for number in range(len(chunks))]
-    parts = [chunk.file.path for chunk in chunks if chunk.file]
+    shards = study.shards()
+    firsts = [0, *accumulate(len(shard.seeds) for shard in shards)]
+    paths = [shard.shard.path for shard in shards if shard.shard]
     try:
-        fits = _fit_all(chunks, lambda number, figures: on_epoch(firsts[number], figures))
-        unsaved = next((part.unsaved for part in fits if part.unsaved), None)
+        fits = _fit_all(shards, lambda number, metrics: on_epoch(firsts[number], metrics))
+        unsaved = next((fitted.unsaved for fitted in fits if fitted.unsaved), None)
         if study.checkpoint and study.main_process and not unsaved:
-            unsaved = _failure(partial(join_checkpoints, parts, study.checkpoint, without=ENTRIES))
+            unsaved = _failure(partial(join_checkpoints, paths, study.checkpoint, without=ENTRIES))
     finally:
-        if study.owner is None and study.main_process:
+        if study.study_id is None and study.main_process:
             study.clear()
-    mistakes = join_runs([part.mistakes for part in fits if part.mistakes]) if study.test else None
-    return Fit([run for part in fits for run in part.runs], mistakes, unsaved)
+    mistakes = join_runs([fitted.mistakes for fitted in fits if fitted.mistakes]) if study.test else None
+    return Fit([run for fitted in fits for run in fitted.runs], mistakes, unsaved)
 
 
-def _fit_all(chunks: Sequence[Study], report: Callable[[int, EpochFigures], None]) -> list[Fit]:
+def _fit_all(shards: Sequence[Study], report: Callable[[int, EpochMetrics], None]) -> list[Fit]:
     """Fit in worker processes; with a single one here, as accelerators and distributed strategies need it."""
-    jobs = [partial(fit, chunk) for chunk in chunks]
-    workers = chunks[0].execution.workers
+    jobs = [partial(fit, shard) for shard in shards]
+    workers = shards[0].execution.workers
     if workers > 1:
         return run_jobs(jobs, workers, report)
     try:
@@ -140,65 +136,65 @@ def _fit_all(chunks: Sequence[Study], report: Callable[[int, EpochFigures], None
         raise KeyboardInterrupt from stop
 
 
-def fit(study: Study, report: Callable[[EpochFigures], None], callbacks: Sequence[pl.Callback] = ()) -> Fit:
-    """Fit and test all replicas in one program, from where it was interrupted.
+def fit(study: Study, report: Callable[[EpochMetrics], None], callbacks: Sequence[pl.Callback] = ()) -> Fit:
+    """Fit and test all replicas of a shard as one program, from where it was interrupted.
 
     Args:
-        study: The study.
-        report: Called with the figures of each epoch.
-        callbacks: Others to call.
+        study: The shard.
+        report: Called with the metrics of each epoch.
+        callbacks: More callbacks of the Trainer.
 
     Returns:
-        Figures of all replicas, in order.
+        Results of all runs, in order.
 
     Raises:
+        CommandError: The file of the shard is torn or of another one.
         ValueError: The data or settings are refused.
     """
     if not study.verbose:
         quiet()
-    spare_collector()  # before anything of this study is made: that is to be forgotten after it
-    reached = study.file.read() if study.file else Reached()
-    figures = list(reached.figures)
-    for epoch in figures:
+    spare_collector()  # before anything of this study is made, which is to be collected after it
+    state = study.shard.read() if study.shard else ShardState()
+    metrics = list(state.metrics)
+    for epoch in metrics:
         report(epoch)
-    if reached.fit:
-        return reached.fit
-    module = study.make_module()
-    set_engine(module.network, study.execution.engine, study.execution.layout)
-    data = study.make_data()
-    mistakes = CountMistakes()
+    if state.fit:
+        return state.fit
 
-    def on_epoch(epoch: EpochFigures) -> None:
-        figures.append(epoch)
+    def on_epoch(epoch: EpochMetrics) -> None:
+        metrics.append(epoch)
         report(epoch)  # first: a worker whose main process is gone ends here, and writes nothing any more
 
-    keeping = [KeepState(study.file, figures, study.checkpoint_every)] if study.file and study.owner else []
-    trainer = make_trainer(study.trainer, [ReportEpochs(on_epoch), *keeping, mistakes, *callbacks])
-    with threads(study.execution.threads):
-        path = study.file.path if study.file and reached.started else None
-        trainer.fit(module, data, ckpt_path=path, weights_only=True)
-        selected = select_members(module, study.team)
-        runs = evaluate(trainer, module, data, study.seeds, selected, study.all_pairs) if study.test else []
-    trainer.strategy.connect(module)  # the latest test may have been of a team, and that is not what is kept
-    if study.team.restarts > 1:  # what was tested is kept, and nothing else
-        for holder in (module, data):
-            cast("Any", holder).select(selected.flatten().tolist())
+    saving = (
+        [SaveShard(study.shard, metrics, study.checkpoint_every)] if study.shard and study.study_id else []
+    )
+    mistakes = CountMistakes()
+    trainer = make_trainer(study.trainer, [ReportEpochs(on_epoch), *saving, mistakes, *callbacks])
+    runs = _fit_and_test(trainer, study, study.shard.path if study.shard and state.started else None)
     result = Fit(runs, mistakes.mistakes)
-    if study.file:  # a full disk does not cost the figures
-        keep = partial(study.file.keep_fit, trainer, figures, result, study.team.ensemble)
-        result = replace(result, unsaved=_failure(keep))
+    if study.shard:  # a full disk does not cost the results
+        save = partial(study.shard.save_fit, trainer, metrics, result, study.ensembling.ensemble)
+        result = replace(result, unsaved=_failure(save))
     return result
 
 
+def _fit_and_test(trainer: pl.Trainer, study: Study, path: Path | None) -> list[Run]:
+    """Fit from a checkpoint, if there is one, and test; the trainer then holds the nets that were tested."""
+    module, data = study.make_module(), study.make_data()
+    set_engine(module.network, study.execution.engine, study.execution.layout)
+    with threads(study.execution.threads):
+        trainer.fit(module, data, ckpt_path=path, weights_only=True)
+        selected = select_members(module, study.ensembling)
+        runs = evaluate(trainer, module, data, study.seeds, selected, study.all_pairs) if study.test else []
+    trainer.strategy.connect(module)  # the latest test may have been of an ensemble, which is not saved
+    if study.ensembling.restarts > 1:  # what was tested is saved, and nothing else
+        for holder in (module, data):
+            cast("Any", holder).select(selected.flatten().tolist())
+    return runs
+
+
 def make_trainer(arguments: Mapping[str, Any], callbacks: list[pl.Callback] | None = None) -> pl.Trainer:
-    """A Trainer without what a study does itself: curves, checkpoint and progress are of all its replicas.
-
-    Args:
-        arguments: Arguments of pl.Trainer.
-        callbacks: Its callbacks.
-
-    Returns:
-        The Trainer.
+    """Make a Trainer without curves, checkpoints and progress: the study has those of all its replicas.
 
     Raises:
         MisconfigurationException: Lightning refuses an argument.
@@ -226,11 +222,11 @@ def make_trainer(arguments: Mapping[str, Any], callbacks: list[pl.Callback] | No
 
 
 def spare_collector() -> None:
-    """Tell the garbage collector, once, that what is there stays, most of it torch: it need not be walked."""
+    """Tell the garbage collector once that all objects so far stay, most of them torch's: it skips them."""
     if not gc.get_freeze_count():
         gc.freeze()
-    with interrupts_wait():  # a finaliser's error goes nowhere, and a Ctrl-C that meets one went with it
-        gc.collect()  # what came since: little to walk, and a finished fit holds large tensors
+    with interrupts_wait():  # a Ctrl-C within a finaliser would be lost with the finaliser's error
+        gc.collect()  # what came since: few objects, but a finished fit holds large tensors
 
 
 def quiet() -> None:

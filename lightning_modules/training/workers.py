@@ -35,11 +35,7 @@ class WorkerError(CommandError):
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Compute with so many threads in this block.
-
-    Args:
-        count: Number of threads.
-    """
+    """Compute with so many threads in this block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -92,11 +88,7 @@ def run_jobs(jobs: Sequence[Job], workers: int, on_report: Callable[[int, Any], 
 
 
 def check_start() -> None:
-    """Learn whether workers can start, before anything is written.
-
-    Raises:
-        WorkerError: They cannot.
-    """
+    """Learn whether workers can start, before anything is written."""
     run_jobs([_do_nothing], 1, lambda number, report: None)
 
 
@@ -105,14 +97,7 @@ def _do_nothing(report: Callable[[Any], None]) -> None:
 
 
 def start(job: Job) -> tuple[Connection, BaseProcess]:
-    """Start a worker process.
-
-    Args:
-        job: What it does; see `run_jobs`.
-
-    Returns:
-        What to `receive` from, and the process.
-    """
+    """Start a worker process for a job (see `run_jobs`); return what to `receive` from, and the process."""
     context = worker_context()
     connection, child_end = context.Pipe()
     process = context.Process(target=_work, args=(job, child_end), daemon=True)
@@ -146,10 +131,6 @@ def _to_send(error: Exception) -> Exception:
 
 def receive(connection: Connection, process: BaseProcess) -> tuple[str, Any]:
     """Wait for what a worker has to say.
-
-    Args:
-        connection: From it.
-        process: The worker.
 
     Returns:
         "report", "result" or "error", and the report, result or error.

@@ -97,7 +97,7 @@ CONFIGS: dict[str, tuple[bytes, str]] = {
     "list": (b"- runs\n- 3\n", "settings.yaml"),
     "number": (b"3\n", "settings.yaml"),
     "unknown": (b"rnus: 3\n", "Option 'rnus' is not accepted; --help lists all flags"),
-    "text for a number": (b"runs: many\n", "--runs: expected int, got many"),
+    "text for a number": (b"runs: many\n", "--runs must be a whole number, got 'many'"),
     "nan": (b"lr: .nan\n", "lr must be above 0 and finite, got nan"),
     "infinite": (b"lr: .inf\n", "lr must be above 0 and finite, got inf"),
     "huge": (b"runs: 99999999999999999999\n", "runs must be at most 100000"),

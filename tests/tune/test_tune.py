@@ -78,7 +78,7 @@ def test_a_grid_leaves_its_files_and_is_exhausted_then(
         (("--repeats", "0"), "repeats must be at least 1, got 0"),
         (("--n_trials", "0"), "n_trials must be at least 1, got 0"),
         (("--workers", "0"), "workers must be at least 1, got 0"),
-        (("--timeout", "0"), "timeout must be above 0, got 0.0"),
+        (("--timeout", "0"), "timeout must be above 0 and finite, got 0.0"),
         (("--train_size", "1"), "train_size must be at least 2, got 1"),
         (("--space", "modern", "--sampler", "tpe", "--train_size", "76"), "batch_size = 25 leave a last"),
         (("--model", "disc", "--data_dir", "."), "data_dir has no effect on disc"),

@@ -1,10 +1,9 @@
 """The trials of one fit of a comparison of digits: replicas of one network, by Lightning."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytorch_lightning as pl
 from optuna.distributions import CategoricalDistribution
@@ -13,27 +12,18 @@ from datamodules import DigitPairs
 from lightning_modules.models.base import PairModule
 from lightning_modules.models.recipes import RECIPES, resolve
 from lightning_modules.models.registry import MODULES
+from lightning_modules.models.settings import PairSettings
 from lightning_modules.replicas.pruning import prune_fit, sound_replicas
-from lightning_modules.training.execution import Choice
+from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import Study, fit, make_trainer
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from lightning_modules.models.settings import PairSettings
-    from tune.fit.trial_batch import TrialBatch
-    from tune.study.definition import Definition
+from tune.fit.trial_batch import TrialBatch
+from tune.study.definition import Definition
 
 
 class Report(pl.Callback):
     """Reports each epoch to a batch of trials, and drops the replicas that do not survive it."""
 
     def __init__(self, batch: TrialBatch) -> None:
-        """Make the callback of a fit.
-
-        Args:
-            batch: The trials that train in it.
-        """
         self.batch = batch
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -53,17 +43,9 @@ class Report(pl.Callback):
 
 
 def train(batch: TrialBatch, accelerator: str) -> None:
-    """Train the trials of a batch, on training and validation pairs alone.
-
-    Args:
-        batch: Trials that differ only in hyperparameters that each replica may have for itself.
-        accelerator: Lightning's.
-
-    Raises:
-        ValueError: A setting is refused.
-    """
+    """Train the trials of a batch, on training and validation pairs alone."""
     study = _study(batch, accelerator)
-    fit(study, lambda figures: None, [Report(batch)])
+    fit(study, lambda metrics: None, [Report(batch)])
     batch.finish()
 
 
@@ -83,7 +65,7 @@ def _study(batch: TrialBatch, accelerator: str) -> Study:
         seeds=seeds,
         data=data,
         trainer=trainer,
-        execution=Choice(workers=1, replicas=len(seeds)).on(make_trainer(trainer), len(seeds)),
+        execution=ExecutionConfig(workers=1, replicas=len(seeds)).resolve(make_trainer(trainer), len(seeds)),
         test=False,
     )
 
@@ -104,15 +86,7 @@ def _settings(batch: TrialBatch) -> PairSettings:
 
 
 def check(definition: Definition) -> None:
-    """Refuse sizes and data that a fit would refuse, before a study is begun.
-
-    Args:
-        definition: The study's.
-
-    Raises:
-        ValueError: A size is out of range, or a data file breaks a rule.
-        OSError: A data file is missing.
-    """
+    """Refuse sizes and data that a fit would refuse, before a study is begun."""
     if definition.model == "disc":
         return
     data = DigitPairs(

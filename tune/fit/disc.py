@@ -1,14 +1,13 @@
 """The trials of one fit on the disc: replicas of one net, by the framework from scratch."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import torch
+from torch import Tensor
 
+from scratch_framework.experiments.disc.learners import ScratchLearner
 from scratch_framework.experiments.disc.points import DataConfig
 from scratch_framework.experiments.disc.recipe import RECIPES
-from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
 from scratch_framework.experiments.disc.training import (
     Examples,
     evaluate,
@@ -16,25 +15,14 @@ from scratch_framework.experiments.disc.training import (
     steps_per_epoch,
     train_epoch,
 )
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from tune.fit.trial_batch import TrialBatch
+from tune.fit.trial_batch import TrialBatch
 
 
 def train(batch: TrialBatch) -> None:
-    """Train the trials of a batch, on training and validation points alone.
-
-    Args:
-        batch: Trials that differ only in learning rate and weight decay.
-
-    Raises:
-        ValueError: A setting is refused.
-    """
+    """Train the trials of a batch, on training and validation points alone."""
     definition = batch.definition
-    members = [RECIPES[definition.space].overridden(member.params) for member in batch.members]
-    recipe = members[0].overridden({"max_epochs": definition.max_epochs, "mistake": definition.mistake})
+    members = [replace(RECIPES[definition.space], **member.params) for member in batch.members]
+    recipe = replace(members[0], max_epochs=definition.max_epochs, mistake=definition.mistake)
     rates = [(own.lr, own.weight_decay) for own in members for _ in definition.seeds]
     lr, weight_decay = torch.tensor(rates).T.contiguous()  # (R,) each
     seeds = definition.seeds * len(members)

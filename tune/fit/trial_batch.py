@@ -1,27 +1,20 @@
 """The trials that train in one fit: what is reported of each, which are pruned, and what each scores."""
 
-from __future__ import annotations
-
 import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import TrialState
+from optuna.storages import RDBStorage
+from optuna.trial import Trial, TrialState
 
 from lightning_modules.results.runs import spread
+from tune.study.definition import Definition
 from tune.study.queue import fail_trial
 from tune.study.trials import DIVERGED
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from optuna.storages import RDBStorage
-    from optuna.trial import Trial
-
-    from tune.study.definition import Definition
 
 # Attributes of a trial.
 ERRORS, STD, CURVE, SECONDS = "val_errors", "val_error_std", "val_error_curve", "seconds"

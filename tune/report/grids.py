@@ -1,30 +1,21 @@
 """Maps of the paper's grids: the validation error of every point, as a number and a colour."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from optuna.trial import FrozenTrial
 
 from tune.fit.trial_batch import ERRORS
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from matplotlib.axes import Axes
-    from numpy.typing import NDArray
-    from optuna.trial import FrozenTrial
-
-    Numbers = NDArray[np.float64]
+Numbers = NDArray[np.float64]
 
 
 def auxiliary_grid(trials: Sequence[FrozenTrial]) -> Figure:
-    """Draw the grid of auxiliary losses: a map of alpha and gamma for each learning rate.
-
-    Args:
-        trials: With scores.
-    """
+    """Draw scored trials of the grid of auxiliary losses: a map of alpha and gamma for each learning rate."""
     rates, alphas, gammas = (_values(trials, name) for name in ("lr", "alpha", "gamma"))
     errors = np.full((len(rates), len(alphas), len(gammas)), np.nan)
     for trial in trials:
@@ -44,11 +35,7 @@ def auxiliary_grid(trials: Sequence[FrozenTrial]) -> Figure:
 
 
 def disc_grid(trials: Sequence[FrozenTrial]) -> Figure:
-    """Draw the grid on the disc: the best activations on top, a column for each pair of rates.
-
-    Args:
-        trials: With scores.
-    """
+    """Draw scored trials on the disc: the best activations on top, a column for each pair of rates."""
     ranked = sorted(trials, key=_percent)
     groups = list(dict.fromkeys(trial.params["activations"] for trial in ranked))
     columns = sorted({(trial.params["lr"], trial.params["weight_decay"]) for trial in trials})
@@ -78,14 +65,7 @@ def _title(trials: Sequence[FrozenTrial]) -> str:
 
 
 def _draw_map(axis: Axes, values: Numbers, whole: Numbers, **options: Any) -> None:
-    """Write each value into a field, whose colour is that of its logarithm: a ratio of errors is a step.
-
-    Args:
-        axis: Where to draw.
-        values: (rows, columns), NaN where there is none.
-        whole: All values of the figure, which share one scale of colours.
-        **options: Of `imshow`.
-    """
+    """Write each value (rows, columns) into a field, coloured by its logarithm on the `whole`'s scale."""
     shades, (low, high) = _logs(values), (np.nanmin(_logs(whole)), np.nanmax(_logs(whole)))
     axis.imshow(shades, cmap="viridis_r", vmin=low, vmax=high, **options)
     for row, column in zip(*np.isfinite(values).nonzero(), strict=True):

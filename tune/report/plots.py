@@ -1,27 +1,20 @@
 """Plots of a study: Optuna's own, and the map of a paper's grid (`grids`)."""
 
-from __future__ import annotations
-
 import warnings
-from typing import TYPE_CHECKING, cast
+from collections.abc import Sequence
+from typing import cast
 
 import matplotlib.pyplot as plt
 import numpy as np
 import optuna
-from optuna.trial import TrialState
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as optuna_plots
 
 from tune.report.grids import auxiliary_grid, disc_grid
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from numpy.typing import NDArray
-    from optuna.trial import FrozenTrial
-
-    from tune.study.definition import Definition
+from tune.study.definition import Definition
 
 GRIDS = {"auxiliary": auxiliary_grid, "disc": disc_grid}  # of the paper, by model
 LABEL = "validation error, %"
@@ -29,15 +22,7 @@ LONG = 10  # characters of a label that has to stand upright
 
 
 def draw(trials: Sequence[FrozenTrial], definition: Definition) -> dict[str, Figure]:
-    """Draw what there is to draw.
-
-    Args:
-        trials: Of the study, at least one with a score.
-        definition: The study's.
-
-    Returns:
-        Figures by name.
-    """
+    """Draw what there is to draw."""
     scored = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     figures = _by_optuna(trials, scored, definition)
     if definition.space == "paper" and definition.model in GRIDS:

@@ -6,17 +6,19 @@
 <log_dir>/<study_name>/trials/<number>/ a TensorBoard run a trial
 """
 
-from __future__ import annotations
-
 import csv
 import io
 from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+import optuna
 from filelock import FileLock
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 
 from lightning_modules.command.atomic_io import write_whole
@@ -27,30 +29,15 @@ from tune.fit.trial_batch import SECONDS, STD
 from tune.report.plots import draw
 from tune.report.tensorboard import log_plots, log_trials
 from tune.study.definition import Definition
+from tune.study.settings import PAIRS, SIZES
 from tune.study.spaces import PAPER_CHOICE
 from tune.study.trials import DIVERGED, is_finished, reason, trials_by_point
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    import optuna
-    from optuna.trial import FrozenTrial
-    from rich.console import Console
-
-EPOCHS = {"disc": 100}  # of a study's trainings where nobody says otherwise; of the other models 25
 COMMAND = {"disc": "python -m scratch_framework"}  # takes best.yaml; of the other models train.py
 
 
 def conclude(study: optuna.Study, folder: Path, console: Console, top: int) -> None:
-    """Print the best trials and write all files.
-
-    Args:
-        study: The study, which may be running.
-        folder: Its folder.
-        console: Where to print.
-        top: How many trials to print.
-    """
+    """Print the best trials and write all files."""
     definition = Definition.of(study)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "report.lock"):  # two commands of one study end at the same time
@@ -91,7 +78,7 @@ def _say(console: Console, trials: Sequence[FrozenTrial], definition: Definition
     console.print(f"{text}, {len(unscored) - diverged} failed")
     if ranked(trials):
         console.print(f"validation error in %, mean ± std over {definition.repeats} runs of each trial;")
-        console.print("diverged and failed trials are in no figure")
+        console.print("diverged and failed trials are not counted")
         console.print(_table(trials, definition, top))
     for trial in unscored:
         console.print(f"trial {trial.number} {reason(trial)}")
@@ -117,7 +104,7 @@ def _csv(trials: Sequence[FrozenTrial], definition: Definition) -> str:
 def _best(trial: FrozenTrial, definition: Definition, name: str) -> str:
     settings: dict[str, Any] = {} if definition.model == "disc" else {"model": definition.model}
     settings |= {"recipe": definition.space, **trial.params}
-    if definition.max_epochs != EPOCHS.get(definition.model, 25):
+    if definition.max_epochs != SIZES.get(definition.model, PAIRS)[0]:
         settings["max_epochs"] = definition.max_epochs
     if definition.data_dir is not None:
         settings["data_dir"] = definition.data_dir

@@ -1,38 +1,26 @@
 """A study in TensorBoard: its plots, and each trial as a run with curves and hyperparameters."""
 
-from __future__ import annotations
-
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import Any
 
 from matplotlib.image import imread
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from torch.utils.tensorboard import SummaryWriter
 
 from lightning_modules.command.interrupts import interrupts_wait
 from lightning_modules.models.recipes import RECIPES
-from lightning_modules.results.tensorboard import EpochFigures, StudyLog
+from lightning_modules.results.tensorboard import EpochMetrics, StudyLog
 from scratch_framework.experiments.disc.recipe import RECIPES as DISC_RECIPES
 from tune.fit.trial_batch import CURVE
+from tune.study.definition import Definition
 from tune.study.trials import is_finished
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from optuna.trial import FrozenTrial
-
-    from tune.study.definition import Definition
 
 
 def log_plots(folder: Path, plots: Sequence[Path]) -> None:
-    """Write plots as pictures, instead of earlier ones.
-
-    Args:
-        folder: Of the run.
-        plots: PNG files.
-    """
+    """Write plots as pictures, instead of earlier ones."""
     shutil.rmtree(folder, ignore_errors=True)
     with interrupts_wait(), SummaryWriter(str(folder)) as writer:
         for plot in plots:
@@ -40,13 +28,7 @@ def log_plots(folder: Path, plots: Sequence[Path]) -> None:
 
 
 def log_trials(folder: Path, trials: Sequence[FrozenTrial], definition: Definition) -> None:
-    """Write a run for every finished trial that has none yet.
-
-    Args:
-        folder: Of all trials' runs.
-        trials: Of the study.
-        definition: The study's.
-    """
+    """Write a run for every finished trial that has none yet."""
     folder.mkdir(exist_ok=True)
     for trial in trials:
         run = folder / str(trial.number)
@@ -66,8 +48,12 @@ def _log_trial(folder: Path, trial: FrozenTrial, definition: Definition) -> None
         batch_size = RECIPES[definition.space].settings[definition.model].batch_size
     steps = -(-definition.train_size // trial.params.get("batch_size", batch_size))  # an epoch's
     for epoch, errors in zip(sorted(trial.intermediate_values), curve, strict=False):
-        log.add(0, EpochFigures(epoch - 1, epoch * steps, {"val/error": errors}))
-    hparams = {"model": definition.model, "recipe": definition.space, "runs": definition.repeats}
+        log.add(0, EpochMetrics(epoch - 1, epoch * steps, {"val/error": errors}))
+    hparams: dict[str, Any] = {
+        "model": definition.model,
+        "recipe": definition.space,
+        "runs": definition.repeats,
+    }
     hparams |= {"max_epochs": definition.max_epochs, "train_size": definition.train_size} | trial.params
     hparams["state"] = trial.state.name
     scored = trial.state == TrialState.COMPLETE and trial.value is not None

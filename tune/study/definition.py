@@ -1,23 +1,17 @@
 """Definition of a study: the settings that its values follow from, stored in it and compared on resuming."""
 
-from __future__ import annotations
-
 import math
 import sys
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
+
+import optuna
 
 from lightning_modules.command.cli import CommandError
-from lightning_modules.command.limits import MOST_EPOCHS, MOST_EXAMPLES, MOST_RUNS, check_range
 from lightning_modules.training.execution import REPLICAS_PER_CORE
-from tune.study.spaces import space_of
+from tune.study.settings import StudySettings
+from tune.study.spaces import Space, space_of
 from tune.study.storage import write_once
-
-if TYPE_CHECKING:
-    import optuna
-
-    from scratch_framework.experiments.disc.recipe import Mistake
-    from tune.study.spaces import Space
 
 KEY = "definition"  # the attribute of Optuna's study that holds it
 TRIALS = 50  # by default, of a sampler that could go on for ever
@@ -25,46 +19,19 @@ REPORTS = 25  # most epochs of a trial that are reported: writing them is slower
 
 
 @dataclass(frozen=True)
-class Definition:
-    """Settings of a study."""
+class Definition(StudySettings):
+    """Settings of a study, and how its trials are fitted."""
 
-    model: str
-    space: str
-    sampler: str
-    pruner: str
-    repeats: int
-    seed: int
-    max_epochs: int
-    train_size: int  # pairs, or points of the disc
-    val_size: int
-    data_dir: str | None
-    trials_per_fit: int  # at most; chosen by the machine that begins the study
-    mistake: Mistake = "none"  # of the paper's code, made again; of disc only
+    trials_per_fit: int = 1  # at most; chosen by the machine that begins the study
 
     def __post_init__(self) -> None:
-        for name, least, most in (
-            ("repeats", 1, MOST_RUNS),
-            ("seed", 0, math.inf),
-            ("max_epochs", 1, MOST_EPOCHS),
-            ("train_size", 2, MOST_EXAMPLES // max(1, self.repeats)),
-            ("val_size", 1, MOST_EXAMPLES // max(1, self.repeats)),
-        ):
-            check_range(name, getattr(self, name), least, most)
-        if self.model == "disc" and self.data_dir is not None:
-            raise ValueError("data_dir has no effect on disc, whose points are drawn; leave it out")
-        if self.model != "disc" and self.mistake != "none":
-            raise ValueError(f"mistake has no effect on {self.model}, only on disc; leave it out")
+        super().__post_init__()
         if self.sampler == "grid":
             self.searched().grid()  # refuses a space that is none
 
     def searched(self) -> Space:
         """The space that is searched."""
         return space_of(self.model, self.space)
-
-    @property
-    def seeds(self) -> list[int]:
-        """Seeds of the repeats, the same in every trial: trials are compared over the same pairs."""
-        return list(range(self.seed, self.seed + self.repeats))
 
     @property
     def exact(self) -> bool:
@@ -79,11 +46,7 @@ class Definition:
         return (self.max_epochs - 1 - epoch) % math.ceil(self.max_epochs / REPORTS) == 0
 
     def points(self, n_trials: int | None) -> int:
-        """How many points the study has.
-
-        Args:
-            n_trials: How many are asked for; None for the whole grid.
-        """
+        """How many points the study has."""
         if self.sampler != "grid":
             return n_trials or TRIALS
         whole = len(self.searched().grid())
@@ -105,10 +68,6 @@ class Definition:
         Several commands may do so at once for a new study: the first definition stays, and the others are
         compared with it.
 
-        Args:
-            study: The study.
-            version: Optuna's, to be recorded with a new study.
-
         Returns:
             The study's own definition, which may differ from this one in `trials_per_fit`.
 
@@ -118,7 +77,7 @@ class Definition:
         if KEY not in study.user_attrs and not study.trials:
             write_once(study, "optuna", version)
             write_once(study, KEY, asdict(self))
-        begun = Definition.of(study)
+        begun = self.of(study)
         for field in fields(self):
             ours, theirs = getattr(self, field.name), getattr(begun, field.name)
             if field.name != "trials_per_fit" and ours != theirs:
@@ -126,14 +85,11 @@ class Definition:
                     f"study {study.study_name} was begun with {field.name} {theirs}, not {ours};"
                     " choose another study_name"
                 )
-        return type(self)(**asdict(begun))
+        return begun
 
     @classmethod
-    def of(cls, study: optuna.Study) -> Definition:
+    def of(cls, study: optuna.Study) -> Self:
         """Read a study's definition.
-
-        Args:
-            study: The study.
 
         Raises:
             CommandError: It has none, or that of another version.
@@ -152,12 +108,6 @@ def choose_trials_per_fit(definition: Definition, n_trials: int | None, workers:
 
     On a CPU as many as are fastest on a core, but so few that every worker has some; elsewhere all, unless
     the sampler is to learn from earlier trials.
-
-    Args:
-        definition: The study's; its own `trials_per_fit` does not matter.
-        n_trials: Its trials, None for the whole grid.
-        workers: Processes on this machine.
-        whole: Whether one program shall train as much as it can.
     """
     space, points = definition.searched(), definition.points(n_trials)
     alike = definition.sampler == "grid" or space.per_replica == space.distributions.keys()

@@ -1,12 +1,11 @@
 """Which process runs a trial, and whether it is dead: machine, process number and start time tell."""
 
-from __future__ import annotations
-
 import os
 import socket
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import psutil
 
@@ -23,7 +22,7 @@ class ProcessIdentity:
     started: float  # in seconds
 
     @classmethod
-    def current(cls) -> ProcessIdentity:
+    def current(cls) -> Self:
         """This process."""
         return cls(_this_machine(), os.getpid(), _started(psutil.Process()))
 

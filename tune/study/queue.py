@@ -11,45 +11,32 @@ to RUNNING is a compare-and-set on PostgreSQL (SELECT ... FOR UPDATE), but SQLit
 it inside the transaction that inserts the trial; so whoever reads the storage after inserting its own trial
 sees every trial with a lower number, and all processes agree.
 
-Everything is read from the storage. So any process may end at any moment, and the next one that looks closes
+Everything is read from the storage. So any process may end at any moment, and the next one that reads closes
 what it left behind.
 """
 
-from __future__ import annotations
-
 import time
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING
 
+import optuna
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from tune.study.definition import Definition
 from tune.study.process_identity import ProcessIdentity
 from tune.study.samplers import parameters
 from tune.study.storage import GRACE
 from tune.study.trials import BROKEN, FAILED, OWNER, POINT, REASON, Trials, is_finished
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    import optuna
-    from optuna.storages import RDBStorage
-
-    from tune.study.definition import Definition
-
 ATTEMPTS = 3  # to train a point, of which each killed its worker or raised an exception
 
 
 def fail_trial(storage: RDBStorage, trial_id: int, reason: str) -> None:
-    """Fail a trial, unless somebody has finished it meanwhile.
-
-    Args:
-        storage: Of its study.
-        trial_id: Optuna's.
-        reason: Why.
-    """
+    """Fail a trial, unless somebody has finished it meanwhile."""
     with suppress(UpdateFinishedTrialError):
         storage.set_trial_user_attr(trial_id, REASON, reason)
         storage.set_trial_state_values(trial_id, TrialState.FAIL)
@@ -91,7 +78,7 @@ class TrialQueue:
             first, *others = missing
             trial = self._create_trial(first, self.trials.closed[first])
             # Read again: every trial with a lower number is visible by now, and the other points may have
-            # been trained since the last look, if this process was asleep.
+            # been trained since the last reading, if this process was asleep.
             self.trials.refresh()
             best = self.trials.trial_of_point(first) or trial
             if best.number == trial.number:
@@ -108,9 +95,6 @@ class TrialQueue:
 
         In float32 the last bits of a value depend on the other replicas of the program. So all points of a
         batch are trained, also those whose values are known or that another process is to train.
-
-        Args:
-            claimed: Points of a batch.
         """
         own = set(claimed)
         if self.definition.exact:
@@ -123,10 +107,6 @@ class TrialQueue:
 
         Their points are tried again, at first together. After `ATTEMPTS` attempts each is tried alone, so
         that the point at fault fails for good and the others get their values.
-
-        Args:
-            trials: Of the fit.
-            why: What happened.
         """
         self.trials.refresh()
         for trial in trials:
@@ -138,11 +118,7 @@ class TrialQueue:
             fail_trial(self.storage, trial._trial_id, f"{FAILED if last else BROKEN}: {why}")
 
     def of_process(self, pid: int) -> list[FrozenTrial]:
-        """The unfinished trials of a process of this machine.
-
-        Args:
-            pid: Its number.
-        """
+        """The unfinished trials of a process of this machine."""
         self.trials.refresh()
         machine = ProcessIdentity.current().machine
         return [
@@ -173,7 +149,7 @@ class TrialQueue:
         """
         point, again = self.start, set(self.deferred)
         while point < self.count:
-            missing, busy, attempts = self._look(point)
+            missing, busy, attempts = self._batch_state(point)
             if missing and not busy and not attempts:
                 return missing
             if missing and not busy:
@@ -183,13 +159,13 @@ class TrialQueue:
                 self.start = after
                 self.deferred.update({point} if missing else ())
             point = after
-        for missing, busy, _ in sorted(map(self._look, again), key=lambda look: look[2]):
+        for missing, busy, _ in sorted(map(self._batch_state, again), key=lambda state: state[2]):
             if missing and not busy:
                 return missing[:1] if self._is_divided(self._batch(missing[0])) else missing
         return []
 
-    def _look(self, point: int) -> tuple[list[int], bool, int]:
-        """Of a point's batch: the missing points, whether a trial runs, and the most attempts at a point."""
+    def _batch_state(self, point: int) -> tuple[list[int], bool, int]:
+        """A batch: its missing points, whether a trial of it runs, and the most attempts at a point."""
         batch = self._batch(point)
         trials = {point: self.trials.trial_of_point(point) for point in batch}
         missing = [point for point, trial in trials.items() if trial is None]

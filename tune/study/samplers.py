@@ -1,25 +1,17 @@
 """Optuna's samplers and pruners by the names of their flags."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import optuna
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.trial import Trial
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, Trial
 
 from lightning_modules.replicas.seeding import derive_seed
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from optuna.distributions import BaseDistribution
-    from optuna.storages import RDBStorage
-    from optuna.trial import FrozenTrial
-
-    from tune.study.definition import Definition
+from tune.study.definition import Definition
 
 START = 5  # complete trials before the median prunes
 WARMUP = 0.2  # share of the epochs before any trial is pruned
@@ -27,12 +19,7 @@ REDUCTION = 3  # Hyperband keeps one of so many trials
 
 
 def parameters(definition: Definition, point: int) -> Mapping[str, Any]:
-    """The parameters of a point that follow from the study's definition alone; none for TPE.
-
-    Args:
-        definition: The study's.
-        point: The point.
-    """
+    """The parameters of a point that follow from the study's definition alone; none for TPE."""
     if definition.sampler == "grid":
         return definition.searched().grid()[point]
     if definition.sampler == "tpe":
@@ -44,15 +31,7 @@ def parameters(definition: Definition, point: int) -> Mapping[str, Any]:
 def suggest_parameters(
     name: str, storage: RDBStorage, definition: Definition, trial: FrozenTrial, point: int
 ) -> Trial:
-    """Give a claimed trial its parameters, where it has none.
-
-    Args:
-        name: Of the study.
-        storage: Of the study.
-        definition: The study's.
-        trial: The trial.
-        point: Its point.
-    """
+    """Give a claimed trial its parameters, where it has none."""
     # A fresh study object: one that is kept would remember the trials of earlier suggestions.
     sampler = _sampler(definition, point)
     study = optuna.load_study(

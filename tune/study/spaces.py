@@ -98,12 +98,7 @@ SPACES = {"paper": PAPER, "modern": MODERN}
 
 @cache
 def space_of(model: str, name: str) -> Space:
-    """The space of a model.
-
-    Args:
-        model: The model.
-        name: "paper" or "modern".
-    """
+    """The space of a model."""
     distributions = SPACES[name][model]
     own = DISC_REPLICA
     if model != "disc":

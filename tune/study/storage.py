@@ -4,36 +4,28 @@ Both are an `optuna.storages.RDBStorage`, whose heartbeats tell workers of other
 alive. docs/tuning.md says why it is SQLite and not Optuna's journal file.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import sqlite3
 import time
 import warnings
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from shutil import disk_usage
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import optuna
 from filelock import FileLock
 from optuna.storages import RDBStorage, get_storage
 from optuna.storages._rdb.models import StudyUserAttributeModel
 from optuna.storages._rdb.storage import _create_scoped_session
-from sqlalchemy import exc, make_url
+from sqlalchemy import URL, exc, make_url
 
 from lightning_modules.command.cli import CommandError
 from lightning_modules.command.masking import PASSWORD_IS, masked
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
-    from pathlib import Path
-
-    from optuna.storages._cached_storage import _CachedStorage
-    from sqlalchemy import URL
 
 HEARTBEAT, GRACE = 10, 60  # seconds between two heartbeats; a worker without one for so long is lost
 TRIES = 3  # to open a database that somebody else may be making
@@ -101,14 +93,7 @@ class StudyStorage:
 
 @contextmanager
 def clear_errors(storage: StudyStorage) -> Iterator[None]:
-    """Turn an error of the database into one line that names the storage.
-
-    Args:
-        storage: The storage.
-
-    Raises:
-        CommandError: The database raised an error.
-    """
+    """Turn an error of the database into one line that names the storage."""
     try:
         yield
     except StorageError as error:
@@ -124,14 +109,9 @@ def write_once(study: optuna.Study, key: str, value: object) -> None:
 
     Optuna's `set_user_attr` looks for the attribute and then writes it, so that the second would replace the
     first. Here both insert a row, and the database refuses the second.
-
-    Args:
-        study: The study.
-        key: The attribute's name.
-        value: What JSON can hold.
     """
     row = StudyUserAttributeModel(study_id=study._study_id, key=key, value_json=json.dumps(value))
-    storage = cast("_CachedStorage", study._storage)._backend
+    storage = cast("Any", study._storage)._backend
     with _create_scoped_session(storage.scoped_session, ignore_integrity_error=True) as session:
         session.add(row)
 

@@ -3,19 +3,13 @@
 Optuna's `Study.get_trials` walks all trials at every call, so that a study of N points would take N^2 steps.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import Any, cast
 
+import optuna
 from optuna.trial import FrozenTrial, TrialState
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import optuna
-    from optuna.storages._cached_storage import _CachedStorage
 
 # Attributes of a trial.
 POINT, OWNER, REASON = "point", "owner", "reason"
@@ -36,11 +30,7 @@ def is_finished(trial: FrozenTrial) -> bool:
 
 
 def trials_by_point(trials: Sequence[FrozenTrial]) -> dict[int, FrozenTrial]:
-    """The trial that stands for each point: of those that count, the one with the lowest number.
-
-    Args:
-        trials: All of a study, by number.
-    """
+    """The trial that stands for each point: of those that count, the one with the lowest number."""
     chosen: dict[int, FrozenTrial] = {}
     for trial in trials:
         if POINT in trial.user_attrs and (is_finished(trial) or not trial.state.is_finished()):
@@ -66,7 +56,7 @@ class Trials:
 
     def refresh(self) -> list[FrozenTrial]:
         """Read what is new, and what may have changed; return it."""
-        storage = cast("_CachedStorage", self.study._storage)._backend
+        storage = cast("Any", self.study._storage)._backend
         # A trial's id is drawn while its study is locked, so that none appears below the last one later.
         changed = storage._get_trials(self.study._study_id, None, set(self.unfinished), self._last)
         for trial in changed:
@@ -90,18 +80,10 @@ class Trials:
             self.finished.add(point)
 
     def trial_of_point(self, point: int) -> FrozenTrial | None:
-        """The trial that stands for a point: of those that count, the one with the lowest number.
-
-        Args:
-            point: The point.
-        """
+        """The trial that stands for a point: of those that count, the one with the lowest number."""
         counting = self._counting.get(point)
         return counting[min(counting)] if counting else None
 
     def attempts(self, point: int) -> int:
-        """How often the training of a point killed its process or raised an exception.
-
-        Args:
-            point: The point.
-        """
+        """How often the training of a point killed its process or raised an exception."""
         return sum(reason(trial).startswith(BROKEN) for trial in self.closed.get(point, ()))

@@ -1,30 +1,19 @@
-"""Signs of life of a worker's trials, for the workers of other machines."""
-
-from __future__ import annotations
+"""Heartbeats of a worker's trials, by which workers of other machines know that it lives."""
 
 import sys
 from threading import Event, Thread
-from typing import TYPE_CHECKING
+
+from optuna.storages import RDBStorage
 
 from lightning_modules.command.masking import masked
+from tune.study.queue import TrialQueue
 from tune.study.storage import HEARTBEAT
-
-if TYPE_CHECKING:
-    from optuna.storages import RDBStorage
-
-    from tune.study.queue import TrialQueue
 
 
 class Heartbeat:
     """A thread that records heartbeats of this process's trials; Optuna has one in `Study.optimize` only."""
 
     def __init__(self, storage: RDBStorage, queue: TrialQueue) -> None:
-        """Make the thread, which runs while the heartbeat is entered.
-
-        Args:
-            storage: Where to record them.
-            queue: Whose own trials are alive.
-        """
         self.storage, self.queue, self.stop = storage, queue, Event()
         self.thread = Thread(target=self._beat, daemon=True)
 

@@ -1,30 +1,22 @@
-"""The command's own process: it starts workers, replaces those that die, and shows the study's progress."""
-
-from __future__ import annotations
+"""Supervisor: it starts workers, replaces those that die, and shows the study's progress."""
 
 import time
 from functools import partial
-from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, cast
+from multiprocessing.connection import Connection, wait
+from typing import cast
+
+from optuna.trial import FrozenTrial
+from rich.console import Console
+from rich.progress import Progress
 
 from lightning_modules.command.cli import CommandError
 from lightning_modules.results.progress import progress_bar
 from lightning_modules.results.runs import percent
 from lightning_modules.training.workers import WorkerError, receive, start
 from tune.fit.trial_batch import STD
+from tune.study.queue import TrialQueue
 from tune.study.trials import FAILED, POINT, Trials, is_finished, reason
-from tune.workers.worker import work
-
-if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-    from multiprocessing.process import BaseProcess
-
-    from optuna.trial import FrozenTrial
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from tune.study.queue import TrialQueue
-    from tune.workers.worker import Job
+from tune.workers.worker import Job, work
 
 POLL_INTERVAL = 1.0  # seconds between two looks at the storage
 DEATHS = 3  # in a row, per worker and before its first trial, after which the study stops
@@ -33,12 +25,6 @@ FAILURES = 10  # failed trials in a row after which the study stops
 
 def supervise(job: Job, workers: int, queue: TrialQueue, console: Console) -> None:
     """Run a study's points in worker processes.
-
-    Args:
-        job: What the workers do.
-        workers: Their number.
-        queue: The study's.
-        console: Where to show its progress.
 
     Raises:
         WorkerError: Workers die before they begin a trial.
@@ -53,12 +39,6 @@ class View:
     """The progress bar: epochs of all points, trials, and the best so far."""
 
     def __init__(self, bar: Progress, queue: TrialQueue) -> None:
-        """Add a bar.
-
-        Args:
-            bar: Where to add it.
-            queue: The study's.
-        """
         self.bar, self.queue = bar, queue
         self.trials = Trials(queue.study, queue.count)
         self.best: FrozenTrial | None = None
@@ -96,7 +76,7 @@ def _value(trial: FrozenTrial) -> float:
 
 
 def _run(job: Job, workers: int, queue: TrialQueue, view: View) -> None:
-    running: dict[Connection, BaseProcess] = dict(start(partial(work, job)) for _ in range(workers))
+    running = dict(start(partial(work, job)) for _ in range(workers))
     deaths, looked = 0, time.monotonic()
     view.refresh()
     view.failed = []  # those of earlier commands

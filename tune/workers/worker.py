@@ -3,14 +3,13 @@
 Workers know of each other only through the storage.
 """
 
-from __future__ import annotations
-
 import time
-from collections.abc import Callable  # noqa: TC003  # the server of the processes reads annotations
+from collections.abc import Callable  # the server of the processes reads annotations
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
+from optuna.trial import FrozenTrial
 
 from lightning_modules.command.cli import CommandError
 from lightning_modules.training.runner import quiet
@@ -22,9 +21,6 @@ from tune.study.samplers import parameters, suggest_parameters
 from tune.study.storage import StorageError, StudyStorage, clear_errors
 from tune.study.trials import POINT
 from tune.workers.heartbeat import Heartbeat
-
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
 
 POLL_INTERVAL = 1.0  # seconds between two looks for free points, while other workers train the last ones
 
@@ -41,16 +37,7 @@ class Job:
 
 
 def work(job: Job, report: Callable[[Any], None]) -> None:
-    """Train points until all points of the study are finished, by this worker or by others.
-
-    Args:
-        job: The study.
-        report: Called after each epoch and while waiting; raises when the command has ended.
-
-    Raises:
-        CommandError: The storage cannot be used.
-        ValueError: A setting is refused.
-    """
+    """Train points until all are finished; `report`, called each epoch, raises once the command has ended."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     quiet()
     database = job.storage.open()

@@ -10,8 +10,7 @@ from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 
 import scratch_framework as sf
 from scratch_framework.experiments.disc.network import ACTIVATIONS, twin
-from scratch_framework.experiments.disc.objective import OBJECTIVES
-from scratch_framework.experiments.disc.optimisation import OPTIMIZERS, make_optimizer
+from scratch_framework.experiments.disc.objective import OBJECTIVES, OPTIMIZERS, make_optimizer
 from scratch_framework.fast.compiled import compile_step
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ def torch_baddbmm(task: Task) -> Run:
     def run() -> list[float]:
         for x, y in batches:
             optimizer.zero_grad()
-            for weight, bias, name in zip(weights, biases, recipe.activations, strict=True):
+            for weight, bias, (*_, name) in zip(weights, biases, recipe.layers, strict=True):
                 x = activations[name](torch.baddbmm(bias, x, weight))
             losses = criterion(x, y)
             losses = losses.mean((1, 2)) if recipe.reduction == "mean" else losses.sum((1, 2))  # (R,)

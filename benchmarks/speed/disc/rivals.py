@@ -35,15 +35,15 @@ def numpy_gradients(
     """The loss of a batch, and its gradient at each weight and bias."""
     weights, biases, inputs = values[::2], values[1::2], [x]
     known: dict[str, Any] = {"tanh": np.tanh, "relu": lambda z: np.maximum(z, 0), "none": lambda z: z}
-    for weight, bias, activation in zip(weights, biases, recipe.activations, strict=True):
+    for weight, bias, (*_, activation) in zip(weights, biases, recipe.layers, strict=True):
         inputs.append(known[activation](inputs[-1] @ weight.T + bias))
     loss, grad = numpy_loss(recipe, inputs[-1], y)
     grads: list[np.ndarray] = []
     for layer in reversed(range(len(weights))):
         out = inputs[layer + 1]
-        if recipe.activations[layer] == "tanh":
+        if recipe.layers[layer][-1] == "tanh":
             grad = grad * (1 - out * out)
-        elif recipe.activations[layer] == "relu":
+        elif recipe.layers[layer][-1] == "relu":
             grad = grad * (out > 0)
         grads[:0] = [grad.T @ inputs[layer], grad.sum(0)]
         if layer:  # nobody asks for the gradient of the points
@@ -128,7 +128,7 @@ def jax_step(jax: Any, recipe: Recipe) -> Any:
 
     def loss_of(parameters: Any, batch: Any) -> Any:
         x, y = batch
-        for (weight, bias), activation in zip(parameters, recipe.activations, strict=True):
+        for (weight, bias), (*_, activation) in zip(parameters, recipe.layers, strict=True):
             x = known[activation](x @ weight.T + bias)
         return reduce((x - y) ** 2 if recipe.loss == "mse" else jax.nn.softplus(x) - x * y)
 
@@ -169,7 +169,7 @@ def tinygrad_jit(task: Task) -> Run:
 
     def train_step(x: Any, y: Any) -> Any:
         optimizer.zero_grad()
-        for weight, bias, name in zip(values[::2], values[1::2], recipe.activations, strict=True):
+        for weight, bias, (*_, name) in zip(values[::2], values[1::2], recipe.layers, strict=True):
             x = activations[name](x @ weight.T + bias)
         losses = (x - y).square() if recipe.loss == "mse" else x.softplus() - x * y
         loss = getattr(losses, recipe.reduction)().backward()

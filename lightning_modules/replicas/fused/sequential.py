@@ -9,19 +9,17 @@ compute the same.
 
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
+from lightning_modules.command.options import Engine as Engine
+from lightning_modules.command.options import Layout as Layout
 from lightning_modules.command.plain import plain
 from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.fused.functions import Norm, max_pool, normalise
 from lightning_modules.replicas.layers import Linear, Standardise, channels_last
-
-Engine = Literal["auto", "fused", "torch"]  # auto: fused on a CPU, torch's own operations elsewhere
-Layout = Literal["auto", "channels_last", "contiguous"]  # of images; auto: channels_last on a CPU
 
 
 @dataclass(frozen=True)

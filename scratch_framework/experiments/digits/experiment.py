@@ -6,15 +6,15 @@
 Names, keys and tags are those of ``train.py``, so that its curves and these lie in one dashboard.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from rich.console import Console
 
 from lightning_modules.command.atomic_io import choose_folder, make_folder, make_run_folder
 from lightning_modules.command.cli import command_line
@@ -29,16 +29,10 @@ from lightning_modules.results.runs import (
     results_table,
     write_results,
 )
-from lightning_modules.results.tensorboard import EpochFigures, StudyLog
-from lightning_modules.training.shards import divide
+from lightning_modules.results.tensorboard import EpochMetrics, StudyLog
+from lightning_modules.training.execution import divide
 from lightning_modules.training.workers import check_start, run_jobs, threads
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from rich.console import Console
-
-    from scratch_framework.experiments.digits.training import Fit, Training
+from scratch_framework.experiments.digits.training import Fit, Training
 
 
 @dataclass
@@ -51,7 +45,7 @@ class Experiment:
     log_dir: str
     name: str | None
     config: Mapping[str, Any]  # all settings by the names of their flags
-    paper: Mapping[str, PaperFigure]  # figures to show beside ours; none where they do not compare
+    paper: Mapping[str, PaperFigure]  # errors in the paper, to show beside ours where they compare
 
     def run(self) -> None:
         """Train and test all runs; write and show the results.
@@ -85,14 +79,14 @@ class Experiment:
     def _fit(self, log: StudyLog, progress: StudyProgress) -> list[Fit]:
         """Train in worker processes, one thread each; with a single one here."""
         seeds = self.training.seeds
-        programs = divide(len(seeds), self.workers, self.replicas)
+        shards = divide(len(seeds), self.workers, self.replicas)
 
-        def report(number: int, figures: EpochFigures) -> None:
-            log.add(programs[number].start, figures)
-            if "test/error" not in figures.values:
-                progress.add(self.training.net, figures)
+        def report(number: int, metrics: EpochMetrics) -> None:
+            log.add(shards[number].start, metrics)
+            if "test/error" not in metrics.values:
+                progress.add(self.training.net, metrics)
 
-        jobs = [replace(self.training, seeds=seeds[runs]).fit for runs in programs]
+        jobs = [replace(self.training, seeds=seeds[runs]).fit for runs in shards]
         if self.workers > 1:
             return run_jobs(jobs, self.workers, report)
         with threads(1):

@@ -1,25 +1,18 @@
 """R nets that learn from pairs of digits: the step, and loss and error counts of a batch."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Generator, Tensor
 
 import scratch_framework as sf
 from lightning_modules.replicas.seeding import derive_seed
+from scratch_framework.core.parameter import State
 from scratch_framework.experiments.digits.networks import NETWORKS, PaperSiamese, initial_state
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from scratch_framework.core.parameter import State
-
 Batch: TypeAlias = tuple[Tensor, Tensor, Tensor]  # images (N, 2R, 14, 14), target (N, R), classes (N, R, 2)
-Sums: TypeAlias = dict[
-    str, Tensor
-]  # loss, error and maybe digit_error, (R,), summed over the pairs of a batch
+Sums: TypeAlias = dict[str, Tensor]  # loss, error and maybe digit_error, (R,): sums over pairs of a batch
 
 
 class DigitLearner:
@@ -44,14 +37,7 @@ class DigitLearner:
         self.comparison = sf.CrossEntropyLoss(replicas=len(seeds))
 
     def step(self, batch: Batch) -> Sums:
-        """Learn from a batch.
-
-        Args:
-            batch: Pairs.
-
-        Returns:
-            Loss and errors before the step.
-        """
+        """Learn from a batch; return loss and errors before the step."""
         self.optimizer.zero_grad()
         sums = self.loss_and_errors(batch)
         self.backward()
@@ -59,14 +45,7 @@ class DigitLearner:
         return sums
 
     def loss_and_errors(self, batch: Batch) -> Sums:
-        """Sum loss and errors over the pairs of a batch; `backward` differentiates the loss.
-
-        Args:
-            batch: Pairs.
-
-        Returns:
-            loss, error and maybe digit_error, (R,) each.
-        """
+        """Sum loss and errors over the pairs of a batch; `backward` differentiates the loss."""
         images, target, _ = batch
         pairs = images.to(self.dtype).unflatten(1, (len(self.seeds), 2)).movedim(1, 0)  # (R, N, 2, 14, 14)
         answer = self.model(pairs)  # (R, N, 2)
@@ -78,8 +57,7 @@ class DigitLearner:
         """Compute the gradients of the last batch's mean loss."""
         self.model.backward(self.comparison.backward())
 
-    def state_dict(self) -> State:
-        """Parameters and running statistics, (R, ...) by name."""
+    def state_dict(self) -> State:  # (R, ...) by name
         return self.model.state_dict()
 
 
@@ -91,7 +69,6 @@ class AuxiliaryLearner(DigitLearner):
     def __init__(
         self, net: str, seeds: Sequence[int], settings: Mapping[str, float], dtype: torch.dtype
     ) -> None:
-        """Build nets, losses and optimiser, as `DigitLearner` does."""
         super().__init__(net, seeds, settings, dtype)
         self.reading = sf.CrossEntropyLoss(replicas=len(seeds))
         # The mean over both digits is half of the sum of the two losses.
@@ -117,6 +94,6 @@ class AuxiliaryLearner(DigitLearner):
 def make_learner(
     net: str, seeds: Sequence[int], settings: Mapping[str, float], dtype: torch.dtype
 ) -> DigitLearner:
-    """Build the learner of a net, as `DigitLearner` takes the arguments."""
+    """Build the learner of a net: its arguments are those of `DigitLearner`."""
     kind = AuxiliaryLearner if net == "auxiliary" else DigitLearner
     return kind(net, seeds, settings, dtype)

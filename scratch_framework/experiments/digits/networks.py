@@ -4,119 +4,84 @@ The lists end in ReLU, BatchNorm and Dropout, after the last linear layer too, b
 shows. Weight sharing and auxiliary losses are one network under two losses.
 """
 
-from __future__ import annotations
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
-
-from torch import Generator
+from torch import Generator, Tensor
 
 import scratch_framework as sf
 from lightning_modules.replicas.seeding import derive_seed
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from torch import Tensor, dtype
-
-    from scratch_framework.core.parameter import State
+from scratch_framework.core.parameter import State
 
 
 def paper_cnn(
-    in_channels: int,
-    out_features: int,
-    replicas: int | None = None,
-    dtype: dtype | None = None,
-    generator: Generator | None = None,
-    masks: Sequence[Generator] | None = None,
+    in_channels: int, out_features: int, *, masks: Sequence[Generator] | None = None, **options: Any
 ) -> sf.Sequential:
-    """The CNN of figure 1.2.
+    """The CNN of figure 1.2, from (R, N, in_channels, 14, 14) to (R, N, out_features).
 
     Args:
         in_channels: 2 for pairs, 1 for single digits.
         out_features: 2 for pairs, 10 for single digits.
-        replicas: R nets at once; None is one net, without the leading dimension.
-        dtype: Type of the parameters.
-        generator: Source of the weights.
         masks: Sources of the dropout masks, one for each replica.
-
-    Returns:
-        A net from (R, N, in_channels, 14, 14) to (R, N, out_features).
+        **options: `replicas` R (None is one net, without the leading dimension), `dtype` of the parameters,
+            and `generator`, the source of the weights.
     """
-    shape: dict[str, Any] = {"replicas": replicas, "dtype": dtype}
-    drawn = shape | {"generator": generator}
+    shape, replicas = _without_generator(options), options.get("replicas")
     return sf.Sequential(
-        sf.Conv2d(in_channels, 32, 3, input_grad=False, **drawn),  # (R, N, 32, 12, 12)
+        sf.Conv2d(in_channels, 32, 3, input_grad=False, **options),  # (R, N, 32, 12, 12)
         sf.MaxPool2d(2),  # (R, N, 32, 6, 6)
         sf.ReLU(),
         sf.BatchNorm2d(32, **shape),
         sf.Dropout(0.2, masks),
-        sf.Conv2d(32, 64, 3, **drawn),  # (R, N, 64, 4, 4)
+        sf.Conv2d(32, 64, 3, **options),  # (R, N, 64, 4, 4)
         sf.MaxPool2d(2),  # (R, N, 64, 2, 2)
         sf.ReLU(),
         sf.BatchNorm2d(64, **shape),
         sf.Dropout(0.2, masks),
         sf.Flatten(replicas=replicas),  # (R, N, 256)
-        sf.Linear(256, 200, **drawn),
+        sf.Linear(256, 200, **options),
         sf.ReLU(),
         sf.BatchNorm1d(200, **shape),
         sf.Dropout(0.3, masks),
-        sf.Linear(200, out_features, **drawn),
+        sf.Linear(200, out_features, **options),
         sf.ReLU(),
         sf.BatchNorm1d(out_features, **shape),
         sf.Dropout(0.3, masks),
     )
 
 
-def paper_head(
-    replicas: int | None = None,
-    dtype: dtype | None = None,
-    generator: Generator | None = None,
-    masks: Sequence[Generator] | None = None,
-) -> sf.Sequential:
-    """The MLP of figure 1.4, which compares the ten outputs for each of two digits.
-
-    Args:
-        replicas: See `paper_cnn`.
-        dtype: Likewise.
-        generator: Likewise.
-        masks: Likewise.
-
-    Returns:
-        A net from (R, N, 20) to (R, N, 2).
-    """
-    shape: dict[str, Any] = {"replicas": replicas, "dtype": dtype}
-    drawn = shape | {"generator": generator}
+def paper_head(*, masks: Sequence[Generator] | None = None, **options: Any) -> sf.Sequential:
+    """The MLP of figure 1.4, from the ten outputs for each of two digits, (R, N, 20), to (R, N, 2)."""
+    shape = _without_generator(options)
     return sf.Sequential(
-        sf.Linear(20, 100, **drawn),
+        sf.Linear(20, 100, **options),
         sf.ReLU(),
         sf.BatchNorm1d(100, **shape),
         sf.Dropout(0.2, masks),
-        sf.Linear(100, 20, **drawn),
+        sf.Linear(100, 20, **options),
         sf.ReLU(),
         sf.BatchNorm1d(20, **shape),
         sf.Dropout(0.2, masks),
-        sf.Linear(20, 2, **drawn),
+        sf.Linear(20, 2, **options),
         sf.ReLU(),
     )
+
+
+def _without_generator(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a layer that draws no weights."""
+    return {name: value for name, value in options.items() if name != "generator"}
 
 
 class PaperCNN(sf.Module):
     """The plain network (section 1.2.1): both digits enter as two channels of one image."""
 
     def __init__(self, **options: Any) -> None:
-        """Draw R networks.
-
-        Args:
-            **options: As `paper_cnn` takes them.
-        """
         self.cnn = paper_cnn(2, 2, **options)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compare the digits of pairs, (R, N, 2, 14, 14) to (R, N, 2)."""
-        return self.cnn.forward(x)
+        return self.cnn.forward(x)  # (R, N, 2, 14, 14) to (R, N, 2)
 
     def backward(self, grad_output: Tensor) -> Tensor:
-        """Differentiate the chain of layers."""
         return self.cnn.backward(grad_output)
 
 
@@ -124,11 +89,6 @@ class PaperSiamese(sf.SharedTrunk):
     """One CNN for both digits, then an MLP on its two outputs (sections 1.2.2 and 1.2.3, figure 1.4)."""
 
     def __init__(self, **options: Any) -> None:
-        """Draw R networks.
-
-        Args:
-            **options: As `paper_cnn` takes them.
-        """
         super().__init__(paper_cnn(1, 10, **options), paper_head(**options))
 
 
@@ -140,14 +100,6 @@ NETWORKS: Mapping[str, Callable[..., sf.Module]] = {
 
 
 def initial_state(net: str, seeds: Sequence[int]) -> State:
-    """Draw the weights that R trainings start with: those of `lightning_modules`, bit for bit.
-
-    Args:
-        net: Which of the three.
-        seeds: R seeds.
-
-    Returns:
-        Tensors (R, ...) by name.
-    """
+    """Draw the weights (R, ...) that R trainings start with: those of `lightning_modules`, bit for bit."""
     generators = [Generator().manual_seed(derive_seed(seed, "initialisation")) for seed in seeds]
     return sf.stack_states([NETWORKS[net](generator=generator).state_dict() for generator in generators])

@@ -10,7 +10,7 @@ import torch
 
 from lightning_modules.replicas.state import are_finite
 from lightning_modules.results.runs import Run
-from lightning_modules.results.tensorboard import EpochFigures
+from lightning_modules.results.tensorboard import EpochMetrics
 from scratch_framework.experiments.digits.learner import make_learner
 
 if TYPE_CHECKING:
@@ -34,15 +34,8 @@ class Training:
     max_epochs: int
     dtype: torch.dtype
 
-    def fit(self, report: Callable[[EpochFigures], None]) -> Fit:
-        """Train and test.
-
-        Args:
-            report: Called with the figures of each epoch, and at last with the test's.
-
-        Returns:
-            Errors of the runs, and their weights.
-        """
+    def fit(self, report: Callable[[EpochMetrics], None]) -> Fit:
+        """Train and test; `report` is called with the metrics of each epoch, and at last with the test's."""
         learner = make_learner(self.net, self.seeds, self.settings, self.dtype)
         data = self.data(seed=self.seeds)
         data.setup("fit")
@@ -62,41 +55,31 @@ def fit(
     learner: DigitLearner,
     data: pl.LightningDataModule,
     max_epochs: int,
-    report: Callable[[EpochFigures], None],
+    report: Callable[[EpochMetrics], None],
 ) -> list[Run]:
-    """Train, and test once at the end.
-
-    Args:
-        learner: The nets.
-        data: Their pairs, set up.
-        max_epochs: Epochs.
-        report: Called with the figures of each epoch, and at last with the test's.
-
-    Returns:
-        The errors of every replica.
-    """
+    """Train on data that is set up, and test once at the end; return the errors of every replica."""
     train, val = data.train_dataloader(), data.val_dataloader()
-    figures: dict[str, list[float]] = {}
+    metrics: dict[str, list[float]] = {}
     for epoch in range(max_epochs):
         train.set_epoch(epoch)
         learner.model.train()
-        figures = mean_figures("train", map(learner.step, train), train)
+        metrics = mean_metrics("train", map(learner.step, train), train)
         if len(val):
-            figures |= evaluate("val", learner, val)
-        report(EpochFigures(epoch, (epoch + 1) * len(train), figures))
+            metrics |= evaluate("val", learner, val)
+        report(EpochMetrics(epoch, (epoch + 1) * len(train), metrics))
     final = evaluate("train", learner, train)  # of the final weights, nothing dropped
     tested = evaluate("test", learner, data.test_dataloader())
-    weights = [*learner.state_dict().values(), *map(torch.tensor, figures.values())]
+    weights = [*learner.state_dict().values(), *map(torch.tensor, metrics.values())]
     finite = are_finite(weights, len(learner.seeds))
     errors = zip(tested["test/error"], finite, strict=True)
     last = {"test/error": [error if is_finite else math.nan for error, is_finite in errors]}
-    report(EpochFigures(max_epochs, max_epochs * len(train), last))
+    report(EpochMetrics(max_epochs, max_epochs * len(train), last))
     return [
         Run(
             seed=seed,
             train_error=final["train/error"][k],
             test_error=tested["test/error"][k],
-            val_error=figures["val/error"][k] if "val/error" in figures else None,
+            val_error=metrics["val/error"][k] if "val/error" in metrics else None,
             test_digit_error=tested["test/digit_error"][k] if "test/digit_error" in tested else None,
             diverged=None if finite[k] else True,
         )
@@ -105,31 +88,13 @@ def fit(
 
 
 def evaluate(stage: str, learner: DigitLearner, loader: Any) -> dict[str, list[float]]:
-    """Figures of all pairs in evaluation mode.
-
-    Args:
-        stage: "train", "val" or "test".
-        learner: The nets.
-        loader: Batches of pairs.
-
-    Returns:
-        One number a replica, by tag.
-    """
+    """Metrics of all pairs of a stage, "train", "val" or "test", in evaluation mode: R numbers by tag."""
     learner.model.eval()
-    return mean_figures(stage, map(learner.loss_and_errors, loader), loader)
+    return mean_metrics(stage, map(learner.loss_and_errors, loader), loader)
 
 
-def mean_figures(stage: str, batches: Iterable[Sums], loader: Any) -> dict[str, list[float]]:
-    """Add up the figures of batches, and divide by the number of pairs.
-
-    Args:
-        stage: "train", "val" or "test".
-        batches: Sums of each batch.
-        loader: Which served the batches.
-
-    Returns:
-        One number a replica, by tag.
-    """
+def mean_metrics(stage: str, batches: Iterable[Sums], loader: Any) -> dict[str, list[float]]:
+    """Add up the sums of batches, and divide by the number of pairs that the loader served."""
     totals: dict[str, Tensor] = {}
     for sums in batches:
         for name, value in sums.items():

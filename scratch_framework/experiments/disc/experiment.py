@@ -4,15 +4,16 @@
 <log_dir>/<name>/disc/            TensorBoard events, config.yaml, checkpoint.pt, figures 2.1 to 2.4
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from shlex import quote
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import torch
+from rich.progress import Progress
+from torch import Tensor
 
 from lightning_modules.command.atomic_io import choose_folder, make_folder, make_run_folder
 from lightning_modules.command.cli import command_line
@@ -23,76 +24,58 @@ from lightning_modules.results.progress import progress_bar
 from lightning_modules.results.runs import (
     ModelRuns,
     PaperFigure,
+    Run,
     percent,
     refuse_diverged,
     results_table,
     spread,
     write_results,
 )
-from lightning_modules.results.tensorboard import StudyLog
-from scratch_framework.experiments.disc.monitor import Monitor
-from scratch_framework.experiments.disc.pictures import pictures
-from scratch_framework.experiments.disc.points import DataConfig
-from scratch_framework.experiments.disc.recipe import PAPER
-from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
-from scratch_framework.experiments.disc.torch_learner import TorchLearner
+from lightning_modules.results.tensorboard import EpochMetrics, StudyLog
+from scratch_framework.experiments.disc.command import DiscFlags
+from scratch_framework.experiments.disc.figures import figures
+from scratch_framework.experiments.disc.learners import Learner, ScratchLearner, TorchLearner
+from scratch_framework.experiments.disc.points import DataConfig, Points
+from scratch_framework.experiments.disc.recipe import PAPER, Recipe
 from scratch_framework.experiments.disc.training import Examples, examples, fit, steps_per_epoch
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from lightning_modules.results.runs import Run
-    from scratch_framework.experiments.disc.learner import Learner
-    from scratch_framework.experiments.disc.points import Points
-    from scratch_framework.experiments.disc.recipe import Recipe
 
 # Section 2.3: "approximately 10% of error [...] for the test set, and 1.5% on the train set".
 PAPER_FIGURES: Mapping[str, PaperFigure] = {"disc": PaperFigure(0.015, None, 0.10, None)}
-PAPER_SIZES = (1000, 1000)  # training and test points
 HPARAMS = ("lr", "weight_decay", "loss", "optimizer", "schedule", "max_epochs", "batch_size", "mistake")
+
+
+class Monitor:
+    """Curves for TensorBoard and figure 2.3, and a progress bar, of all replicas at once or one by one."""
+
+    def __init__(self, log: StudyLog, bar: Progress, epochs: int, replicas: int) -> None:
+        self.log, self.bar, self.shape = log, bar, (epochs, replicas)
+        self.losses: dict[str, Tensor] = {}  # (epochs, R) by tag
+        self.task = bar.add_task("starting", total=epochs * replicas)
+
+    def add(self, first: int, metrics: EpochMetrics) -> None:
+        """Add the metrics of an epoch, or of the test, of replicas whose first one has this number."""
+        self.log.add(first, metrics)
+        for tag, values in metrics.values.items():
+            if tag.endswith("/loss"):
+                losses = self.losses.setdefault(tag, torch.empty(self.shape))
+                losses[metrics.epoch, first : first + len(values)] = torch.tensor(values)
+        if errors := metrics.values.get("train/error"):
+            mean = sum(errors) / len(errors)
+            text = f"epoch {metrics.epoch + 1}, train/error {100 * mean:.1f} %"
+            self.bar.update(self.task, description=text, advance=len(errors))
 
 
 @dataclass
 class Experiment:
     """Settings of an experiment; `run` trains, tests and writes."""
 
+    flags: DiscFlags
     recipe: Recipe
-    recipe_name: str
-    data: DataConfig
-    train_points: int
-    val_points: int  # may be 0
-    test_points: int
-    seeds: list[int]
-    backend: Literal["scratch", "torch"]
-    compiled: bool
-    precision: Literal["32-true", "64-true"]
-    log_dir: str
-    name: str | None
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """The type to compute in."""
-        return torch.float32 if self.precision == "32-true" else torch.float64
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The flags that repeat this experiment, but for its name."""
-        return {
-            "net": "mlp",
-            "recipe": self.recipe_name,
-            "runs": len(self.seeds),
-            "seed": self.seeds[0],
-            "backend": self.backend,
-            **self.recipe.flags(),
-            "disc": self.data.disc,
-            "points": self.data.points,
-            "train_points": self.train_points,
-            "val_points": self.val_points,
-            "test_points": self.test_points,
-            "compile": self.compiled,
-            "precision": self.precision,
-            "log_dir": self.log_dir,
-        }
+    def __post_init__(self) -> None:
+        self.data = DataConfig(self.flags.disc, self.flags.points)
+        self.dtype = torch.float32 if self.flags.precision == "32-true" else torch.float64
+        self.config = self.flags.config() | asdict(self.recipe)
 
     def run(self) -> None:
         """Train and test all runs; write and show the results.
@@ -102,22 +85,23 @@ class Experiment:
             ValueError: A setting is refused.
             OSError: The folder cannot be written.
         """
-        learners = self._learners()  # refuses wrong values, before there is a folder
-        counts = {"train": self.train_points, "val": self.val_points, "test": self.test_points}
-        points = {split: self.data.draw(split, count, self.seeds) for split, count in counts.items() if count}
-        self.folder = choose_folder(self.log_dir, self.name)
+        learners, seeds = self._learners(), self.flags.seeds  # refuses values, before there is a folder
+        points = {
+            split: self.data.draw(split, count, seeds) for split, count in self.flags.counts.items() if count
+        }
+        self.folder = choose_folder(self.flags.log_dir, self.flags.name)
         make_folder(self.folder)
         self.run_folder = make_run_folder(self.folder, "disc", self.config)
-        log = StudyLog(self.run_folder, len(self.seeds))
+        log = StudyLog(self.run_folder, len(seeds))
         with closing(log):  # an interrupted training keeps its curves
             with progress_bar() as bar:
-                monitor = Monitor(log, bar, self.recipe.max_epochs, len(self.seeds))
+                monitor = Monitor(log, bar, self.recipe.max_epochs, len(seeds))
                 results = self._train(learners, points, monitor)
             write_results(self.folder / "results.json", [results], command_line(), self.config)
-            figures = pictures(self.recipe, self.data, points, learners[0], monitor.losses, self.dtype)
-            for name, figure in figures.items():
+            drawn = figures(self.recipe, self.data, points, learners[0], monitor.losses, self.dtype)
+            for name, figure in drawn.items():
                 write_figure(self.run_folder / f"figure_{name}.png", figure)
-            tagged = {f"figure/{name}": figure for name, figure in figures.items()}
+            tagged = {f"figure/{name}": figure for name, figure in drawn.items()}
             log.finish(self._hparams(), results.metrics(), tagged)
         try:
             self._save(learners)  # last: a full disk costs nothing else
@@ -127,10 +111,13 @@ class Experiment:
 
     def _learners(self) -> list[Learner]:
         """All replicas as one, or a twin for each."""
-        steps = self.recipe.max_epochs * steps_per_epoch(self.recipe, self.train_points)
-        if self.backend == "scratch":
-            return [ScratchLearner(self.recipe, self.seeds, steps, self.dtype, self.compiled)]
-        return [TorchLearner(self.recipe, seed, steps, self.dtype) for seed in self.seeds]
+        flags, steps = (
+            self.flags,
+            self.recipe.max_epochs * steps_per_epoch(self.recipe, self.flags.train_points),
+        )
+        if flags.backend == "scratch":
+            return [ScratchLearner(self.recipe, flags.seeds, steps, self.dtype, bool(flags.compile))]
+        return [TorchLearner(self.recipe, seed, steps, self.dtype) for seed in flags.seeds]
 
     def _train(
         self, learners: Sequence[Learner], points: Mapping[str, Points], monitor: Monitor
@@ -141,13 +128,13 @@ class Experiment:
             own = slice(len(runs), len(runs) + len(learner.seeds))
             part = {split: Examples(*(tensor[own] for tensor in shown)) for split, shown in data.items()}
             runs += fit(learner, self.recipe, part, partial(monitor.add, len(runs)))
-        return ModelRuns("disc", self.recipe_name, runs)
+        return ModelRuns("disc", self.flags.recipe, runs)
 
     def _save(self, learners: Sequence[Learner]) -> None:
         """Write all replicas' parameters, (R, ...) by name, with the recipe that made them."""
         states = [learner.state_dict() for learner in learners]
         joined = {name: torch.cat([state[name] for state in states]) for name in states[0]}
-        checkpoint = {"state_dict": joined, "recipe": asdict(self.recipe), "seeds": self.seeds}
+        checkpoint = {"state_dict": joined, "recipe": asdict(self.recipe), "seeds": self.flags.seeds}
         save_checkpoint(checkpoint, self.run_folder / "checkpoint.pt")
 
     def as_in_paper(self) -> bool:
@@ -155,14 +142,13 @@ class Experiment:
         ours, theirs = asdict(self.recipe), asdict(PAPER)
         changed = {name for name in ours if ours[name] != theirs[name]}
         same_net = changed <= {"activations", "lr", "weight_decay", "mistake"}
-        sizes = (self.train_points, self.test_points)
-        return same_net and sizes == PAPER_SIZES and self.data == DataConfig()
+        same_sizes = self.flags.train_points == self.flags.test_points == 1000
+        return same_net and same_sizes and self.data == DataConfig()
 
     def _hparams(self) -> dict[str, Any]:
-        hparams = {"model": "disc", "recipe": self.recipe_name, "backend": self.backend}
-        hparams |= {name: getattr(self.recipe, name) for name in HPARAMS}
-        hparams["activations"] = ",".join(self.recipe.activations)
-        return hparams | {"runs": len(self.seeds), "train_points": self.train_points}
+        hparams = {"model": "disc", "recipe": self.flags.recipe, "backend": self.flags.backend}
+        hparams |= {name: getattr(self.recipe, name) for name in (*HPARAMS, "activations")}
+        return hparams | {"runs": self.flags.runs, "train_points": self.flags.train_points}
 
     def _conclude(self, results: ModelRuns) -> None:
         console = make_console()
@@ -170,4 +156,4 @@ class Experiment:
         if val_errors := results.errors("val_error"):
             console.print(f"validation error {percent(*spread(val_errors))} %")
         console.print(f"{self.folder}: results.json, and the run folder disc with figures 2.1 to 2.4")
-        console.print(f"tensorboard --logdir {quote(self.log_dir)}")
+        console.print(f"tensorboard --logdir {quote(self.flags.log_dir)}")

@@ -1,37 +1,100 @@
-"""The paper's figures 2.1 to 2.4: the data, the net, the loss, and what the trained net says."""
+"""The paper's figures 2.1 to 2.4, of the first run: data, net, loss (of all runs), and predictions."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from scratch_framework.experiments.disc.learners import Learner
+from scratch_framework.experiments.disc.objective import OBJECTIVES
+from scratch_framework.experiments.disc.points import DataConfig, Points
+from scratch_framework.experiments.disc.recipe import Activation, Recipe
+from scratch_framework.experiments.disc.training import inputs
 
-    from matplotlib.axes import Axes
-    from numpy.typing import NDArray
-
-    from scratch_framework.experiments.disc.recipe import Activation
-
-    Numbers = NDArray[np.floating]
-    Flags = NDArray[np.bool_]
+Numbers = NDArray[np.floating]
+Flags = NDArray[np.bool_]
 
 OUTSIDE, INSIDE, WRONG = "#d9472b", "#2a9d5c", "black"  # the paper's red and green
 SHOWN = 14  # units drawn of a layer that has more
+GRID = 121  # points along a side of the square, to find the boundary by
+LOSSES = {"mse": "mean squared error", "bce": "binary cross entropy", "ce": "cross entropy"}
+
+
+def figures(
+    recipe: Recipe,
+    data: DataConfig,
+    points: Mapping[str, Points],
+    learner: Learner,
+    losses: Mapping[str, Tensor],
+    dtype: torch.dtype,
+) -> dict[str, Figure]:
+    """Draw the figures.
+
+    Args:
+        recipe: The net and its loss.
+        data: How the points are drawn.
+        points: Points to "train" and "test", of which the first replica's are shown.
+        learner: Whose first net is shown.
+        losses: (epochs, R) by tag.
+        dtype: Type to compute in.
+
+    Returns:
+        Figures by the paper's number and a word.
+    """
+    (x, inside), (_, runs) = points["train"], losses["train/loss"].shape
+    title = f"training points, seed {learner.seeds[0]}"
+    return {
+        "2.1_data": data_figure(x[0].numpy(), inside[0].numpy(), data.radius, title),
+        "2.2_network": network_figure(recipe.layers),
+        "2.3_loss": loss_figure(
+            {tag: values.numpy() for tag, values in losses.items()},
+            f"mean loss of {runs} runs, 10th to 90th percentile",
+            LOSSES[recipe.loss],
+        ),
+        "2.4_prediction": prediction(recipe, data, points["test"], learner, dtype),
+    }
+
+
+def prediction(
+    recipe: Recipe, data: DataConfig, test: Points, learner: Learner, dtype: torch.dtype
+) -> Figure:
+    """Draw figure 2.4: what the first net says of its test points, and its boundary."""
+    outputs = learner.first_replica()(inputs(recipe, test.x[:1], dtype))
+    said, inside = OBJECTIVES[recipe.loss].logit(outputs)[0] > 0, test.inside[0]
+    error = (said != inside).double().mean().item()
+    return prediction_figure(
+        test.x[0].numpy(),
+        said.numpy(),
+        inside.numpy(),
+        data.radius,
+        surfaces(recipe, learner, dtype).numpy(),
+        f"test points as the net has them, seed {learner.seeds[0]}: {error:.1%} wrong",
+    )
+
+
+def surfaces(recipe: Recipe, learner: Learner, dtype: torch.dtype) -> Tensor:
+    """Scores of the first net over the square.
+
+    Returns:
+        (K, GRID, GRID), by row of the batch, y and x: with a bias for each row of a batch the net is as many
+        nets as there are rows.
+    """
+    ticks = torch.linspace(0, 1, GRID, dtype=torch.float64)
+    y, x = torch.meshgrid(ticks, ticks, indexing="ij")
+    grid = torch.stack([x.flatten(), y.flatten()], 1)  # (GRID * GRID, 2)
+    rows = recipe.batch_size if recipe.mistake == "bias_per_row" else 1
+    shown = inputs(recipe, grid.repeat_interleave(rows, 0).unsqueeze(0), dtype)  # every point in every row
+    scores = OBJECTIVES[recipe.loss].logit(learner.first_replica()(shown))[0]
+    return scores.view(GRID, GRID, rows).permute(2, 0, 1)
 
 
 def data_figure(x: Numbers, inside: Flags, radius: float, title: str) -> Figure:
-    """Figure 2.1: the points and their classes.
-
-    Args:
-        x: (N, 2).
-        inside: (N,) bool.
-        radius: The disc's.
-        title: What to write above.
-    """
+    """Figure 2.1: the points (N, 2) and their classes (N,)."""
     figure, axis = _square(title)
     _scatter(axis, x, inside, "class 0, outside", "class 1, inside")
     _circle(axis, radius)
@@ -39,18 +102,13 @@ def data_figure(x: Numbers, inside: Flags, radius: float, title: str) -> Figure:
     return figure
 
 
-def network_figure(layers: Sequence[tuple[int, int, Activation]], title: str) -> Figure:
-    """Figure 2.2: the layers, their sizes and activations.
-
-    Args:
-        layers: Inputs, outputs and activation of each.
-        title: What to write above.
-    """
+def network_figure(layers: Sequence[tuple[int, int, Activation]]) -> Figure:
+    """Figure 2.2: the layers, their sizes and activations."""
     sizes = [layers[0][0], *(outputs for _, outputs, _ in layers)]
     figure = Figure(figsize=(1.7 * len(sizes), 4.6), layout="constrained")
     axis = figure.subplots()
     axis.axis("off")
-    axis.set_title(title, fontsize=10)
+    axis.set_title(f"the net: units (at most {SHOWN} of a layer are drawn) and activations", fontsize=10)
     columns = [_heights(size) for size in sizes]
     for number, (left, right) in enumerate(pairwise(columns)):
         for start in left:
@@ -66,13 +124,7 @@ def network_figure(layers: Sequence[tuple[int, int, Activation]], title: str) ->
 
 
 def loss_figure(losses: Mapping[str, Numbers], title: str, label: str) -> Figure:
-    """Figure 2.3: the mean loss of all runs by epoch, and between which losses four of five runs lie.
-
-    Args:
-        losses: (epochs, R) by tag.
-        title: What to write above.
-        label: Name of the loss.
-    """
+    """Figure 2.3: the mean of losses (epochs, R) over all runs, and a band that holds four runs of five."""
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axis = figure.subplots()
     for number, (tag, values) in enumerate(losses.items()):
@@ -99,8 +151,8 @@ def prediction_figure(
         said: (N,) bool, whether the net says inside.
         inside: (N,) bool, whether the point is.
         radius: The disc's.
-        surfaces: (K, G, G), the net's scores over a grid of the square; one for each net it holds.
-        title: What to write above.
+        surfaces: (K, G, G), as the function `surfaces` returns them.
+        title: To write above.
     """
     figure, axis = _square(title)
     _scatter(axis, x, said, "said to be outside", "said to be inside")

@@ -1,34 +1,23 @@
 """The net of a recipe: with the framework, all replicas as one, and with torch.nn, one by one."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
 import scratch_framework as sf
 from lightning_modules.replicas.seeding import derive_seed
+from scratch_framework.core.parameter import State
+from scratch_framework.experiments.disc.recipe import Recipe
 from scratch_framework.experiments.disc.row_bias import RowBiasLinear
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from scratch_framework.core.parameter import State
-    from scratch_framework.experiments.disc.recipe import Recipe
 
 ACTIVATIONS = {"tanh": "Tanh", "relu": "ReLU", "leaky_relu": "LeakyReLU", "sigmoid": "Sigmoid"}
 
 
 def network(recipe: Recipe, seeds: Sequence[int], dtype: torch.dtype) -> sf.Sequential:
-    """Build R replicas of a recipe's net, each drawn from its own seed.
-
-    Args:
-        recipe: The net.
-        seeds: R seeds.
-        dtype: Type of the parameters.
-    """
+    """Build R replicas of a recipe's net, each drawn from its own seed."""
     state = sf.stack_states([initial_state(recipe, seed) for seed in seeds])
     linear: Callable[[int, int], sf.Module] = partial(sf.Linear, replicas=len(seeds), dtype=dtype)
     if recipe.mistake == "bias_per_row":
@@ -40,28 +29,14 @@ def network(recipe: Recipe, seeds: Sequence[int], dtype: torch.dtype) -> sf.Sequ
 
 
 def twin(recipe: Recipe, seed: int, dtype: torch.dtype) -> nn.Sequential:
-    """Build the same net of torch.nn, with the same weights.
-
-    Args:
-        recipe: The net.
-        seed: Seed of the replica.
-        dtype: Type of the parameters.
-    """
+    """Build the same net of torch.nn, with the same weights."""
     model = nn.Sequential(*_chain(recipe, partial(nn.Linear, dtype=dtype), nn))
     model.load_state_dict(initial_state(recipe, seed))
     return model
 
 
 def initial_state(recipe: Recipe, seed: int) -> State:
-    """Draw the weights that a training starts with, whatever trains it.
-
-    Args:
-        recipe: The net, and its initialisation.
-        seed: Seed of the replica.
-
-    Returns:
-        The state_dict of a single net, in float64.
-    """
+    """Draw the weights that a training starts with, whatever trains it: a net's state_dict, in float64."""
     generator = Generator().manual_seed(derive_seed(seed, "initialisation"))
     linear = partial(sf.Linear, dtype=torch.float64, generator=generator)
     model = sf.Sequential(*_chain(recipe, linear, sf))

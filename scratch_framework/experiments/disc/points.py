@@ -5,19 +5,15 @@ assignment show uniform points and that number as the radius, so that the disc c
 readings of both words can be drawn.
 """
 
-from __future__ import annotations
-
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
 from lightning_modules.replicas.seeding import derive_seed
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 MIDDLE = 0.5
 RADII = {"radius": 1 / math.sqrt(2 * math.pi), "diameter": 1 / math.sqrt(2 * math.pi) / 2}
@@ -44,16 +40,7 @@ class DataConfig:
         return RADII[self.disc]
 
     def draw(self, purpose: str, count: int, seeds: Sequence[int]) -> Points:
-        """Draw points, for each replica from a stream of its own.
-
-        Args:
-            purpose: What they are for; other purposes get other points.
-            count: How many, N.
-            seeds: R seeds.
-
-        Returns:
-            The points and their classes.
-        """
+        """Draw `count` points and their classes, for each seed and purpose from a stream of its own."""
         streams = [Generator().manual_seed(derive_seed(seed, f"{purpose} points")) for seed in seeds]
         uniform = [torch.rand(count, 2, dtype=torch.float64, generator=source) for source in streams]
         x = torch.stack(uniform)  # (R, N, 2)
@@ -63,13 +50,6 @@ class DataConfig:
 
 
 def to_normal(uniform: Tensor) -> Tensor:
-    """Turn uniform draws into normal ones around the middle, of those that fall into [0, 1].
-
-    Args:
-        uniform: Numbers in [0, 1].
-
-    Returns:
-        The normal distribution's quantiles between those of 0 and 1.
-    """
+    """Turn uniform draws into normal ones around the middle that fall into [0, 1], by inverse quantiles."""
     edge = math.erf(MIDDLE / (SIGMA * math.sqrt(2)))  # the share of the normal that falls into [0, 1]
     return MIDDLE + SIGMA * math.sqrt(2) * torch.erfinv(edge * (2 * uniform - 1))

@@ -1,13 +1,13 @@
-"""Recipes: how the net of chapter 2 is built and trained."""
+"""Settings of chapter 2's net: how it is built and trained. Light enough for a command's help."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
-from lightning_modules.command.limits import MOST_CHANNELS, MOST_EPOCHS, MOST_EXAMPLES, check_range
+from lightning_modules.command.limits import MOST_CHANNELS, MOST_EPOCHS, MOST_EXAMPLES
+from lightning_modules.command.settings import Settings, setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,94 +23,80 @@ Mistake = Literal["none", "bias_per_row"]
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """All that makes one training, but for its seed and data."""
+class Recipe(Settings):
+    """All that makes one training, but for its seed and data.
 
-    widths: tuple[int, ...]  # of the hidden layers
-    activations: tuple[Activation, ...]  # one after each layer, the last one included
-    initialisation: Initialisation
-    standardise: bool  # whether the net sees inputs of mean 0 and variance 1, or of [0, 1] as they are
-    loss: Loss
-    reduction: Reduction  # of the gradient, over the batch
-    optimizer: Optimizer
-    lr: float
-    weight_decay: float
-    momentum: float  # of SGD
-    schedule: Schedule
-    max_epochs: int
-    batch_size: int
-    order: Order  # whether every epoch has an order of its own
-    mistake: Mistake = "none"
+    The defaults are section 2.3's. What the paper does not say is the authors' code's: the gradient is the
+    batch's sum, not its mean, and batches come in the same order in every epoch.
+    """
+
+    mistake: Mistake = setting(
+        "none", "`bias_per_row` keeps a bias for each row of the batch, as the authors' code does."
+    )
+    widths: str = setting("25,25,25", "Units of the hidden layers (paper: 25,25,25).")
+    activations: str = setting(
+        "tanh,relu,relu,tanh",
+        "One after each layer, the last included (paper: tanh,relu,relu,tanh); also leaky_relu, sigmoid,"
+        " none.",
+    )
+    initialisation: Initialisation = setting("paper", "The paper's rule, or torch's default.")
+    standardise: bool = setting(False, "Whether to move and scale inputs to mean 0 and variance 1.")
+    loss: Loss = setting(
+        "mse", "Mean squared error of a number, binary cross entropy of one logit, cross entropy of two."
+    )
+    reduction: Reduction = setting("sum", "Whether a step follows the batch's mean or its sum (paper: sum).")
+    optimizer: Optimizer = setting("sgd", "Which optimiser.")
+    lr: float = setting(0.005, "Learning rate, the highest one of a schedule (paper: 0.005).", at_least=0)
+    weight_decay: float = setting(1e-6, "Weight decay (paper: 1e-6).", at_least=0)
+    momentum: float = setting(0.0, "Momentum of SGD (paper: 0).", at_least=0)
+    schedule: Schedule = setting("constant", "How the learning rate changes over the training.")
+    max_epochs: int = setting(250, "Epochs (paper: 250).", within=(1, MOST_EPOCHS))
+    batch_size: int = setting(50, "Points in a step (paper: 50).", within=(1, MOST_EXAMPLES))
+    order: Order = setting(
+        "fixed", "Whether batches are the same in every epoch (paper: fixed) or drawn anew."
+    )
 
     def __post_init__(self) -> None:
-        if min(self.widths, default=0) < 1:
-            raise ValueError(f"widths must be sizes of at least 1, got {_listed(self.widths)}")
-        if max(self.widths) > MOST_CHANNELS:
-            raise ValueError(f"widths must be sizes of at most {MOST_CHANNELS}, got {_listed(self.widths)}")
-        if len(self.activations) != len(self.widths) + 1:
+        super().__post_init__()
+        widths, activations = self._widths(), self.activations.split(",")
+        if min(widths) < 1:
+            raise ValueError(f"widths must be sizes of at least 1, got {self.widths}")
+        if max(widths) > MOST_CHANNELS:
+            raise ValueError(f"widths must be sizes of at most {MOST_CHANNELS}, got {self.widths}")
+        if len(activations) != len(widths) + 1:
             raise ValueError(
-                f"activations must be one after each of the {len(self.widths) + 1} layers,"
-                f" got {len(self.activations)}: {_listed(self.activations)}"
+                f"activations must be one after each of the {len(widths) + 1} layers,"
+                f" got {len(activations)}: {self.activations}"
             )
-        for activation in self.activations:
+        for activation in activations:
             if activation not in get_args(Activation):
                 known = ", ".join(get_args(Activation))
                 raise ValueError(f"activations must be among {known}, got {activation!r}")
-        for name in ("lr", "weight_decay", "momentum"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
-        check_range("max_epochs", self.max_epochs, 1, MOST_EPOCHS)
-        check_range("batch_size", self.batch_size, 1, MOST_EXAMPLES)
+        if self.momentum and self.optimizer != "sgd":
+            raise ValueError(f"momentum has no effect on {self.optimizer}; leave it out")
 
     @property
     def layers(self) -> list[tuple[int, int, Activation]]:
         """Inputs, outputs and activation of every layer."""
-        outputs = 2 if self.loss == "ce" else 1
-        sizes = pairwise((2, *self.widths, outputs))
-        return [(*size, activation) for size, activation in zip(sizes, self.activations, strict=True)]
+        sizes = pairwise((2, *self._widths(), 2 if self.loss == "ce" else 1))
+        activations = cast("list[Activation]", self.activations.split(","))
+        return [(*size, activation) for size, activation in zip(sizes, activations, strict=True)]
 
-    def overridden(self, flags: Mapping[str, Any]) -> Recipe:
-        """The recipe but for some settings.
-
-        Args:
-            flags: Values by name, in the form of flags; None keeps the recipe's, other names do not matter.
-        """
-        names = {field.name for field in fields(self)}
-        given = {name: value for name, value in flags.items() if name in names and value is not None}
-        if "widths" in given:
-            given["widths"] = _sizes(given["widths"])
-        if "activations" in given:
-            given["activations"] = tuple(given["activations"].split(","))
-        return replace(self, **given)
-
-    def flags(self) -> dict[str, Any]:
-        """All settings in the form of flags."""
-        return asdict(self) | {"widths": _listed(self.widths), "activations": _listed(self.activations)}
+    def _widths(self) -> list[int]:
+        try:
+            return [int(size) for size in self.widths.split(",")]
+        except ValueError as error:
+            raise ValueError(
+                f"widths must be whole numbers with commas between, got {self.widths!r}"
+            ) from error
 
 
-# Section 2.3. What the paper does not say is the authors' code's: the gradient is the batch's sum, not its
-# mean, and batches come in the same order in every epoch.
-PAPER = Recipe(
-    widths=(25, 25, 25),
-    activations=("tanh", "relu", "relu", "tanh"),
-    initialisation="paper",
-    standardise=False,
-    loss="mse",
-    reduction="sum",
-    optimizer="sgd",
-    lr=0.005,
-    weight_decay=1e-6,
-    momentum=0.0,
-    schedule="constant",
-    max_epochs=250,
-    batch_size=50,
-    order="fixed",
-)
+PAPER = Recipe()
 
 # Chosen on validation points; docs/disc.md.
 MODERN = Recipe(
-    widths=(25, 25, 25, 25),
-    activations=("tanh", "tanh", "tanh", "tanh", "none"),
+    widths="25,25,25,25",
+    activations="tanh,tanh,tanh,tanh,none",
     initialisation="default",
     standardise=True,
     loss="bce",
@@ -118,22 +104,8 @@ MODERN = Recipe(
     optimizer="adam",
     lr=1e-3,
     weight_decay=0.0,
-    momentum=0.0,
     schedule="one_cycle",
-    max_epochs=250,
-    batch_size=50,
     order="shuffled",
 )
 
 RECIPES: Mapping[str, Recipe] = {"paper": PAPER, "modern": MODERN}
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(size) for size in text.split(","))
-    except ValueError as error:
-        raise ValueError(f"widths must be whole numbers with commas between, got {text!r}") from error
-
-
-def _listed(items: tuple[object, ...]) -> str:
-    return ",".join(map(str, items))

@@ -6,16 +6,10 @@ from a bias of shape (out,): what comes out has shape (N, out), from the first s
 then has a bias of its own, which gets gradients from the points in row n only; docs/disc.md has what follows.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import torch
+from torch import Tensor
 
 from scratch_framework import Linear, Parameter
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class RowBiasLinear(Linear):
@@ -24,20 +18,10 @@ class RowBiasLinear(Linear):
     def __init__(
         self, in_features: int, out_features: int, rows: int, replicas: int, dtype: torch.dtype
     ) -> None:
-        """Make a layer.
-
-        Args:
-            in_features: Inputs of each point.
-            out_features: Outputs of each point.
-            rows: Points of a batch in training.
-            replicas: R layers at once.
-            dtype: Type of the parameters.
-        """
         super().__init__(in_features, out_features, replicas=replicas, dtype=dtype)
         self.bias = Parameter(self.weight.value.new_zeros(replicas, rows, out_features), replicas)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute y = x W^T + the bias of each row."""
         assert self.bias is not None
         y = self.bias.value[:, self._rows(x)].baddbmm(x, self.weight.value.mT)  # (R, N, out)
         return self.save_for_backward(x, y)

@@ -1,9 +1,8 @@
 """The plain training loop on points: epochs of batches, and the errors after each epoch."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -12,16 +11,11 @@ import scratch_framework as sf
 from lightning_modules.replicas.seeding import derive_seed
 from lightning_modules.replicas.state import are_finite
 from lightning_modules.results.runs import Run
-from lightning_modules.results.tensorboard import EpochFigures
+from lightning_modules.results.tensorboard import EpochMetrics
+from scratch_framework.experiments.disc.learners import Learner
 from scratch_framework.experiments.disc.objective import OBJECTIVES
-from scratch_framework.experiments.disc.points import MIDDLE
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from scratch_framework.experiments.disc.learner import Learner
-    from scratch_framework.experiments.disc.points import Points
-    from scratch_framework.experiments.disc.recipe import Recipe
+from scratch_framework.experiments.disc.points import MIDDLE, Points
+from scratch_framework.experiments.disc.recipe import Recipe
 
 DEVIATION = 12**-0.5  # the standard deviation of a coordinate that is uniform in [0, 1]
 
@@ -33,20 +27,14 @@ class Examples(NamedTuple):
     target: Tensor  # (R, N, 1), or (R, N) for classes
     inside: Tensor  # (R, N) bool
 
-    def take(self, order: Tensor) -> Examples:
+    def take(self, order: Tensor) -> "Examples":
         """The same in another order, (R, N)."""
         rows = torch.arange(len(order)).unsqueeze(-1)
         return Examples(*(part[rows, order] for part in self))
 
 
 def examples(recipe: Recipe, points: Points, dtype: torch.dtype) -> Examples:
-    """Bring points into the form that a recipe's net takes.
-
-    Args:
-        recipe: Says whether inputs are standardised, and which form targets have.
-        points: The points.
-        dtype: Type to compute in.
-    """
+    """Bring points into the form that a recipe's net takes."""
     target = OBJECTIVES[recipe.loss].target(points.inside, dtype)
     return Examples(inputs(recipe, points.x, dtype), target, points.inside)
 
@@ -63,12 +51,6 @@ def steps_per_epoch(recipe: Recipe, count: int) -> int:
 
 def train_epoch(learner: Learner, recipe: Recipe, train: Examples, epoch: int) -> Tensor:
     """Train on every point once.
-
-    Args:
-        learner: The nets.
-        recipe: Its batch size, order and reduction count.
-        train: The points.
-        epoch: Number of the epoch.
 
     Returns:
         The mean loss of a point, (R,), each before the step that used it.
@@ -90,16 +72,7 @@ def epoch_order(count: int, seeds: Sequence[int], epoch: int) -> Tensor:
 
 
 def evaluate(learner: Learner, recipe: Recipe, shown: Examples) -> tuple[Tensor, Tensor]:
-    """Measure loss and error on points.
-
-    Args:
-        learner: The nets.
-        recipe: Its loss counts.
-        shown: The points.
-
-    Returns:
-        Mean loss and share of wrong answers, both (R,).
-    """
+    """Mean loss and share of wrong answers on points, both (R,)."""
     objective = OBJECTIVES[recipe.loss]
     outputs = learner.outputs(shown.x)
     loss = getattr(sf, objective.criterion)(replicas=len(outputs))(outputs, shown.target)
@@ -108,10 +81,7 @@ def evaluate(learner: Learner, recipe: Recipe, shown: Examples) -> tuple[Tensor,
 
 
 def fit(
-    learner: Learner,
-    recipe: Recipe,
-    data: Mapping[str, Examples],
-    report: Callable[[EpochFigures], None],
+    learner: Learner, recipe: Recipe, data: Mapping[str, Examples], report: Callable[[EpochMetrics], None]
 ) -> list[Run]:
     """Train, and test once at the end.
 
@@ -119,7 +89,7 @@ def fit(
         learner: The nets.
         recipe: How to train.
         data: Points to "train" and to "test", and maybe some of validation, "val".
-        report: Called with the figures of each epoch, and at last with the test's.
+        report: Called with the metrics of each epoch, and at last with the test's.
 
     Returns:
         The errors of every replica.
@@ -130,13 +100,13 @@ def fit(
         values["train/error"] = evaluate(learner, recipe, data["train"])[1]
         if "val" in data:
             values["val/loss"], values["val/error"] = evaluate(learner, recipe, data["val"])
-        report(EpochFigures(epoch, (epoch + 1) * steps, _lists(values)))
+        report(EpochMetrics(epoch, (epoch + 1) * steps, _lists(values)))
     values["test/error"] = evaluate(learner, recipe, data["test"])[1]
     final = _lists(values)
     finite = are_finite([*values.values(), *learner.state_dict().values()], len(learner.seeds))
     errors = zip(final["test/error"], finite, strict=True)
     tested = {"test/error": [error if is_finite else math.nan for error, is_finite in errors]}
-    report(EpochFigures(recipe.max_epochs, recipe.max_epochs * steps, tested))
+    report(EpochMetrics(recipe.max_epochs, recipe.max_epochs * steps, tested))
     return [
         Run(
             seed=seed,

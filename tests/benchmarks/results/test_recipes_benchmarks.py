@@ -27,7 +27,7 @@ from lightning_modules.command.file_format import FORMAT
 from lightning_modules.models.recipes import RECIPES, resolve
 from lightning_modules.models.settings import PlainCNNSettings
 from lightning_modules.results.runs import Run
-from lightning_modules.training.execution import Choice
+from lightning_modules.training.execution import ExecutionConfig
 
 
 def study(folder: Path, rows: dict[str, list[float]]) -> str:
@@ -130,18 +130,18 @@ def test_an_interrupted_table_goes_on_with_the_rows_that_it_has(
 ) -> None:
     row = Row("recipe", "cnn", "paper", {"lr": 0.01}, train_pairs=100)
     record = Record(tmp_path / "rows.csv", resume=False)
-    runs = record.train(row, range(2), 1, Choice(workers=1), val_pairs=0)
+    runs = record.train(row, range(2), 1, ExecutionConfig(workers=1), val_pairs=0)
     monkeypatch.setattr(Row, "train", lambda *_: pytest.fail("trained again"))
     resumed = Record(tmp_path / "rows.csv", resume=True)
-    assert resumed.train(row, range(2), 1, Choice(workers=1), val_pairs=0) == runs
-    assert resumed.train(row, range(2), 1, Choice(workers=2), val_pairs=0) == runs
+    assert resumed.train(row, range(2), 1, ExecutionConfig(workers=1), val_pairs=0) == runs
+    assert resumed.train(row, range(2), 1, ExecutionConfig(workers=2), val_pairs=0) == runs
     (tmp_path / "rows.csv").write_text("row,model\n")
     with pytest.raises(CommandError, match="other columns"):
         Record(tmp_path / "rows.csv", resume=True)
 
 
 def test_a_damaged_table_is_refused(trained: list[Row], tmp_path: Path) -> None:
-    Record(tmp_path / "rows.csv", resume=False).train(a_row(), range(2), 1, Choice())
+    Record(tmp_path / "rows.csv", resume=False).train(a_row(), range(2), 1, ExecutionConfig())
     whole = (tmp_path / "rows.csv").read_text()
     for damaged in (whole.replace("0.1", "much"), whole[: -len(whole) // 6]):
         (tmp_path / "rows.csv").write_text(damaged)
@@ -178,7 +178,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Row]:
         {"max_epochs": 2},
         {"max_epochs": None},
         {"val_pairs": 100},
-        {"choice": Choice(engine="torch")},
+        {"choice": ExecutionConfig(engine="torch")},
     ],
 )
 def test_a_row_of_other_settings_is_trained_again_once_in_place_of_the_first(
@@ -188,7 +188,7 @@ def test_a_row_of_other_settings_is_trained_again_once_in_place_of_the_first(
         "row": a_row(),
         "seeds": range(2),
         "max_epochs": 1,
-        "choice": Choice(),
+        "choice": ExecutionConfig(),
         "val_pairs": 0,
     }
     Record(tmp_path / "rows.csv", resume=False).train(**first)
@@ -206,11 +206,11 @@ def test_a_row_of_other_settings_is_trained_again_once_in_place_of_the_first(
 def test_a_row_of_other_code_versions_or_recipe_is_trained_again(
     name: str, trained: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Record(tmp_path / "rows.csv", resume=False).train(a_row(), range(2), 1, Choice())
+    Record(tmp_path / "rows.csv", resume=False).train(a_row(), range(2), 1, ExecutionConfig())
     other = PlainCNNSettings(lr=7.0) if name == "resolve" else 7.0
     monkeypatch.setattr(f"benchmarks.results.rows.{name}", lambda *_: {"cnn": other})
     for _ in range(2):
-        Record(tmp_path / "rows.csv", resume=True).train(a_row(), range(2), 1, Choice())
+        Record(tmp_path / "rows.csv", resume=True).train(a_row(), range(2), 1, ExecutionConfig())
     assert len(trained) == 2
 
 

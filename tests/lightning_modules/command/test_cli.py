@@ -13,17 +13,18 @@ import pytest
 import torch
 
 import train
-from lightning_modules.command import cli
+from lightning_modules.command import cli, parsing
 from lightning_modules.command.blame import CommandError
 from lightning_modules.command.limits import check_range
 from lightning_modules.demo.__main__ import demo
 from lightning_modules.predict.__main__ import predict
 from lightning_modules.report.__main__ import report
 from lightning_modules.training.workers import run_jobs
-from scratch_framework.experiments.digits.command import digits
-from scratch_framework.experiments.disc.command import disc
+from scratch_framework.experiments.digits.command import DigitFlags
+from scratch_framework.experiments.disc.command import DiscFlags
+from scratch_framework.experiments.disc.recipe import Recipe
 from tune.__main__ import report as tune_report
-from tune.__main__ import tune
+from tune.study.settings import TuneFlags
 
 Color = Literal["red", "blue"]
 
@@ -60,11 +61,11 @@ def test_flags_and_files_reach_the_function_with_their_types(
     [
         (["--coat", "2"], "unrecognized arguments: --coat 2"),
         (["more"], "unrecognized arguments: more"),
-        (["--coats", "x"], "--coats: expected int, got x"),
-        (["--coats", "2.5"], "--coats: expected int, got 2.5"),
+        (["--coats", "x"], "--coats must be a whole number, got 'x'"),
+        (["--coats", "2.5"], "--coats must be a whole number, got '2.5'"),
         (["--coats"], "argument --coats: expected one argument"),
-        (["--thickness", "thin"], "--thickness: expected float, got thin"),
-        (["--color", "green"], "--color: expected Literal['red', 'blue'], got green"),
+        (["--thickness", "thin"], "--thickness must be a number, got 'thin'"),
+        (["--color", "green"], "--color must be one of red, blue, got 'green'"),
         (["--coats", "0"], "coats must be at least 1, got 0"),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
     ],
@@ -375,7 +376,7 @@ def test_null_in_a_settings_file_is_a_flag_left_out(
 
 
 def test_every_text_flag_of_every_command_is_known_as_a_path_a_name_or_neither() -> None:
-    commands = [train.Flags, tune, tune_report, predict, report, demo, disc, digits]
+    commands = [train.Flags, TuneFlags, tune_report, predict, report, demo, DiscFlags, Recipe, DigitFlags]
     texts = {
         flag
         for command in commands
@@ -383,7 +384,7 @@ def test_every_text_flag_of_every_command_is_known_as_a_path_a_name_or_neither()
         if kind in (str, str | None, list[str])
     }
     neither = {"accelerator", "strategy", "precision", "widths", "activations", "storage"}
-    assert texts == cli.PATHS - {"folder"} | cli.NAMES | neither  # a benchmark has a folder
+    assert texts == parsing.PATHS - {"folder"} | parsing.NAMES | neither  # a benchmark has a folder
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])

@@ -17,7 +17,7 @@ from lightning_modules.models.loading import load_model, select_runs
 from lightning_modules.models.recipes import MODERN, resolve
 from lightning_modules.networks.heads import Exact
 from lightning_modules.predict.inference import answer
-from lightning_modules.training.execution import Choice
+from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.studies import make_study
 
 TINY = ["--accelerator", "cpu", "--recipe", "modern", "--width", "4", "--max_epochs", "3"]
@@ -129,8 +129,8 @@ def test_a_team_does_not_depend_on_how_runs_are_spread_over_programs(tmp_path: P
 )
 def test_no_program_has_more_trainings_than_16_or_one_runs(more: dict[str, int], divided: list[int]) -> None:
     settings = resolve(MODERN, ["weight_sharing"], more)["weight_sharing"]
-    study = make_study(settings, range(3), DigitPairs, {"accelerator": "cpu"}, Choice(workers=1))
-    assert study.division() == divided
+    study = make_study(settings, range(3), DigitPairs, {"accelerator": "cpu"}, ExecutionConfig(workers=1))
+    assert study.divide() == divided
 
 
 def test_restarts_that_are_not_finite_or_not_sound_are_never_chosen() -> None:

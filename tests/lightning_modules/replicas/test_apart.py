@@ -21,7 +21,7 @@ from lightning_modules.models.settings import PlainCNNSettings
 from lightning_modules.replicas.apart import clip_norms, weigh_by_pairs
 from lightning_modules.replicas.state import export_replica
 from lightning_modules.training import studies
-from lightning_modules.training.execution import Choice
+from lightning_modules.training.execution import ExecutionConfig
 
 SEEDS = [7, 3, 5]
 LR = [0.01, 0.005, 0.02]
@@ -148,7 +148,7 @@ def test_a_study_whose_programs_would_couple_replicas_is_refused_before_it_begin
     runs: int, replicas: int | None, settings: dict[str, Any], refused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(studies, "make_trainer", lambda arguments: trainer(**half()))
-    choice = Choice(workers=1, replicas=replicas)
+    choice = ExecutionConfig(workers=1, replicas=replicas)
     with pytest.raises(ValueError, match="precision 16-mixed skips") if refused else nullcontext():
         studies.make_study(PlainCNNSettings(**settings), range(runs), DigitPairs, {}, choice)
 

@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from lightning_modules.results.progress import StudyProgress
-from lightning_modules.results.tensorboard import EpochFigures
+from lightning_modules.results.tensorboard import EpochMetrics
 
 
 @pytest.mark.parametrize("kept", [0, 1, 50, 90])
@@ -14,10 +14,10 @@ def test_the_time_that_is_left_is_told_by_what_is_trained_now(kept: int) -> None
     bar.progress.get_time = lambda: seconds
     bar.progress.reset(bar.task)
     for epoch in range(kept):
-        bar.add("cnn", EpochFigures(epoch, epoch, {"train/error": [0.5]}), kept=True)
+        bar.add("cnn", EpochMetrics(epoch, epoch, {"train/error": [0.5]}), kept=True)
     for epoch in range(kept, kept + 5):
         seconds += 2.0
-        bar.add("cnn", EpochFigures(epoch, epoch, {"train/error": [0.5]}))
+        bar.add("cnn", EpochMetrics(epoch, epoch, {"train/error": [0.5]}))
     (task,) = bar.progress.tasks
     assert task.completed == kept + 5
     assert task.time_remaining == 2 * (100 - kept - 5)
@@ -26,7 +26,7 @@ def test_the_time_that_is_left_is_told_by_what_is_trained_now(kept: int) -> None
 def test_a_study_of_which_all_epochs_were_kept_has_none_left() -> None:
     bar = StudyProgress(Console(quiet=True), ["weight_sharing"], 2)
     for epoch in range(2):
-        bar.add("weight_sharing", EpochFigures(epoch, epoch, {"train/error": [0.5]}), kept=True)
+        bar.add("weight_sharing", EpochMetrics(epoch, epoch, {"train/error": [0.5]}), kept=True)
     (task,) = bar.progress.tasks
     assert task.finished
     assert task.time_remaining == 0

@@ -10,14 +10,14 @@ import pytest
 from events import events
 from matplotlib.figure import Figure
 
-from lightning_modules.results.tensorboard import EpochFigures, StudyLog
+from lightning_modules.results.tensorboard import EpochMetrics, StudyLog
 
 
 def test_an_epoch_is_logged_once_all_replicas_have_reported(tmp_path: Path) -> None:
     log = StudyLog(tmp_path, replicas=3)
-    log.add(0, EpochFigures(0, 20, {"val/error": [0.1, 0.2]}))
-    log.add(0, EpochFigures(1, 40, {"val/error": [0.2, 0.2]}))
-    log.add(2, EpochFigures(0, 20, {"val/error": [0.6]}))
+    log.add(0, EpochMetrics(0, 20, {"val/error": [0.1, 0.2]}))
+    log.add(0, EpochMetrics(1, 40, {"val/error": [0.2, 0.2]}))
+    log.add(2, EpochMetrics(0, 20, {"val/error": [0.6]}))
     log.finish({"lr": 0.1}, {"hp/test_error": 0.25}, {"test/mistakes": Figure()})
     accumulator = events(tmp_path)
     assert [(e.step, pytest.approx(0.3)) for e in accumulator.Scalars("val/error")] == [
@@ -31,8 +31,8 @@ def test_an_epoch_is_logged_once_all_replicas_have_reported(tmp_path: Path) -> N
 
 def test_a_replica_that_diverged_neither_hides_nor_bends_the_others_curve(tmp_path: Path) -> None:
     log = StudyLog(tmp_path, replicas=3)
-    log.add(0, EpochFigures(0, 20, {"train/loss": [1.0, math.nan, 3.0], "val/error": [0.1, 0.9, 0.3]}))
-    log.add(0, EpochFigures(1, 40, {"train/loss": [math.inf] * 3, "val/error": [0.1, 0.9, 0.3]}))
+    log.add(0, EpochMetrics(0, 20, {"train/loss": [1.0, math.nan, 3.0], "val/error": [0.1, 0.9, 0.3]}))
+    log.add(0, EpochMetrics(1, 40, {"train/loss": [math.inf] * 3, "val/error": [0.1, 0.9, 0.3]}))
     log.close()
     curves = events(tmp_path)
     for tag, average, deviation in (("train/loss", 2, 2**0.5), ("val/error", 0.2, 0.02**0.5)):
@@ -46,7 +46,7 @@ def test_figures_of_runs_have_the_band_of_the_runs_not_of_their_trainings(
     errors: list[float], tmp_path: Path
 ) -> None:
     log = StudyLog(tmp_path, replicas=6)
-    log.add(0, EpochFigures(0, 20, {"val/error": [0.1] * 6}))
+    log.add(0, EpochMetrics(0, 20, {"val/error": [0.1] * 6}))
     log.add_runs({"test/error": errors})
     log.close()
     curves = events(tmp_path)
@@ -60,7 +60,7 @@ def test_figures_of_runs_have_the_band_of_the_runs_not_of_their_trainings(
 
 def test_hyperparameters_and_final_metrics_lie_in_the_same_single_event_file(tmp_path: Path) -> None:
     log = StudyLog(tmp_path, replicas=1)
-    log.add(0, EpochFigures(0, 20, {"val/error": [0.1]}))
+    log.add(0, EpochMetrics(0, 20, {"val/error": [0.1]}))
     log.finish({"model": "cnn", "lr": 0.1}, {"hp/test_error": 0.25, "hp/val_error": 0.2}, {})
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
     accumulator = events(tmp_path)
@@ -85,7 +85,7 @@ def test_ctrl_c_between_an_entry_and_the_call_that_wakes_its_writer_waits_until_
 
     monkeypatch.setattr(queue.not_empty, "notify", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        log.add(0, EpochFigures(0, 20, {"val/error": [0.1]}))
+        log.add(0, EpochMetrics(0, 20, {"val/error": [0.1]}))
     start = time.monotonic()
     log.close()
     assert time.monotonic() - start < 60  # it would wait for a thread that sleeps for two minutes

@@ -18,15 +18,14 @@ from lightning_modules.command.cli import CommandError
 from lightning_modules.models.settings import SETTING_NAMES
 from lightning_modules.results import provenance
 from lightning_modules.results.provenance import COMPUTING, Digits, code_digests, data_digest
-from lightning_modules.training import manifest as record
-from lightning_modules.training import precision
+from lightning_modules.training import manifest, precision
 from lightning_modules.training.experiment import Experiment
-from lightning_modules.training.manifest import BY_EFFECT, FREE, Record, device_name, opened
+from lightning_modules.training.manifest import BY_EFFECT, FREE, Manifest, device_name, open_study
 from lightning_modules.training.runner import make_trainer
 
 Config = Callable[..., dict[str, Any]]
 
-NOW = Record("train.py", {"lr": 0.1}, "cpu", 1, {"cnn": [2, 1]}, "digits")
+NOW = Manifest("train.py", {"lr": 0.1}, "cpu", 1, {"cnn": [2, 1]}, "digits")
 
 
 def values(*flags: str) -> dict[str, str]:
@@ -49,15 +48,15 @@ HARMLESS = values(
 )
 
 
-def go_on(folder: Path, begun: Record, now: Record) -> None:
+def go_on(folder: Path, begun: Manifest, now: Manifest) -> None:
     """Begin a study, and go on with it."""
-    with opened(folder, begun, resume=False):
+    with open_study(folder, begun, resume=False):
         pass
-    with opened(folder, now, resume=True):
+    with open_study(folder, now, resume=True):
         pass
 
 
-def refused(folder: Path, begun: Record, now: Record) -> str:
+def refused(folder: Path, begun: Manifest, now: Manifest) -> str:
     with pytest.raises(CommandError) as refusal:
         go_on(folder, begun, now)
     assert "\n" not in str(refusal.value)
@@ -79,7 +78,7 @@ def config() -> Iterator[Config]:
 
 
 @pytest.fixture(scope="module")
-def begun(config: Config) -> Record:
+def begun(config: Config) -> Manifest:
     """Of a study with no more flags."""
     return replace(NOW, config=config())
 
@@ -88,13 +87,12 @@ def test_every_flag_is_known_to_decide_figures_or_not() -> None:
     flags = {*(field.name for field in fields(train.Flags)), *SETTING_NAMES}
     assert flags == {*DECIDE, *HARMLESS}
     assert not {*DECIDE} & {*HARMLESS}
-    call = {field.name for field in fields(train.Flags)} - {field.name for field in fields(train.StudyFlags)}
-    assert {*FREE, *BY_EFFECT, *call} == {*HARMLESS}
+    assert {*FREE, *BY_EFFECT, *train.CALL} == {*HARMLESS}
 
 
 @pytest.mark.parametrize("flag", [*DECIDE, *HARMLESS])
 def test_a_changed_flag_is_refused_where_it_decides_figures_and_only_there(
-    flag: str, config: Config, begun: Record, tmp_path: Path
+    flag: str, config: Config, begun: Manifest, tmp_path: Path
 ) -> None:
     value = {**DECIDE, **HARMLESS}[flag]
     now = replace(NOW, config=config(f"--{flag}={value}" if value else f"--{flag}"))
@@ -125,8 +123,8 @@ def test_libraries_that_compute_are_recorded_and_the_dashboard_is_not(name: str)
         ({"processes": 2}, "only a study of one process can be resumed"),
         ({"data": "others"}, "--data_dir was left out when the study was begun, is now left out, and holds"),
         ({"code": {}}, "the code has changed since the study was begun"),
-        ({"programs": {"cnn": [2, 2]}}, "study.json is damaged"),
-        ({"programs": {"auxiliary": [2, 1]}}, "study.json is damaged"),
+        ({"shards": {"cnn": [2, 2]}}, "study.json is damaged"),
+        ({"shards": {"auxiliary": [2, 1]}}, "study.json is damaged"),
     ],
 )
 def test_another_machine_or_code_or_other_digits_are_refused(
@@ -135,14 +133,14 @@ def test_another_machine_or_code_or_other_digits_are_refused(
     assert message in refused(tmp_path / "study", NOW, replace(NOW, **changed))
 
 
-def test_the_division_among_programs_may_differ(tmp_path: Path) -> None:
-    """It is taken from the record."""
-    go_on(tmp_path / "study", NOW, replace(NOW, programs={"cnn": [1, 1, 1]}))
+def test_the_division_among_shards_may_differ(tmp_path: Path) -> None:
+    """It is taken from the manifest."""
+    go_on(tmp_path / "study", NOW, replace(NOW, shards={"cnn": [1, 1, 1]}))
 
 
-@pytest.mark.parametrize("name", [entry.name for entry in fields(Record) if entry.name != "format"])
+@pytest.mark.parametrize("name", [entry.name for entry in fields(Manifest) if entry.name != "format"])
 def test_a_study_of_an_older_version_is_refused_and_what_it_lacks_is_named(name: str, tmp_path: Path) -> None:
-    with opened(tmp_path / "study", NOW, resume=False):
+    with open_study(tmp_path / "study", NOW, resume=False):
         pass
     path = tmp_path / "study" / "study.json"
     older = json.loads(path.read_text())
@@ -150,14 +148,14 @@ def test_a_study_of_an_older_version_is_refused_and_what_it_lacks_is_named(name:
     path.write_text(json.dumps(older))
     with (
         pytest.raises(CommandError, match=f"older version .* {name};.* start it anew under another name"),
-        opened(tmp_path / "study", NOW, resume=True),
+        open_study(tmp_path / "study", NOW, resume=True),
     ):
         pass
 
 
-@pytest.mark.parametrize("programs", [{"cnn": 3}, {"cnn": ["2", 1]}, {"cnn": [4, -1]}, {"cnn": None}])
-def test_sizes_of_programs_that_are_none_are_refused(programs: Any, tmp_path: Path) -> None:
-    assert "study.json is damaged" in refused(tmp_path / "study", replace(NOW, programs=programs), NOW)
+@pytest.mark.parametrize("shards", [{"cnn": 3}, {"cnn": ["2", 1]}, {"cnn": [4, -1]}, {"cnn": None}])
+def test_sizes_of_shards_that_are_none_are_refused(shards: Any, tmp_path: Path) -> None:
+    assert "study.json is damaged" in refused(tmp_path / "study", replace(NOW, shards=shards), NOW)
 
 
 def test_a_precision_that_the_processor_chose_is_told_apart_from_a_flag(
@@ -178,9 +176,9 @@ def test_a_precision_that_the_processor_chose_is_told_apart_from_a_flag(
 @pytest.mark.parametrize(
     "otherwise",
     [
-        lambda patch: patch.setattr(record, "get_host_cpu_name", lambda: "abacus"),
-        lambda patch: patch.setattr(record, "get_host_cpu_features", lambda: {"amx-bf16": True, "x": True}),
-        lambda patch: patch.setattr(record, "get_host_cpu_features", lambda: {"avx512bf16": True}),
+        lambda patch: patch.setattr(manifest, "get_host_cpu_name", lambda: "abacus"),
+        lambda patch: patch.setattr(manifest, "get_host_cpu_features", lambda: {"amx-bf16": True, "x": True}),
+        lambda patch: patch.setattr(manifest, "get_host_cpu_features", lambda: {"avx512bf16": True}),
         lambda patch: patch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "DEFAULT"),
     ],
 )
@@ -248,7 +246,7 @@ def test_a_changed_or_new_file_of_code_is_named(
         file.write("x = 1\n")
     monkeypatch.setattr(provenance, "ROOT", tmp_path / "copy")
     said = refused(tmp_path / "study", NOW, replace(NOW, code=code_digests()))
-    assert f"figures may have: {name}; resume with the code that began it" in said
+    assert f"results may have: {name}; resume with the code that began it" in said
 
 
 def test_code_that_trains_imports_nothing_that_is_not_compared() -> None:

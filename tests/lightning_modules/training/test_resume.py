@@ -15,6 +15,7 @@ import pytest
 import torch
 from events import scalars
 from filelock import FileLock
+from refusal import one_line
 
 import train
 from datamodules import DigitPairs
@@ -23,10 +24,10 @@ from lightning_modules.command.cli import CommandError
 from lightning_modules.models.recipes import RECIPES, resolve
 from lightning_modules.models.registry import MODULES
 from lightning_modules.results.progress import StudyProgress
-from lightning_modules.results.tensorboard import EpochFigures
-from lightning_modules.training.execution import Choice
+from lightning_modules.results.tensorboard import EpochMetrics
+from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import Study, fit, run_study
-from lightning_modules.training.shard_checkpoint import ProgramFile
+from lightning_modules.training.shard_checkpoint import ShardCheckpoint
 from lightning_modules.training.studies import make_study
 
 EPOCHS = 6
@@ -47,15 +48,15 @@ def a_study(folder: Path, model: str, recipe: str, **overrides: Any) -> Study:
         [3, 4],
         partial(DigitPairs, train_pairs=60, val_pairs=20, test_pairs=40),
         {"accelerator": "cpu"},
-        Choice(workers=1),
+        ExecutionConfig(workers=1),
         checkpoint=folder / "checkpoint.ckpt",
-        owner="a study",
+        study_id="a study",
         checkpoint_every=0.0,
     )
 
 
-def dies_after(epochs: int) -> Callable[[EpochFigures], None]:
-    def report(figures: EpochFigures) -> None:
+def dies_after(epochs: int) -> Callable[[EpochMetrics], None]:
+    def report(figures: EpochMetrics) -> None:
         if figures.epoch == epochs:  # before anything of this epoch is kept
             raise KilledError
 
@@ -76,18 +77,18 @@ def dies_after(epochs: int) -> Callable[[EpochFigures], None]:
         ),
     ],
 )
-def test_a_program_goes_on_after_any_epoch_to_the_same_bits(
+def test_a_shard_goes_on_after_any_epoch_to_the_same_bits(
     model: str, recipe: str, overrides: dict[str, Any], tmp_path: Path
 ) -> None:
-    figures: list[EpochFigures] = []
+    figures: list[EpochMetrics] = []
     whole = a_study(tmp_path / "whole", model, recipe, **overrides)
     expected = run_study(whole, lambda first, epoch: figures.append(epoch))
     study = a_study(tmp_path / "cut", model, recipe, **overrides)
-    (program,) = study.chunks()
+    (shard,) = study.shards()
     for epoch in (2, 3, 5):
         with pytest.raises(KilledError):
-            fit(program, dies_after(epoch))
-    resumed: list[EpochFigures] = []
+            fit(shard, dies_after(epoch))
+    resumed: list[EpochMetrics] = []
     result = run_study(study, lambda first, epoch: resumed.append(epoch))
     assert result.runs == expected.runs
     assert resumed == figures
@@ -102,14 +103,14 @@ def test_a_program_goes_on_after_any_epoch_to_the_same_bits(
 
 
 @pytest.fixture(scope="module")
-def part(tmp_path_factory: pytest.TempPathFactory) -> ProgramFile:
-    """What a program keeps when it is not done."""
-    (program,) = a_study(tmp_path_factory.mktemp("study") / "study", "cnn", "paper").chunks()
+def part(tmp_path_factory: pytest.TempPathFactory) -> ShardCheckpoint:
+    """What a shard keeps when it is not done."""
+    (shard,) = a_study(tmp_path_factory.mktemp("study") / "study", "cnn", "paper").shards()
     with pytest.raises(KilledError):
-        fit(program, dies_after(2))
-    assert program.file
-    assert [epoch.epoch for epoch in program.file.read().figures] == [0, 1]
-    return program.file
+        fit(shard, dies_after(2))
+    assert shard.shard
+    assert [epoch.epoch for epoch in shard.shard.read().metrics] == [0, 1]
+    return shard.shard
 
 
 class Malicious:
@@ -132,7 +133,7 @@ def one_bit_otherwise(path: Path) -> None:
     path.write_bytes(content)
 
 
-def of_another_program(path: Path) -> None:
+def of_another_shard(path: Path) -> None:
     content = torch.load(path, weights_only=True)
     content["owner"]["seeds"] = [5, 6]
     torch.save(content, path)
@@ -153,7 +154,7 @@ def malicious(path: Path) -> None:
     [
         (torn, "is no checkpoint of runs, or damaged: File is not a zip file"),
         (one_bit_otherwise, "is damaged"),
-        (of_another_program, "is a checkpoint of other runs"),
+        (of_another_shard, "is a checkpoint of other runs"),
         (a_plain_checkpoint, "is no checkpoint of runs, or damaged: 'owner'"),
         (malicious, "is no checkpoint of runs, or damaged: Weights only load failed"),
         (lambda path: path.write_text("dear diary"), "File is not a zip file"),
@@ -161,7 +162,7 @@ def malicious(path: Path) -> None:
     ],
 )
 def test_a_torn_or_foreign_file_is_refused_with_one_line_that_says_what_to_do(
-    spoil: Callable[[Path], None], message: str, part: ProgramFile, tmp_path: Path
+    spoil: Callable[[Path], None], message: str, part: ShardCheckpoint, tmp_path: Path
 ) -> None:
     spoilt = replace(part, path=tmp_path / part.path.name)
     shutil.copy(part.path, spoilt.path)
@@ -214,14 +215,14 @@ def test_a_finished_study_is_shown_and_left_as_it_is(
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_a_study_goes_on_with_its_programs_as_divided_and_its_curves_are_there_once(log_dir: Path) -> None:
-    """In float32 a run's figures depend on the number of replicas in its program."""
+def test_a_study_goes_on_with_its_shards_as_divided_and_its_curves_are_there_once(log_dir: Path) -> None:
+    """In float32 a run's figures depend on the number of replicas in its shard."""
     folder = log_dir / "study"
     results, curves = (folder / "results.json").read_bytes(), scalars(folder / "cnn")
     (folder / "results.json").unlink()
     (folder / "results.json.123.tmp").write_text("half of the res")
     train.main(flags(log_dir, "--workers", "1", "--resume"))
-    assert json.loads((folder / "study.json").read_text())["programs"] == {"cnn": [1, 2]}
+    assert json.loads((folder / "study.json").read_text())["shards"] == {"cnn": [1, 2]}
     assert (folder / "results.json").read_bytes() == results
     assert scalars(folder / "cnn") == curves
     names = sorted(path.name.partition(".")[0] for path in folder.rglob("*") if path.is_file())
@@ -231,11 +232,11 @@ def test_a_study_goes_on_with_its_programs_as_divided_and_its_curves_are_there_o
 def test_epochs_that_were_kept_are_shown_as_such(
     log_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Runs of programs [1, 2]: the first has all its epochs, the second lost its last one."""
+    """Runs of shards [1, 2]: the first has all its epochs, the second lost its last one."""
     shown: list[tuple[int, int, bool]] = []
     add = StudyProgress.add
 
-    def watched(self: StudyProgress, model: str, figures: EpochFigures, kept: bool = False) -> None:
+    def watched(self: StudyProgress, model: str, figures: EpochMetrics, kept: bool = False) -> None:
         if stops and len(figures.values["val/error"]) == 2 and figures.epoch == 1:
             raise KeyboardInterrupt
         shown.append((len(figures.values["val/error"]), figures.epoch, kept))
@@ -269,12 +270,7 @@ def test_whatever_ends_a_study_how_to_go_on_is_said(
 
 
 def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
-    with pytest.raises(SystemExit) as caught:
-        train.main(list(args))
-    assert caught.value.code == 2
-    message = capsys.readouterr().err
-    assert message.count("\n") == 1, message
-    return message
+    return one_line(train.main, args, capsys)
 
 
 @pytest.mark.parametrize(
@@ -344,10 +340,10 @@ def test_the_same_digits_compressed_are_the_same(log_dir: Path) -> None:
     train.main(flags(log_dir, "--resume"))
 
 
-def spoil_record(**entries: Any) -> Callable[[Path], None]:
+def spoil_manifest(**entries: Any) -> Callable[[Path], None]:
     def spoil(folder: Path) -> None:
-        record = json.loads((folder / "study.json").read_text()) | entries
-        (folder / "study.json").write_text(json.dumps(record))
+        manifest = json.loads((folder / "study.json").read_text()) | entries
+        (folder / "study.json").write_text(json.dumps(manifest))
 
     return spoil
 
@@ -355,10 +351,10 @@ def spoil_record(**entries: Any) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (spoil_record(versions={"torch": "1.0"}), "the study was begun with python None, here is 3"),
-        (spoil_record(device="cpu ABACUS"), "the study was begun with device cpu ABACUS, here is cpu"),
-        (spoil_record(programs=7), "study.json is damaged, so that its study cannot be resumed: programs"),
-        (spoil_record(format=None), "study.json was written by digit-duel 0.1.0, and this version reads"),
+        (spoil_manifest(versions={"torch": "1.0"}), "the study was begun with python None, here is 3"),
+        (spoil_manifest(device="cpu ABACUS"), "the study was begun with device cpu ABACUS, here is cpu"),
+        (spoil_manifest(shards=7), "study.json is damaged, so that its study cannot be resumed: shards"),
+        (spoil_manifest(format=None), "study.json was written by digit-duel 0.1.0, and this version reads"),
         (lambda folder: (folder / "study.json").unlink(), "holds no study.json"),
         (lambda folder: (folder / "study.json").write_text("{"), "study.json is damaged"),
         (lambda folder: (folder / "results.json").write_text("[]"), "results.json is damaged"),

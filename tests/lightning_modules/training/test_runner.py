@@ -1,4 +1,4 @@
-"""A study in this process: programs one after the other, and nothing of a finished one stays."""
+"""A study in this process: shards one after the other, and nothing of a finished one stays."""
 
 import gc
 import weakref
@@ -14,12 +14,12 @@ from pytorch_lightning.utilities import rank_zero_only
 from datamodules import DigitPairs
 from lightning_modules import PlainCNN
 from lightning_modules.models.settings import PlainCNNSettings
-from lightning_modules.training.execution import Choice
+from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import Study, make_trainer, run_study
-from lightning_modules.training.shard_checkpoint import ProgramFile
+from lightning_modules.training.shard_checkpoint import ShardCheckpoint
 
 
-def a_study(folder: Path, choice: Choice) -> Study:
+def a_study(folder: Path, choice: ExecutionConfig) -> Study:
     trainer = {"max_epochs": 1, "accelerator": "cpu", "precision": "64-true"}
     return Study(
         module=PlainCNN,
@@ -27,20 +27,20 @@ def a_study(folder: Path, choice: Choice) -> Study:
         seeds=range(3),
         data=partial(DigitPairs, train_pairs=40, val_pairs=20, test_pairs=30),
         trainer=trainer,
-        execution=choice.on(make_trainer(trainer), 3),
+        execution=choice.resolve(make_trainer(trainer), 3),
         checkpoint=folder / "checkpoint.ckpt",
     )
 
 
-def test_one_worker_trains_programs_one_after_the_other_to_the_same_figures_and_checkpoint(
+def test_one_worker_trains_shards_one_after_the_other_to_the_same_results_and_checkpoint(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "three").mkdir()
     reports: list[int] = []
-    together = run_study(a_study(tmp_path / "one", Choice(workers=1)), lambda first, figures: None)
+    together = run_study(a_study(tmp_path / "one", ExecutionConfig(workers=1)), lambda first, figures: None)
     apart = run_study(
-        a_study(tmp_path / "three", Choice(workers=1, replicas=1)),
+        a_study(tmp_path / "three", ExecutionConfig(workers=1, replicas=1)),
         lambda first, figures: reports.append(first),
     )
     assert apart.runs == together.runs
@@ -62,7 +62,7 @@ def test_finished_modules_are_forgotten_though_the_collector_is_told_what_stays(
             super().__init__(**settings)
             modules.append(weakref.ref(self))
 
-    study = a_study(tmp_path, Choice(workers=1, replicas=1))
+    study = a_study(tmp_path, ExecutionConfig(workers=1, replicas=1))
     run_study(replace(study, module=Watched), lambda first, figures: None)
     gc.collect()
     assert len(modules) == 3
@@ -113,14 +113,16 @@ def test_a_study_in_another_jobs_environment_keeps_its_nets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rank_zero_only, "rank", 1)
-    assert run_study(a_study(tmp_path, Choice(workers=1)), lambda first, figures: None).unsaved is None
+    assert (
+        run_study(a_study(tmp_path, ExecutionConfig(workers=1)), lambda first, figures: None).unsaved is None
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.ckpt"]
 
 
 def test_a_study_that_ends_without_its_checkpoint_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ProgramFile, "keep_fit", lambda *_: None)
-    fit = run_study(a_study(tmp_path, Choice(workers=1)), lambda first, figures: None)
+    monkeypatch.setattr(ShardCheckpoint, "save_fit", lambda *_: None)
+    fit = run_study(a_study(tmp_path, ExecutionConfig(workers=1)), lambda first, figures: None)
     assert fit.unsaved is not None
     assert "checkpoint.0.part" in fit.unsaved

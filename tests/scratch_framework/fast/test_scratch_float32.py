@@ -4,11 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from scratch_framework.experiments.disc.learner import Learner
+from scratch_framework.experiments.disc.learners import Learner, ScratchLearner, TorchLearner
 from scratch_framework.experiments.disc.points import DataConfig
 from scratch_framework.experiments.disc.recipe import RECIPES
-from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
-from scratch_framework.experiments.disc.torch_learner import TorchLearner
 from scratch_framework.experiments.disc.training import examples
 from scratch_framework.fast.fused_layers import FusedLinear, Identity, InPlaceTanh
 from scratch_framework.fast.fused_losses import PlainLoss, fused_loss

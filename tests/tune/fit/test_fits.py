@@ -13,9 +13,9 @@ import torch
 from optuna.trial import TrialState
 
 from datamodules import DigitPairs
+from scratch_framework.experiments.disc.learners import ScratchLearner
 from scratch_framework.experiments.disc.points import DataConfig
 from scratch_framework.experiments.disc.recipe import PAPER, Mistake
-from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
 from scratch_framework.experiments.disc.training import evaluate, examples, train_epoch
 from tune.fit import digit_pairs, disc
 from tune.fit.trial_batch import CURVE, ERRORS, SECONDS, STD, BatchedTrial, TrialBatch
@@ -170,7 +170,7 @@ def test_a_diverged_trial_fails_with_its_reason_and_spares_its_neighbours(
     assert failed.user_attrs[REASON].endswith("seed 5, 6")
 
 
-def decisions(pruner: str, losses: list[float], value: float) -> list[bool]:
+def decisions(pruner: Any, losses: list[float], value: float) -> list[bool]:
     """Whether a trial of 25 epochs is dropped after each, beside complete ones with constant errors."""
     study = optuna.create_study(pruner=make_pruner(replace(DEFINITION, pruner=pruner, max_epochs=25)))
     for loss in losses:

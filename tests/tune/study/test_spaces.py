@@ -17,7 +17,9 @@ MODELS = [*MODULES, "disc"]
 
 
 def define(**changes: Any) -> Definition:
-    return replace(Definition("auxiliary", "paper", "grid", "none", 2, 0, 3, 60, 40, None, 3), **changes)
+    return replace(
+        Definition("auxiliary", "paper", "grid", "none", 2, 0, 3, 60, 40, trials_per_fit=3), **changes
+    )
 
 
 @pytest.mark.parametrize(
@@ -32,7 +34,7 @@ def test_the_papers_grids_have_its_points_and_its_choice_among_them(model: str, 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_modern_recipe_lies_in_the_space_around_it(model: str) -> None:
-    recipe = DISC_RECIPES["modern"].flags() if model == "disc" else asdict(RECIPES["modern"].settings[model])
+    recipe = asdict(DISC_RECIPES["modern"] if model == "disc" else RECIPES["modern"].settings[model])
     for name, distribution in SPACES["modern"][model].items():
         if name == "weight_decay" and recipe[name] == 0:
             continue  # below a range of logarithms

@@ -15,7 +15,7 @@ from lightning_modules.models.registry import MODULES
 from lightning_modules.networks.pairs import PairNetwork, make_network
 from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.seeding import initialise
-from scratch_framework.experiments.digits.exchange import from_lightning, to_lightning
+from lightning_modules.replicas.state import export_replica, join_replicas
 from scratch_framework.experiments.digits.learner import Batch, DigitLearner, make_learner
 from scratch_framework.experiments.digits.networks import NETWORKS, initial_state
 
@@ -45,6 +45,15 @@ def pairs(batch: Batch, replicas: int) -> Tensor:
 
 def lightning_network(net: str) -> PairNetwork:
     return make_network(len(SEEDS), "early" if net == "cnn" else "shared")
+
+
+def from_lightning(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """From R blocks in a row to (R, ...)."""
+    return sf.stack_states([export_replica(state, k, len(SEEDS)) for k in range(len(SEEDS))])
+
+
+def to_lightning(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return join_replicas([sf.replica_state(state, k) for k in range(len(SEEDS))])
 
 
 def without_dropout(network: sf.Module | nn.Module) -> None:
@@ -92,7 +101,7 @@ def test_weights_start_as_those_of_lightning_modules_bit_for_bit(net: str) -> No
     network = lightning_network(net)
     initialise(network, SEEDS)
     state = initial_state(net, SEEDS)
-    theirs = from_lightning(network.state_dict(), len(SEEDS))
+    theirs = from_lightning(network.state_dict())
     assert list(state) == list(theirs)
     assert all(torch.equal(state[name], value) for name, value in theirs.items())
 
@@ -103,9 +112,9 @@ def test_weights_and_statistics_move_both_ways(net: str) -> None:
     for batch in batches(SEEDS)[:3]:
         ours.step(batch)
     theirs = lightning_network(net).double()
-    theirs.load_state_dict(to_lightning(ours.state_dict(), len(SEEDS)))
+    theirs.load_state_dict(to_lightning(ours.state_dict()))
     back = NETWORKS[net](replicas=len(SEEDS), dtype=F64)
-    back.load_state_dict(from_lightning(theirs.state_dict(), len(SEEDS)))
+    back.load_state_dict(from_lightning(theirs.state_dict()))
     for name, value in ours.state_dict().items():
         assert torch.equal(back.state_dict()[name], value), name
 
@@ -118,7 +127,7 @@ def test_outputs_are_those_of_lightning_modules(net: str, train: bool) -> None:
     for batch in before:
         ours.step(batch)  # weights and statistics of real digits
     theirs = lightning_network(net).double().train(train)
-    theirs.load_state_dict(to_lightning(ours.state_dict(), len(SEEDS)))
+    theirs.load_state_dict(to_lightning(ours.state_dict()))
     without_dropout(theirs)
     expected = theirs(last[0])
     answer = ours.model.train(train)(pairs(last, len(SEEDS)))

@@ -16,12 +16,14 @@ import torch
 import yaml
 from events import events, scalars
 from processes import let_compute
+from refusal import one_line
 
 from scratch_framework.__main__ import main
+from scratch_framework.experiments.disc.command import DiscFlags
 from scratch_framework.experiments.disc.experiment import Experiment
+from scratch_framework.experiments.disc.learners import ScratchLearner
 from scratch_framework.experiments.disc.points import DataConfig
 from scratch_framework.experiments.disc.recipe import PAPER, RECIPES, Recipe
-from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
 from scratch_framework.experiments.disc.training import evaluate, examples
 
 ROOT = Path(__file__).parents[4]
@@ -38,9 +40,9 @@ def test_bare_flags_are_the_papers(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--print_config"])
     config = yaml.safe_load(capsys.readouterr().out)
-    assert (config["recipe"], config["runs"], config["mistake"]) == ("paper", 15, "none")
+    assert (config["recipe"], config["runs"], PAPER.mistake) == ("paper", 15, "none")
     assert (config["train_points"], config["test_points"]) == (1000, 1000)
-    assert (PAPER.widths, PAPER.activations) == ((25, 25, 25), ("tanh", "relu", "relu", "tanh"))
+    assert (PAPER.widths, PAPER.activations) == ("25,25,25", "tanh,relu,relu,tanh")
     assert (PAPER.lr, PAPER.weight_decay, PAPER.max_epochs, PAPER.batch_size) == (0.005, 1e-6, 250, 50)
 
 
@@ -80,35 +82,20 @@ def test_an_experiment_leaves_results_events_config_checkpoint_and_figures(both:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "sizes", "data", "shown"),
+    ("recipe", "flags", "shown"),
     [
-        (PAPER, (1000, 1000), DataConfig(), True),
-        (replace(PAPER, lr=0.01, mistake="bias_per_row"), (1000, 1000), DataConfig(), True),
-        (replace(PAPER, max_epochs=3), (1000, 1000), DataConfig(), False),
-        (RECIPES["modern"], (1000, 1000), DataConfig(), False),
-        (PAPER, (500, 1000), DataConfig(), False),
-        (PAPER, (1000, 1000), DataConfig(points="normal"), False),
+        (PAPER, {}, True),
+        (replace(PAPER, lr=0.01, mistake="bias_per_row"), {}, True),
+        (replace(PAPER, max_epochs=3), {}, False),
+        (RECIPES["modern"], {}, False),
+        (PAPER, {"train_points": 500}, False),
+        (PAPER, {"points": "normal"}, False),
     ],
 )
 def test_the_papers_figures_stand_beside_its_own_net_and_task_only(
-    recipe: Recipe, sizes: tuple[int, int], data: DataConfig, shown: bool
+    recipe: Recipe, flags: dict[str, Any], shown: bool
 ) -> None:
-    train_points, test_points = sizes
-    experiment = Experiment(
-        recipe=recipe,
-        recipe_name="any",
-        data=data,
-        train_points=train_points,
-        val_points=0,
-        test_points=test_points,
-        seeds=[0],
-        backend="scratch",
-        compiled=False,
-        precision="64-true",
-        log_dir="runs",
-        name=None,
-    )
-    assert experiment.as_in_paper() == shown
+    assert Experiment(DiscFlags(**flags), recipe).as_in_paper() == shown
 
 
 def test_the_dashboard_gets_the_projects_vocabulary(both: Both) -> None:
@@ -176,20 +163,15 @@ def test_a_console_that_fails_costs_no_file(
 
 
 def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
-    with pytest.raises(SystemExit) as caught:
-        main([*TINY, *args])
-    assert caught.value.code == 2
-    message = capsys.readouterr().err
-    assert message.count("\n") == 1, message
-    return message
+    return one_line(main, [*TINY, *args], capsys)
 
 
 @pytest.mark.parametrize(
     ("args", "message"),
     [
         (["--run", "3"], "unrecognized arguments: --run"),
-        (["--recipe", "cake"], "--recipe: expected Literal"),
-        (["--backend", "numpy"], "--backend: expected Literal"),
+        (["--recipe", "cake"], "--recipe must be one of"),
+        (["--backend", "numpy"], "--backend must be one of"),
         (["--runs", "0"], "runs must be at least 1, got 0"),
         (["--seed", "-1"], "seed must be at least 0, got -1"),
         (["--max_epochs", "0"], "max_epochs must be at least 1, got 0"),

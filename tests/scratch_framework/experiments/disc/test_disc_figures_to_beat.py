@@ -1,4 +1,4 @@
-"""Whole trainings: the figures of the paper, of its code mended, and of the best recipe."""
+"""Whole trainings: the figures of the paper, of its code corrected, and of the best recipe."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ def summary(log_dir: Path, *args: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_the_papers_recipe_gives_what_the_authors_code_gives_once_mended(tmp_path: Path) -> None:
+def test_the_papers_recipe_gives_what_the_authors_code_gives_once_corrected(tmp_path: Path) -> None:
     figures = summary(tmp_path)
     assert figures["n"] == 15
     assert figures["test_error_mean"] == pytest.approx(0.0424, abs=MARGIN * 0.0168)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from scratch_framework.experiments.disc.pictures import GRID, pictures, surfaces
+from scratch_framework.experiments.disc.figures import GRID, figures, surfaces
+from scratch_framework.experiments.disc.learners import ScratchLearner
 from scratch_framework.experiments.disc.points import DataConfig, Points
 from scratch_framework.experiments.disc.recipe import PAPER, Recipe
-from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
 from scratch_framework.experiments.disc.training import evaluate, examples
 
 POINTS = {split: DataConfig().draw(split, 60, [0, 1]) for split in ("train", "test")}
@@ -27,7 +27,7 @@ def labels(figure: Figure) -> list[str]:
 
 
 def draw(learner: ScratchLearner, points: dict[str, Points] = POINTS) -> dict[str, Figure]:
-    return pictures(learner.recipe, DataConfig(), points, learner, LOSSES, torch.float32)
+    return figures(learner.recipe, DataConfig(), points, learner, LOSSES, torch.float32)
 
 
 def test_the_figures_count_classes_and_wrong_points() -> None:
@@ -41,7 +41,7 @@ def test_the_figures_count_classes_and_wrong_points() -> None:
 
 
 def test_the_network_is_drawn_with_its_sizes_and_activations() -> None:
-    recipe = replace(PAPER, widths=(7,), activations=("relu", "none"), loss="ce")
+    recipe = replace(PAPER, widths="7", activations="relu,none", loss="ce")
     texts = [text.get_text() for text in draw(learner_of(recipe))["2.2_network"].axes[0].texts]
     assert texts == ["2\ninput", "7\nLinear\nrelu", "2\nLinear\n"]
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from scratch_framework.experiments.disc.learners import ScratchLearner
 from scratch_framework.experiments.disc.points import DataConfig
 from scratch_framework.experiments.disc.recipe import MODERN, PAPER, Recipe
-from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
 from scratch_framework.experiments.disc.training import Examples, examples, train_epoch
 
 SEEDS = [3, 1, 4, 1]

@@ -6,12 +6,10 @@ import pytest
 import torch
 
 from lightning_modules.results.runs import Run
-from lightning_modules.results.tensorboard import EpochFigures
-from scratch_framework.experiments.disc.learner import Learner
+from lightning_modules.results.tensorboard import EpochMetrics
+from scratch_framework.experiments.disc.learners import Learner, ScratchLearner, TorchLearner
 from scratch_framework.experiments.disc.points import DataConfig
 from scratch_framework.experiments.disc.recipe import MODERN, PAPER, Recipe
-from scratch_framework.experiments.disc.scratch_learner import ScratchLearner
-from scratch_framework.experiments.disc.torch_learner import TorchLearner
 from scratch_framework.experiments.disc.training import epoch_order, examples, fit, steps_per_epoch
 
 COUNT = 130  # not a multiple of the batch size
@@ -21,17 +19,17 @@ RECIPES = {
     "modern": SHORT_MODERN,
     "cross entropy": replace(SHORT_MODERN, loss="ce", optimizer="adamw", weight_decay=0.01),
     "momentum": replace(SHORT, momentum=0.9, order="shuffled", schedule="cosine", lr=1e-3),
-    "sigmoids": replace(SHORT, activations=("leaky_relu", "sigmoid", "leaky_relu", "none")),
+    "sigmoids": replace(SHORT, activations="leaky_relu,sigmoid,leaky_relu,none"),
 }
 MISTAKE = replace(SHORT, mistake="bias_per_row")
 
 
-def train(learner: Learner, recipe: Recipe) -> tuple[list[EpochFigures], list[Run]]:
+def train(learner: Learner, recipe: Recipe) -> tuple[list[EpochMetrics], list[Run]]:
     data = {
         split: examples(recipe, DataConfig().draw(split, COUNT, learner.seeds), torch.float64)
         for split in ("train", "val", "test")
     }
-    history: list[EpochFigures] = []
+    history: list[EpochMetrics] = []
     return history, fit(learner, recipe, data, history.append)
 
 
@@ -40,7 +38,7 @@ def scratch(recipe: Recipe, seeds: list[int], compiled: bool = False) -> Scratch
     return ScratchLearner(recipe, seeds, steps, torch.float64, compiled)
 
 
-def curves(history: list[EpochFigures], tag: str) -> torch.Tensor:
+def curves(history: list[EpochMetrics], tag: str) -> torch.Tensor:
     return torch.tensor([figures.values[tag] for figures in history if tag in figures.values])  # (epochs, R)
 
 
