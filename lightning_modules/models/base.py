@@ -21,13 +21,14 @@ from lightning_modules.replicas.layers import wide
 from lightning_modules.replicas.module import ReplicatedModule
 from lightning_modules.replicas.per_replica import Seeds, as_seeds, refuse_repeated
 from lightning_modules.replicas.state import export_replica
+from lightning_modules.results.metrics import Answers
+from lightning_modules.results.runs import OVER_PAIRS, measure
 
 
 class PairModule(ReplicatedModule, ABC):
     """Network and steps of every model; a subclass adds the loss.
 
-    The metrics are ``loss`` and ``error`` (misclassified share of pairs), and ``digit_error`` where digit
-    labels train the trunk.
+    The metrics are ``loss``, and those of `Run` that are measured of answers.
     """
 
     settings_type: ClassVar[type[PairSettings]]
@@ -65,7 +66,7 @@ class PairModule(ReplicatedModule, ABC):
             network,
             seeds,
             own.lr,
-            ["loss", "error"] + ["digit_error"] * self.has_digit_heads,
+            {"loss": None, **OVER_PAIRS},
             optimizer=own.optimizer,
             weight_decay=own.weight_decay,
             schedule=own.schedule,
@@ -165,12 +166,12 @@ class PairModule(ReplicatedModule, ABC):
     ) -> tuple[Tensor, Outputs]:
         outputs: Outputs = self(images)
         losses = self.loss(outputs, target, classes if self.has_digit_heads else None)  # (N, R)
-        wrong = outputs.pair.argmax(-1).unflatten(0, (-1, len(target))) != target  # (V, N, R)
-        values = {"loss": losses.detach(), "error": wrong.flatten(0, 1)}
-        if self.has_digit_heads and outputs.digits is not None:
-            misread = outputs.digits.argmax(-1).unflatten(0, (-1, len(target))) != classes  # (V, N, R, 2)
-            values["digit_error"] = misread.float().mean(-1).flatten(0, 1)
-        self.count(stage, values)
+        views = len(images) // len(target)
+        answers = Answers(outputs.pair.detach(), target.repeat(views, 1))
+        if self.has_digit_heads and outputs.digits is not None and classes is not None:
+            digits, classes = outputs.digits.detach(), classes.repeat(views, 1, 1)
+            answers = replace(answers, digits=digits, classes=classes)
+        self.count(stage, {"loss": losses.detach(), **measure(stage, answers)})
         return losses, outputs
 
     def replica(self, index: int) -> Self:

@@ -14,7 +14,7 @@ class Difference:
 
     first: Net
     second: Net
-    figure: str
+    metric: str  # its name in `Run`
     n: int  # seeds at which neither diverged
     test: PairedTest
     corrected: float  # p by Holm, of all on the page
@@ -56,8 +56,8 @@ def compare_all(nets: Sequence[Net]) -> tuple[list[Difference], list[str]]:
     tests = [paired_test(ours, theirs) for *_, ours, theirs in found]
     corrected = holm([test.p for test in tests])
     differences = [
-        Difference(first, second, figure, len(ours), test, p)
-        for (first, second, figure, ours, _), test, p in zip(found, tests, corrected, strict=True)
+        Difference(first, second, metric, len(ours), test, p)
+        for (first, second, metric, ours, _), test, p in zip(found, tests, corrected, strict=True)
     ]
     return differences, list(unpaired)
 
