@@ -23,7 +23,7 @@ from lightning_modules.command.limits import MOST_RUNS
 from lightning_modules.command.plain import refuse_unknown
 from lightning_modules.command.settings import Settings, changes_of, flags_of, setting
 from lightning_modules.models.recipes import PAPER, RECIPES, resolve
-from lightning_modules.models.settings import SETTING_NAMES, SETTINGS, Model, PairSettings
+from lightning_modules.models.settings import SETTING_NAMES, SETTINGS, ModelOrAll, PairSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ SEARCHED_IN_PAPER = ("lr", "alpha", "gamma")
 class StudyFlags(Settings):
     """Flags of a study beside the settings of its models."""
 
-    model: Literal[Model, "all"] = setting("all", "Which network, or all three.")
+    model: ModelOrAll = setting("all", "Which network, or all three.")
     recipe: Literal["paper", "modern"] = setting(
         "paper", "Named settings; `paper` is the paper's, `modern` goes as low as we know how."
     )

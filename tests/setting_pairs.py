@@ -9,10 +9,11 @@ from typing import Any, get_args
 import torch
 
 from datamodules import DigitPairs
-from lightning_modules.command.options import Augment, Branches, Head, OptimizerName, Pool, Schedule, Trunk
+from lightning_modules.command.options import Augment, Branches, OptimizerName, Pool, Schedule, Trunk
 from lightning_modules.models.recipes import MODERN, PAPER, Recipe
 from lightning_modules.models.registry import MODULES
 from lightning_modules.models.settings import PairSettings
+from lightning_modules.networks.heads import HEADS
 from lightning_modules.training.runner import make_trainer
 
 SMALL = 4  # channels
@@ -20,7 +21,7 @@ VALUES: Mapping[str, tuple[Any, ...]] = {
     "trunk": get_args(Trunk),
     "width": (3,),
     "pool": get_args(Pool),
-    "head": get_args(Head),
+    "head": tuple(HEADS),
     "temperature": (0.3,),
     "branches": get_args(Branches),
     "turns": (True, False),

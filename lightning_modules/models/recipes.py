@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from lightning_modules.command.plain import refuse_unknown
 from lightning_modules.models.settings import (
     SETTING_NAMES,
+    SETTINGS,
     AuxiliaryLossSettings,
     LatentSettings,
     PairSettings,
@@ -24,16 +25,13 @@ class Recipe:
     """How to train each of the models."""
 
     precision: str  # Lightning's, for a machine that is fast in it (precision.py)
-    settings: Mapping[str, PairSettings]  # by model
+    settings: Mapping[str, PairSettings]  # by model; another model has its defaults
 
 
 # Section 1.2.4: what the settings are where nobody says otherwise. The learning rates, alpha and gamma are
 # the choice of the paper's grid search (500 training, 500 validation pairs, 5 runs a point), run by us with
 # right digit labels; docs/reproduction.md.
-PAPER = Recipe(
-    "32-true",
-    {kind.model: kind() for kind in (PlainCNNSettings, WeightSharingSettings, AuxiliaryLossSettings)},
-)
+PAPER = Recipe("32-true", {model: kind() for model, kind in SETTINGS.items()})
 
 
 def _modern(kind: type[P], **own: Any) -> P:
@@ -109,10 +107,9 @@ def resolve(recipe: Recipe, models: Sequence[str], changes: Mapping[str, Any]) -
         refuse_unknown(owner, name, SETTING_NAMES)
     chosen = dict[str, PairSettings]()
     for model in models:
-        own = recipe.settings[model].rules()
-        chosen[model] = replace(
-            recipe.settings[model], **{name: value for name, value in given.items() if name in own}
-        )
+        settings = recipe.settings.get(model) or SETTINGS[model]()
+        own = {name: value for name, value in given.items() if name in settings.rules()}
+        chosen[model] = replace(settings, **own)
     idle = {model: settings.idle() for model, settings in chosen.items()}
     for name in given:
         having = [model for model in models if name in chosen[model].rules()]

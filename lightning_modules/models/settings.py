@@ -1,15 +1,15 @@
 """The settings of the three models; their defaults are the paper's. Light enough for a command's help.
 
-A new setting is one field here. A new model is a class here, its module, and a line in registry.py.
+A new setting is one field here. A new model is a class here, its module, and its name in registry.py.
 """
 
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from lightning_modules.command.limits import MOST_CHANNELS, MOST_EPOCHS
-from lightning_modules.command.options import Augment, Branches, Head, OptimizerName, Pool, Schedule, Trunk
+from lightning_modules.command.options import Augment, Branches, OptimizerName, Pool, Schedule, Trunk
 from lightning_modules.command.plain import PerReplica, refuse_unknown
 from lightning_modules.command.settings import Settings, changes_of, setting
 
@@ -27,6 +27,8 @@ NO_LATENT_DIGITS = {
 }
 NO_WARPS = {"augment is none": lambda own: own.augment == "none"}
 
+SETTINGS: dict[str, type["PairSettings"]] = {}  # of each model, by the name that commands call it
+
 
 @dataclass(frozen=True)
 class PairSettings(Settings):
@@ -36,6 +38,11 @@ class PairSettings(Settings):
     """
 
     model: ClassVar[str]  # as commands call it
+
+    def __init_subclass__(cls) -> None:
+        """Offer the settings of a model under its name."""
+        if "model" in vars(cls):
+            SETTINGS[cls.model] = cls
 
     trunk: Trunk = setting(
         "paper",
@@ -49,10 +56,10 @@ class PairSettings(Settings):
         idle=NO_MODERN_TRUNK,
     )
     pool: Pool = setting("flatten", "How their last 3x3 maps become features.", idle=NO_MODERN_TRUNK)
-    head: Head = setting(
+    head: str = setting(
         "paper",
-        "What compares two digits: `paper` is figure 1.4, `mlp` has one hidden layer, `exact` adds up"
-        " P(a) P(b) over a <= b, `argmax` compares the likeliest digits,"
+        "What compares two digits, a class of networks/heads.py by its name: `paper` is figure 1.4, `mlp` has"
+        " one hidden layer, `exact` adds up P(a) P(b) over a <= b, `argmax` compares the likeliest digits,"
         " `subtract` is linear in the features' difference.",
         idle={"branches early have no head": lambda own: own.branches == "early"},
     )
@@ -158,7 +165,7 @@ class PairSettings(Settings):
             ValueError: One does not exist, is out of range or of another type, or has no effect.
         """
         for name in given:
-            if name not in SETTING_NAMES:
+            if name not in {*SETTING_NAMES, *cls.rules()}:
                 refuse_unknown(owner, name, [*cls().of_module(), "seed"])
             if name not in cls.rules():
                 raise ValueError(no_effect(name, owner, []))
@@ -262,10 +269,10 @@ class AuxiliaryLossSettings(PairSettings):
     )
 
 
-Model = Literal["cnn", "weight_sharing", "auxiliary"]
-SETTINGS: Mapping[str, type[PairSettings]] = {
-    kind.model: kind for kind in (PlainCNNSettings, WeightSharingSettings, AuxiliaryLossSettings)
-}
+if TYPE_CHECKING:
+    ModelOrAll = str
+else:  # for a command's help, and what it refuses
+    ModelOrAll = Literal[(*SETTINGS, "all")]
 SETTING_NAMES = [flag.name for flag in changes_of(SETTINGS.values())]
 
 

@@ -63,7 +63,7 @@ WRONG = {
     "--schedule cosine": "--schedule: expected Literal",
     "--recipe modern --model auxiliary --temperature 0": "temperature must be at least 0.01, got 0.0",
     "--pool max": "--pool: expected Literal['flatten', 'average'], got max",
-    "--head tail": "--head: expected Literal",
+    "--head tail": "head must be one of exact, argmax, subtract, paper, mlp, got tail",
     "--branches late": "--branches: expected Literal['early', 'separate', 'shared'], got late",
     "--turns maybe": "--turns: expected bool, got maybe",
     "--turns true": "turns has no effect on cnn, weight_sharing, auxiliary; leave it out",

@@ -14,7 +14,7 @@ from pytorch_lightning.tuner.tuning import Tuner
 import train
 from datamodules import DigitPairs
 from lightning_modules import AuxiliaryLoss, PairModule, PlainCNN, WeightSharing
-from lightning_modules.command.options import Head, Trunk
+from lightning_modules.command.options import Trunk
 from lightning_modules.models.recipes import PAPER, resolve
 from lightning_modules.models.registry import MODULES
 from lightning_modules.models.settings import SETTING_NAMES, WeightSharingSettings
@@ -297,8 +297,7 @@ def test_the_papers_trunk_normalises_the_two_digits_apart_whatever_the_head(engi
     assert isinstance(siamese, SharedTrunk)
     initialise(siamese, [1, 2])
     images = torch.rand(6, 4, 14, 14, generator=torch.Generator().manual_seed(0)) * 255
-    heads: list[Head] = ["exact", "subtract", "argmax"]
-    for head in heads:
+    for head in ("exact", "subtract", "argmax"):
         other = make_network(2, labelled=True, head=head)
         assert isinstance(other, SharedTrunk)
         other.trunk.load_state_dict(siamese.trunk.state_dict())
