@@ -28,7 +28,7 @@ from lightning_modules.results.runs import OVER_PAIRS, measure
 class PairModule(ReplicatedModule, ABC):
     """Network and steps of every model; a subclass adds the loss.
 
-    The metrics are ``loss``, and those of `Run` that are measured of answers.
+    It measures ``loss`` and the metrics of `Run` that have `values`, by stage.
     """
 
     settings_type: ClassVar[type[PairSettings]]
@@ -60,7 +60,7 @@ class PairModule(ReplicatedModule, ABC):
             pool=own.pool,
             head=own.head,
             temperature=own.temperature,
-            swap_trunks=own.turns,
+            swap_trunks=own.swap_trunks,
         )
         super().__init__(
             network,
@@ -72,12 +72,12 @@ class PairModule(ReplicatedModule, ABC):
             schedule=own.schedule,
         )
         self.settings = own
-        seed, settings = self.seeds, own.of_module()  # as hyperparameters are kept: all, and plain
+        seed, settings = self.seeds, own.of_module()  # hyperparameters are kept in full, as plain values
         self.save_hyperparameters()
         self.prepare()
 
     def prepare(self) -> None:
-        """Called when the network is built, for what else a model needs."""
+        """Called once the network is built: a model sets up here what else it needs."""
 
     @classmethod
     def from_settings(cls, settings: PairSettings, seeds: Seeds) -> Self:
