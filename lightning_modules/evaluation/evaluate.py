@@ -1,4 +1,4 @@
-"""Errors of trained runs: on training, validation and test pairs, and over all pairs of test digits."""
+"""Metrics of trained runs: on training, validation and test pairs, and over all pairs of test digits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ def evaluate(
     selected: Tensor,
     all_pairs: bool,
 ) -> list[Run]:
-    """Measure the errors of all runs, on test pairs last.
+    """Measure all runs, on test pairs last.
 
     Args:
         trainer: Has fitted the module.

@@ -1,4 +1,4 @@
-"""Every two nets of a page compared, paired by run; or why they cannot be."""
+"""Pairwise tests between the nets of a page, paired by seed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Difference:
 
     @property
     def name(self) -> str:
-        """What it is, in few words."""
+        """The two nets, in few words."""
         same = self.first.study == self.second.study
         return f"{self.first.name} minus {self.second.model if same else self.second.name}"
 
@@ -63,7 +63,7 @@ def compare_all(nets: Sequence[Net]) -> tuple[list[Difference], list[str]]:
 
 
 def why_not(first: Net, second: Net) -> str | None:
-    """Why the runs of two nets are not pairs, if they are not.
+    """Why two nets cannot be paired, or None.
 
     Args:
         first: A net.

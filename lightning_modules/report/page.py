@@ -1,4 +1,4 @@
-"""The page: what is in it, computed from studies and handed to the template page.html."""
+"""The content of the page, computed from studies and rendered by the template page.html."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from lightning_modules.results.runs import METRICS, spread
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lightning_modules.report.study import Net, Study
+    from lightning_modules.report.study import Net, StudyResults
 
 NONE = "\N{EN DASH}"  # stands where a net has no such metric
 
@@ -54,7 +54,7 @@ class Summary:
         return cls(mean, std, max(0.0, mean - width), min(1.0, mean + width))
 
 
-def make_page(studies: Sequence[Study]) -> str:
+def make_page(studies: Sequence[StudyResults]) -> str:
     """Make the page.
 
     Args:
@@ -120,7 +120,7 @@ def _top(curve: Curve) -> float:
 
 
 def _failing(nets: Sequence[Net]) -> dict[str, Any]:
-    """What is shown of each net's mistakes, and why nothing is of the others."""
+    """Each net's mistakes, and the reasons why some nets have none to show."""
     shown: dict[str, Any] = {}
     missing: dict[str, list[str]] = {}  # names by reason
     for net in nets:

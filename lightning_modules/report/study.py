@@ -1,4 +1,4 @@
-"""A study as its folder has it: results.json, and a run folder for each net.
+"""Read a study from its folder: results.json, and a run folder for each net.
 
 Files may be old, foreign or edited: whatever is taken from them is checked, and refused in one line.
 """
@@ -16,7 +16,7 @@ from lightning_modules.command.cli import CommandError
 from lightning_modules.command.file_format import KEY, refuse_other_format
 from lightning_modules.results.runs import METRICS, ModelRuns, Run
 
-# What the pairs (or points) of a run follow from, beside its seed.
+# Settings that decide, together with the seed, the pairs (or points) of a run.
 PAIRS = ("train_pairs", "val_pairs", "test_pairs", "data_dir")
 POINTS = ("train_points", "val_points", "test_points", "disc", "points")
 
@@ -31,8 +31,8 @@ class Net:
     recipe: str
     runs: Sequence[Run]
     folder: Path  # its run folder
-    data: Mapping[str, Any]  # what its pairs follow from, beside the seeds
-    settings: Mapping[str, Any]  # as its config.yaml has them, or else the study
+    data: Mapping[str, Any]  # settings that decide its pairs, beside the seeds
+    settings: Mapping[str, Any]  # of its config.yaml, or else of the study
 
     @property
     def results(self) -> ModelRuns:
@@ -46,8 +46,8 @@ class Net:
 
 
 @dataclass(frozen=True)
-class Study:
-    """What a command trained."""
+class StudyResults:
+    """The nets that a command trained."""
 
     name: str
     command: str
@@ -56,7 +56,7 @@ class Study:
     unfinished: Sequence[str]  # models with a run folder, but without results
 
 
-def read_studies(folders: Sequence[Path]) -> list[Study]:
+def read_studies(folders: Sequence[Path]) -> list[StudyResults]:
     """Read what is in the folders of studies.
 
     Args:
@@ -77,7 +77,7 @@ def read_studies(folders: Sequence[Path]) -> list[Study]:
     ]
 
 
-def _read_study(folder: Path, name: str, prefix: str) -> Study:
+def _read_study(folder: Path, name: str, prefix: str) -> StudyResults:
     path = folder / "results.json"
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
@@ -108,7 +108,7 @@ def _read_study(folder: Path, name: str, prefix: str) -> Study:
     ]
     started = sorted(file.parent.name for file in folder.glob("*/config.yaml"))
     unfinished = [model for model in started if model not in models]
-    return Study(name, str(results.get("command", "")), versions, nets, unfinished)
+    return StudyResults(name, str(results.get("command", "")), versions, nets, unfinished)
 
 
 def _read_runs(results: Mapping[str, Any]) -> dict[str, tuple[str, list[Run]]]:

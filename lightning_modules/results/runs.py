@@ -65,7 +65,7 @@ class Run:
 METRICS: Mapping[str, Metric] = {
     entry.name: entry.metadata[METRIC] for entry in fields(Run) if METRIC in entry.metadata
 }
-# Those that are measured of answers, by the name that a tag has after the stage, as "error" in "test/error".
+# Metrics with `values`, by their names in tags: "error" in "test/error".
 MEASURED = {name.removeprefix("test_"): about for name, about in METRICS.items() if about.values}
 OVER_PAIRS = {name: about.over_pairs for name, about in MEASURED.items()}
 
@@ -151,7 +151,7 @@ class ModelRuns:
         return {name.replace("_", "/", 1): values for name, values in known.items()}
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row a run; what a model has not (digit heads) or was not asked for has no key."""
+        """A row for each run; a metric that the run does not have has no key."""
         return [
             {"model": self.model, "recipe": self.recipe, "replica": number}
             | {name: value for name, value in asdict(run).items() if value is not None}
@@ -213,7 +213,7 @@ def write_results(path: Path, models: Sequence[ModelRuns], command: str, config:
 
 
 def refuse_diverged(models: Sequence[ModelRuns]) -> None:
-    """Say which runs diverged; their errors are those of no net.
+    """Fail with a line that names the runs that diverged: their errors say nothing.
 
     Args:
         models: What is finished, and written.
@@ -230,7 +230,7 @@ def refuse_diverged(models: Sequence[ModelRuns]) -> None:
 
 
 def read_results(path: Path) -> list[ModelRuns]:
-    """Read what is finished from results.json; nothing, where there is none.
+    """Read the finished models from results.json; none if there is no such file.
 
     Args:
         path: The file.
@@ -258,11 +258,11 @@ def read_results(path: Path) -> list[ModelRuns]:
 
 
 def results_table(models: Sequence[ModelRuns], paper: Mapping[str, PaperFigure]) -> Table:
-    """Our figures beside the paper's.
+    """Our results beside the paper's.
 
     Args:
         models: What is finished.
-        paper: Model to the paper's figures; without them the table has ours only.
+        paper: Model to the paper's results; without them the table has ours only.
 
     Returns:
         A table for the console.
@@ -292,7 +292,7 @@ def results_table(models: Sequence[ModelRuns], paper: Mapping[str, PaperFigure])
 
 
 def _remarks(models: Sequence[ModelRuns]) -> list[str]:
-    """What the table does not say by itself."""
+    """The notes below the table."""
     remarks = [
         f"{about.row}: {about.remark}"
         for name, about in METRICS.items()
