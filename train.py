@@ -23,7 +23,7 @@ from lightning_modules.command.plain import refuse_unknown
 from lightning_modules.command.run_flags import PairFlags
 from lightning_modules.command.settings import changes_of, flags_of, setting, split_flags
 from lightning_modules.models.recipes import PAPER, RECIPES, resolve
-from lightning_modules.models.settings import SETTING_NAMES, SETTINGS, Model, PairSettings
+from lightning_modules.models.settings import SETTING_NAMES, SETTINGS, ModelOrAll, PairSettings
 from lightning_modules.training.execution import ExecutionConfig
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ TRAINER = ("accelerator", "devices", "strategy", "num_nodes")
 class Flags(PairFlags, ExecutionConfig):
     """Flags beside the settings of the models."""
 
-    model: Literal[Model, "all"] = setting("all", "Which network, or all three.")
+    model: ModelOrAll = setting("all", "Which network, or all three.")
     recipe: Literal["paper", "modern"] = setting(
         "paper", "Named settings; `paper` is the paper's, `modern` goes as low as we know how."
     )

@@ -9,10 +9,11 @@ from typing import Any, get_args
 import torch
 
 from datamodules import DigitPairs
-from lightning_modules.command.options import Augment, Branches, Head, OptimizerName, Pool, Schedule, Trunk
+from lightning_modules.command.options import Augment, Branches, OptimizerName, Pool, Schedule, Trunk
 from lightning_modules.models.recipes import MODERN, PAPER, Recipe
 from lightning_modules.models.registry import MODULES
 from lightning_modules.models.settings import PairSettings
+from lightning_modules.networks.heads import HEADS
 from lightning_modules.training.runner import make_trainer
 
 SMALL = 4  # channels
@@ -20,10 +21,10 @@ VALUES: Mapping[str, tuple[Any, ...]] = {
     "trunk": get_args(Trunk),
     "width": (3,),
     "pool": get_args(Pool),
-    "head": get_args(Head),
+    "head": tuple(HEADS),
     "temperature": (0.3,),
     "branches": get_args(Branches),
-    "turns": (True, False),
+    "swap_trunks": (True, False),
     "optimizer": get_args(OptimizerName),
     "weight_decay": (0.3,),
     "schedule": get_args(Schedule),
@@ -31,13 +32,13 @@ VALUES: Mapping[str, tuple[Any, ...]] = {
     "alpha": (0.3,),
     "gamma": (0.3,),
     "label_smoothing": (0.3,),
-    "prior": (0.7,),
+    "balance": (0.7,),
     "consistency": (0.7,),
     "augment": get_args(Augment),
     "elastic": (1.0,),
     "two_views_from": (0.0, 1.0),
     "reorder": (True, False),
-    "part_merged": (True, False),
+    "split_merged": (True, False),
     "ensemble": (2,),
     "restarts": (2,),
 }

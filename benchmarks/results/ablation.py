@@ -42,7 +42,7 @@ FOUR = {"trunk": "modern"}  # convolutions, as the other two nets have
 SGD = {"optimizer": "sgd", "lr": 0.1, "weight_decay": 0.0}
 SEPARATE = {"branches": "separate"}
 UNSHARPENED = FOUR | {"temperature": 1.0}  # the rest of `auxiliary` is its recipe's
-PLAIN = {"head": "mlp", "turns": False, "augment": "bilinear", "two_views_from": 1.0}
+PLAIN = {"head": "mlp", "swap_trunks": False, "augment": "bilinear", "two_views_from": 1.0}
 TABLES: Mapping[str, Sequence[Row]] = {
     "2x2, paper": (
         Row("neither", "cnn", "paper", SEPARATE),
@@ -79,23 +79,23 @@ TABLES: Mapping[str, Sequence[Row]] = {
     "weight sharing": (
         Row("recipe", "weight_sharing"),
         Row("no reordering", "weight_sharing", changes={"reorder": False}),
-        Row("merged digits not parted", "weight_sharing", changes={"part_merged": False}),
+        Row("merged digits not parted", "weight_sharing", changes={"split_merged": False}),
         Row("no second view", "weight_sharing", changes={"two_views_from": 1.0}),
         Row("second view, no consistency", "weight_sharing", changes={"consistency": 0.0}),
-        Row("no uniform prior", "weight_sharing", changes={"prior": 0.0}),
+        Row("no uniform prior", "weight_sharing", changes={"balance": 0.0}),
         Row("no warps", "weight_sharing", changes={"augment": "none"}),
         Row("averaged map", "weight_sharing", changes={"pool": "average"}),
     ),
     "cnn": (
         Row("recipe", "cnn"),
-        Row("no turns", "cnn", changes={"turns": False}),
+        Row("no turns", "cnn", changes={"swap_trunks": False}),
         Row("no reordering", "cnn", changes={"reorder": False}),
-        Row("merged digits not parted", "cnn", changes={"part_merged": False}),
+        Row("merged digits not parted", "cnn", changes={"split_merged": False}),
         Row("no second view", "cnn", changes={"two_views_from": 1.0}),
-        Row("no uniform prior", "cnn", changes={"prior": 0.0}),
+        Row("no uniform prior", "cnn", changes={"balance": 0.0}),
         Row("no warps", "cnn", changes={"augment": "none"}),
         Row("no turns, MLP head", "cnn", changes=PLAIN),
-        Row("turns, MLP head", "cnn", changes=PLAIN | {"turns": True}),
+        Row("turns, MLP head", "cnn", changes=PLAIN | {"swap_trunks": True}),
         Row("early fusion", "cnn", changes={"branches": "early"}),
     ),
 }

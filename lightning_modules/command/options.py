@@ -4,7 +4,6 @@ from typing import Literal
 
 Trunk = Literal["paper", "clean", "modern", "deep"]
 Pool = Literal["flatten", "average"]
-Head = Literal["paper", "mlp", "exact", "subtract", "argmax"]
 Branches = Literal["early", "separate", "shared"]
 OptimizerName = Literal["sgd", "adamw"]
 Schedule = Literal["constant", "warmup_linear"]

@@ -1,4 +1,4 @@
-"""Drawings as the page sends them, PNG in base64, brought to what the nets see."""
+"""Convert the drawings of the page (PNG in base64) to the input of the nets."""
 
 import json
 from base64 import b64decode

@@ -1,4 +1,4 @@
-"""The nets that are asked: which ones, and what they say of two drawings."""
+"""The nets of the demo: load checkpoints, and compare two drawings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -23,6 +23,8 @@ from lightning_modules.networks.pairs import Outputs
 from lightning_modules.replicas.layers import wide
 from lightning_modules.replicas.metrics import MetricsModule
 from lightning_modules.replicas.seeding import derive_seed
+from lightning_modules.results.metrics import Answers
+from lightning_modules.results.runs import OVER_PAIRS, measure
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class EnsembleTest(MetricsModule):
             module: R * size replicas, trained.
             selected: (R, ensemble), the replicas that stand for each run.
         """
-        super().__init__(len(selected), ["error"] + ["digit_error"] * module.has_digit_heads)
+        super().__init__(len(selected), OVER_PAIRS)
         self.module, self.selected = module, selected
 
     def pairs_of_runs(self, batch: Batch) -> Batch:
@@ -109,11 +111,8 @@ class EnsembleTest(MetricsModule):
     def count_errors(self, outputs: Outputs, batch: Batch) -> None:
         """Count the errors of a batch."""
         _, target, classes = self.pairs_of_runs(batch)
-        values = {"error": outputs.pair.argmax(-1) != target}
-        if outputs.digits is not None and classes is not None and self.module.has_digit_heads:
-            wrong = outputs.digits.argmax(-1) != classes
-            values["digit_error"] = wrong.float().mean(-1)
-        self.count("test", values)
+        digits = outputs.digits if self.module.has_digit_heads else None
+        self.count("test", measure("test", Answers(outputs.pair, target, digits, classes)))
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Count the errors of test pairs; return their logits (N, R, 2)."""

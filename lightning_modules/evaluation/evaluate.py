@@ -1,4 +1,4 @@
-"""Errors of trained runs: on training, validation and test pairs, and over all pairs of test digits."""
+"""Metrics of trained runs: on training, validation and test pairs, and over all pairs of test digits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from lightning_modules.evaluation.ensembling import EnsembleTest, Ensembling
 from lightning_modules.evaluation.mistakes import Mistakes
 from lightning_modules.models.base import PairModule
 from lightning_modules.replicas.pruning import sound_replicas
-from lightning_modules.results.runs import Run
+from lightning_modules.results.runs import Run, by_name
 
 
 def select_members(module: PairModule, ensembling: Ensembling) -> Tensor:
@@ -37,7 +37,7 @@ def evaluate(
     selected: Tensor,
     all_pairs: bool,
 ) -> list[Run]:
-    """Measure the errors of all runs, on test pairs last.
+    """Measure all runs, on test pairs last.
 
     Args:
         trainer: Has fitted the module.
@@ -62,16 +62,12 @@ def evaluate(
     train = _test(trainer, tested, cast("Testable", data).train_test_dataloader())["test/error"]
     every = _test_all_pairs(trainer, AllPairsTest(module, selected), data) if all_pairs else {}
     test = _test(trainer, tested, data.test_dataloader())
-    digits = test.get("test/digit_error")
+    metrics = {"train_error": train, "val_error": val, "member_test_error": alone, **every, **by_name(test)}
+    known = {name: values for name, values in metrics.items() if values}
     return [
         Run(
             seed=seed,
-            train_error=train[k],
-            test_error=test["test/error"][k],
-            val_error=val[k] if val else None,
-            test_digit_error=digits[k] if digits else None,
-            member_test_error=alone[k] if alone else None,
-            **{name: errors[k] for name, errors in every.items()},
+            **{name: values[k] for name, values in known.items()},
             diverged=None if all(sound[member] for member in selected[k]) else True,
         )
         for k, seed in enumerate(seeds)

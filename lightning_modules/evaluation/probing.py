@@ -1,4 +1,4 @@
-"""Look inside trained nets: their first filters, and what their CNN knows of a digit.
+"""Probes of trained nets: their first filters, and how well a CNN's features tell the digits apart.
 
 A linear probe (Alain and Bengio 2016) asks what the features hold, not what the net predicts. Ours is the
 simplest: it reads a digit as the one whose mean is nearest.

@@ -21,13 +21,14 @@ from lightning_modules.replicas.layers import wide
 from lightning_modules.replicas.module import ReplicatedModule
 from lightning_modules.replicas.per_replica import Seeds, as_seeds, refuse_repeated
 from lightning_modules.replicas.state import export_replica
+from lightning_modules.results.metrics import Answers
+from lightning_modules.results.runs import OVER_PAIRS, measure
 
 
 class PairModule(ReplicatedModule, ABC):
     """Network and steps of every model; a subclass adds the loss.
 
-    The metrics are ``loss`` and ``error`` (misclassified share of pairs), and ``digit_error`` where digit
-    labels train the trunk.
+    It measures ``loss`` and the metrics of `Run` that have `values`, by stage.
     """
 
     settings_type: ClassVar[type[PairSettings]]
@@ -59,24 +60,24 @@ class PairModule(ReplicatedModule, ABC):
             pool=own.pool,
             head=own.head,
             temperature=own.temperature,
-            swap_trunks=own.turns,
+            swap_trunks=own.swap_trunks,
         )
         super().__init__(
             network,
             seeds,
             own.lr,
-            ["loss", "error"] + ["digit_error"] * self.has_digit_heads,
+            {"loss": None, **OVER_PAIRS},
             optimizer=own.optimizer,
             weight_decay=own.weight_decay,
             schedule=own.schedule,
         )
         self.settings = own
-        seed, settings = self.seeds, own.of_module()  # as hyperparameters are kept: all, and plain
+        seed, settings = self.seeds, own.of_module()  # hyperparameters are kept in full, as plain values
         self.save_hyperparameters()
         self.prepare()
 
     def prepare(self) -> None:
-        """Called when the network is built, for what else a model needs."""
+        """Called once the network is built: a model sets up here what else it needs."""
 
     @classmethod
     def from_settings(cls, settings: PairSettings, seeds: Seeds) -> Self:
@@ -165,12 +166,12 @@ class PairModule(ReplicatedModule, ABC):
     ) -> tuple[Tensor, Outputs]:
         outputs: Outputs = self(images)
         losses = self.loss(outputs, target, classes if self.has_digit_heads else None)  # (N, R)
-        wrong = outputs.pair.argmax(-1).unflatten(0, (-1, len(target))) != target  # (V, N, R)
-        values = {"loss": losses.detach(), "error": wrong.flatten(0, 1)}
-        if self.has_digit_heads and outputs.digits is not None:
-            misread = outputs.digits.argmax(-1).unflatten(0, (-1, len(target))) != classes  # (V, N, R, 2)
-            values["digit_error"] = misread.float().mean(-1).flatten(0, 1)
-        self.count(stage, values)
+        views = len(images) // len(target)
+        answers = Answers(outputs.pair.detach(), target.repeat(views, 1))
+        if self.has_digit_heads and outputs.digits is not None and classes is not None:
+            digits, classes = outputs.digits.detach(), classes.repeat(views, 1, 1)
+            answers = replace(answers, digits=digits, classes=classes)
+        self.count(stage, {"loss": losses.detach(), **measure(stage, answers)})
         return losses, outputs
 
     def replica(self, index: int) -> Self:

@@ -1,4 +1,4 @@
-"""The shapes of a batch, checked where it arrives: what does not fit, torch would often broadcast instead."""
+"""Checks of a batch's shapes. Without them torch would often broadcast tensors that do not fit."""
 
 from typing import Any
 

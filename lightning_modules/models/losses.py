@@ -1,4 +1,4 @@
-"""Losses, each for R replicas and pair by pair or batch by batch.
+"""Losses of R replicas: `cross_entropy` gives a value for each pair, the others one for the batch.
 
 A batch may hold V views of its N pairs, one after the other; labels are of the pairs alone.
 """
@@ -29,26 +29,26 @@ def cross_entropy(logits: Tensor, target: Tensor, label_smoothing: float = 0.0) 
     return losses.view(views, *target.shape).mean(0)
 
 
-def unevenness(digits: Tensor, one_language: bool = True) -> Tensor:
-    """How far a batch's latent digits are from being all equally frequent.
+def balance_loss(digits: Tensor, one_order: bool = True) -> Tensor:
+    """How far the latent digits of a batch are from being equally frequent.
 
-    It is the log of their number, minus the entropy of the mean posterior. Without it, a net that no label
-    tells the digits may do with fewer than ten.
+    It is the log of their number minus the entropy of their mean posterior. Without it, a net that is trained
+    by comparisons alone may use fewer than ten latent digits.
 
     Args:
         digits: (N, R, 2, C), logits.
-        one_language: Whether a latent digit is the same for first and second digits. Else each side is
-            measured by itself: two uneven sides could look even together.
+        one_order: Whether first and second digits have the same latent digits. If not, each side is measured
+            by itself: two uneven sides could look even together.
 
     Returns:
-        (R,), 0 where all are equally frequent; of two sides the mean.
+        (R,), 0 where all are equally frequent; the mean over two sides.
     """
     posteriors = wide(digits).softmax(-1)
-    mean = posteriors.mean((0, 2)).unsqueeze(1) if one_language else posteriors.mean(0)  # (R, 1 or 2, C)
+    mean = posteriors.mean((0, 2)).unsqueeze(1) if one_order else posteriors.mean(0)  # (R, 1 or 2, C)
     return math.log(digits.shape[-1]) + (mean * mean.clamp(min=1e-30).log()).sum(-1).mean(-1)
 
 
-def disagreement(digits: Tensor) -> Tensor:
+def consistency_loss(digits: Tensor) -> Tensor:
     """Cross entropy of two views' latent digits, each with the other as its target.
 
     Args:

@@ -1,19 +1,19 @@
 """The settings of the three models; their defaults are the paper's. Light enough for a command's help.
 
-A new setting is one field here. A new model is a class here, its module, and a line in registry.py.
+A new setting is one field here. A new model is a class here, its module, and its name in registry.py.
 """
 
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from lightning_modules.command.limits import MOST_CHANNELS, MOST_EPOCHS
-from lightning_modules.command.options import Augment, Branches, Head, OptimizerName, Pool, Schedule, Trunk
+from lightning_modules.command.options import Augment, Branches, OptimizerName, Pool, Schedule, Trunk
 from lightning_modules.command.plain import PerReplica, refuse_unknown
 from lightning_modules.command.settings import Settings, changes_of, setting
 
-MOST_MEMBERS = 1000  # trainings of one run, averaged or chosen from
+MOST_MEMBERS = 1000  # trainings of one run, averaged or selected from
 DATA, TRAINER, COMMAND = "DigitPairs", "pl.Trainer", "train.py"  # who takes what is not the module's
 
 # Reasons why settings have no effect beside others, and whether it is so.
@@ -21,11 +21,13 @@ NO_MODERN_TRUNK = {
     "width and pool are of the trunks modern and deep": lambda own: own.trunk not in ("modern", "deep")
 }
 NO_LATENT_DIGITS = {
-    "prior, consistency and reorder are of latent digits, which only head exact has": (
+    "balance, consistency and reorder are of latent digits, which only head exact has": (
         lambda own: not own.has_exact_head
     )
 }
 NO_WARPS = {"augment is none": lambda own: own.augment == "none"}
+
+SETTINGS: dict[str, type["PairSettings"]] = {}  # of each model, by the name that commands call it
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,11 @@ class PairSettings(Settings):
     """
 
     model: ClassVar[str]  # as commands call it
+
+    def __init_subclass__(cls) -> None:
+        """Offer the settings of a model under its name."""
+        if "model" in vars(cls):
+            SETTINGS[cls.model] = cls
 
     trunk: Trunk = setting(
         "paper",
@@ -49,10 +56,10 @@ class PairSettings(Settings):
         idle=NO_MODERN_TRUNK,
     )
     pool: Pool = setting("flatten", "How their last 3x3 maps become features.", idle=NO_MODERN_TRUNK)
-    head: Head = setting(
+    head: str = setting(
         "paper",
-        "What compares two digits: `paper` is figure 1.4, `mlp` has one hidden layer, `exact` adds up"
-        " P(a) P(b) over a <= b, `argmax` compares the likeliest digits,"
+        "What compares two digits, a class of networks/heads.py by its name: `paper` is figure 1.4, `mlp` has"
+        " one hidden layer, `exact` adds up P(a) P(b) over a <= b, `argmax` compares the likeliest digits,"
         " `subtract` is linear in the features' difference.",
         idle={"branches early have no head": lambda own: own.branches == "early"},
     )
@@ -66,10 +73,11 @@ class PairSettings(Settings):
         "shared",
         "How digits enter: `early` as two channels, `separate` with a trunk each, `shared` with one.",
     )
-    turns: bool = setting(
+    swap_trunks: bool = setting(
         False,
-        "Whether separate trunks take turns in training: which reads which digit is drawn anew.",
-        idle={"only branches separate take turns": lambda own: own.branches != "separate"},
+        "Whether separate trunks are swapped at random in training: a coin decides for each pair which reads"
+        " which digit.",
+        idle={"only branches separate have two trunks to swap": lambda own: own.branches != "separate"},
     )
     optimizer: OptimizerName = setting("sgd", "Which optimiser.")
     weight_decay: float = setting(
@@ -158,7 +166,7 @@ class PairSettings(Settings):
             ValueError: One does not exist, is out of range or of another type, or has no effect.
         """
         for name in given:
-            if name not in SETTING_NAMES:
+            if name not in {*SETTING_NAMES, *cls.rules()}:
                 refuse_unknown(owner, name, [*cls().of_module(), "seed"])
             if name not in cls.rules():
                 raise ValueError(no_effect(name, owner, []))
@@ -176,19 +184,19 @@ class PairSettings(Settings):
 
 @dataclass(frozen=True)
 class LatentSettings(PairSettings):
-    """Of models that learn from comparisons alone; head `exact` makes the trunk's outputs latent digits."""
+    """Models that learn from comparisons alone; with head `exact` the outputs are latent digits."""
 
-    # Latent digits are what the head takes them for: a temperature would only rescale what is learnt.
+    # The logits of latent digits are learnt through the head: a temperature would only rescale them.
     temperature: float = field(default=1.0, init=False)
-    prior: float = setting(
+    balance: float = setting(
         0.0,
-        "Weight of the loss by which a batch's latent digits are all equally frequent.",
+        "Weight of the loss that is least where a batch's latent digits are all equally frequent.",
         at_least=0,
         idle=NO_LATENT_DIGITS,
     )
     consistency: float = setting(
         0.0,
-        "Final weight of the loss by which two views of a digit have one latent digit.",
+        "Final weight of the loss that is least where two views of a digit have the same latent digit.",
         at_least=0,
         idle={
             **NO_LATENT_DIGITS,
@@ -199,7 +207,7 @@ class LatentSettings(PairSettings):
     )
     reorder: bool = setting(
         False,
-        "Whether comparisons mend the order of the latent digits once an epoch.",
+        "Whether the latent digits are put in order once an epoch, as the comparisons say.",
         idle={
             **NO_LATENT_DIGITS,
             "reorder needs a trunk whose last layer is linear: clean, modern or deep": (
@@ -207,11 +215,11 @@ class LatentSettings(PairSettings):
             ),
         },
     )
-    part_merged: bool = setting(
+    split_merged: bool = setting(
         False,
-        "Whether a latent digit that stands for two becomes two, where another stands for none.",
+        "Whether a latent digit that stands for two digits is split, where another stands for none.",
         idle={
-            "part_merged needs reorder, which tells where copies stand": (
+            "split_merged needs reorder, which tells where the halves belong": (
                 lambda own: not (own.reorder and own.has_exact_head and own.trunk != "paper")
             )
         },
@@ -262,10 +270,10 @@ class AuxiliaryLossSettings(PairSettings):
     )
 
 
-Model = Literal["cnn", "weight_sharing", "auxiliary"]
-SETTINGS: Mapping[str, type[PairSettings]] = {
-    kind.model: kind for kind in (PlainCNNSettings, WeightSharingSettings, AuxiliaryLossSettings)
-}
+if TYPE_CHECKING:
+    ModelOrAll = str
+else:  # for a command's help, and what it refuses
+    ModelOrAll = Literal[(*SETTINGS, "all")]
 SETTING_NAMES = [flag.name for flag in changes_of(SETTINGS.values())]
 
 

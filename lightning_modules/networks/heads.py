@@ -5,7 +5,6 @@ and "first <= second".
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -16,20 +15,29 @@ from lightning_modules.replicas.fused.sequential import Sequential
 from lightning_modules.replicas.layers import Linear, wide
 
 SMALLEST = 1e-6  # probabilities are clamped to this before the logarithm
+HEADS: dict[str, type["Head"]] = {}  # by name
 
 
 class Head(nn.Module):
     """A head; a subclass is built from the number of replicas R and the settings that it `takes`.
 
     Attributes:
+        name: The value of `--head` that asks for it.
         features: Features F of one digit.
         differentiable: Whether the comparison's loss has a gradient in the features.
         takes: Settings that the constructor takes beside R.
     """
 
+    name: str
     features = 10
     differentiable = True
     takes: tuple[str, ...] = ()
+
+    def __init_subclass__(cls) -> None:
+        """Offer a head under its name."""
+        super().__init_subclass__()
+        if "name" in vars(cls):
+            HEADS[cls.name] = cls
 
 
 class PosteriorHead(Head, ABC):
@@ -51,6 +59,7 @@ class PosteriorHead(Head, ABC):
 class Exact(PosteriorHead):
     """Softmax of the features."""
 
+    name = "exact"
     takes = ("temperature",)
 
     def __init__(self, replicas: int, temperature: float = 1.0) -> None:
@@ -71,6 +80,7 @@ class Exact(PosteriorHead):
 class Argmax(PosteriorHead):
     """1 for the likeliest digit. It has no gradient: only digit losses can train the trunk below."""
 
+    name = "argmax"
     differentiable = False
 
     def __init__(self, replicas: int) -> None:
@@ -85,6 +95,8 @@ class Argmax(PosteriorHead):
 class Subtract(Head):
     """A linear layer on the difference of the features."""
 
+    name = "subtract"
+
     def __init__(self, replicas: int) -> None:
         """Build R layers."""
         super().__init__()
@@ -98,6 +110,8 @@ class Subtract(Head):
 
 class PaperHead(Head, Sequential):
     """The MLP of the paper's figure 1.4, layer by layer; it ends in ReLU because the paper shows it."""
+
+    name = "paper"
 
     def __init__(self, replicas: int) -> None:
         """Build R MLPs."""
@@ -123,6 +137,7 @@ class PaperHead(Head, Sequential):
 class MLP(Head, Sequential):
     """One hidden layer, normalised before each ReLU, to the log odds of "first <= second"."""
 
+    name = "mlp"
     features = 32
 
     def __init__(self, replicas: int) -> None:
@@ -141,15 +156,6 @@ class MLP(Head, Sequential):
         """Compare (N, R, 2, 32)."""
         log_odds = super().forward(x.flatten(1), calls)  # (N, R)
         return torch.stack([torch.zeros_like(log_odds), log_odds], -1)
-
-
-HEADS: Mapping[str, type[Head]] = {
-    "paper": PaperHead,
-    "mlp": MLP,
-    "exact": Exact,
-    "subtract": Subtract,
-    "argmax": Argmax,
-}
 
 
 def compare(posteriors: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.command.options import Branches, Head, Pool, Trunk
+from lightning_modules.command.options import Branches, Pool, Trunk
 from lightning_modules.networks import heads
 from lightning_modules.networks.trunks import make_trunk
 from lightning_modules.replicas.dropout import Dropout
@@ -121,7 +121,7 @@ def make_network(
     trunk: Trunk = "paper",
     width: int = 32,
     pool: Pool = "flatten",
-    head: Head = "paper",
+    head: str = "paper",
     temperature: float = 1.0,
     swap_trunks: bool = False,
 ) -> PairNetwork:
@@ -148,6 +148,8 @@ def make_network(
         if labelled:
             raise ValueError("branches must be separate or shared where nets are told the digits, got early")
         return EarlyFusion(make_trunk(trunk, 2, 2, replicas, width, pool), replicas)
+    if head not in heads.HEADS:
+        raise ValueError(f"head must be one of {', '.join(heads.HEADS)}, got {head}")
     kind = heads.HEADS[head]
     if labelled and kind.features != 10:
         raise ValueError(f"head must take ten outputs a digit where they are told the digits, got {head}")

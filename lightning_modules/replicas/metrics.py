@@ -1,6 +1,6 @@
-"""Per-replica means over batches and processes, and the state of an epoch in its middle."""
+"""Per-replica metrics over batches and processes, and the state of an epoch in its middle."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -8,6 +8,7 @@ import torch
 from pytorch_lightning.strategies import Strategy
 from torch import Tensor, nn
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 from lightning_modules.replicas.dropout import Dropout
 
@@ -65,6 +66,39 @@ class ReplicaMean(Metric):
         return torch.float32 if values.device.type == "mps" else torch.float64
 
 
+class ReplicaFunction(Metric):
+    """A function of all pairs of a stage, called once for each replica (torchmetrics' functions know one)."""
+
+    batches: list[Tensor]
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        """Start with no values.
+
+        Args:
+            function: From the values (N, ...) of one replica to a scalar.
+        """
+        super().__init__()
+        self.function = function
+        self.add_state("batches", [], dist_reduce_fx="cat")
+
+    def update(self, values: Tensor) -> None:
+        """Add the values (N, R, ...) of N pairs."""
+        self.batches.append(values)
+
+    def select(self, kept: Sequence[int]) -> None:
+        """Keep only the values of the given replicas.
+
+        Args:
+            kept: Which replicas stay, in this order.
+        """
+        self.batches = [values[:, list(kept)] for values in self.batches]
+        self._computed = None  # torchmetrics remembers what it has computed
+
+    def compute(self) -> Tensor:
+        """The metric of each replica, (R,)."""
+        return torch.stack([self.function(values) for values in dim_zero_cat(self.batches).unbind(1)])
+
+
 class MetricsModule(pl.LightningModule):
     """A LightningModule with metrics of R replicas, by stage: train, val and test.
 
@@ -72,16 +106,21 @@ class MetricsModule(pl.LightningModule):
     an epoch as ``train/...``, ``val/...`` and ``test/...``; `epoch_metrics` gives the means of each replica.
     """
 
-    def __init__(self, replicas: int, metrics: Sequence[str]) -> None:
+    def __init__(self, replicas: int, metrics: Mapping[str, Callable[[Tensor], Tensor] | None]) -> None:
         """Start with no values.
 
         Args:
             replicas: Number of replicas R.
-            metrics: Names of the metrics.
+            metrics: Metric to the function that makes it of all values of a replica; None: their mean.
         """
         super().__init__()
-        tags = [f"{stage}/{name}" for stage in ("train", "val", "test") for name in metrics]
-        self.metrics = nn.ModuleDict({tag: ReplicaMean(replicas) for tag in tags})
+        self.metrics = nn.ModuleDict(
+            {
+                f"{stage}/{name}": ReplicaFunction(function) if function else ReplicaMean(replicas)
+                for stage in ("train", "val", "test")
+                for name, function in metrics.items()
+            }
+        )
 
     def count(self, stage: str, values: Mapping[str, Tensor]) -> None:
         """Add the values of a batch to the metrics.

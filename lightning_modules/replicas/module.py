@@ -1,7 +1,7 @@
 """A LightningModule that trains R replicas of a network at once: metrics, optimiser, checkpoints, pruning."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 from zipfile import is_zipfile
@@ -10,6 +10,7 @@ import torch
 from pytorch_lightning.callbacks import GradientAccumulationScheduler
 from pytorch_lightning.utilities.model_helpers import _restricted_classmethod
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_modules.command.file_format import FORMAT, KEY, refuse_other_format
@@ -37,7 +38,7 @@ class ReplicatedModule(MetricsModule):
         network: torch.nn.Module,
         seeds: Sequence[int],
         lr: PerReplica,
-        metrics: Sequence[str],
+        metrics: Mapping[str, Callable[[Tensor], Tensor] | None],
         optimizer: OptimizerName = "sgd",
         weight_decay: float = 0.0,
         schedule: Schedule = "constant",
@@ -48,7 +49,7 @@ class ReplicatedModule(MetricsModule):
             network: R replicas.
             seeds: R seeds.
             lr: Learning rate, or R of them.
-            metrics: Names of the metrics.
+            metrics: As `MetricsModule` has them.
             optimizer: Name of the optimiser.
             weight_decay: Weight decay of weights of linear layers and convolutions.
             schedule: Name of the learning rate's schedule.

@@ -1,4 +1,4 @@
-"""Every two nets of a page compared, paired by run; or why they cannot be."""
+"""Pairwise tests between the nets of a page, paired by seed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Difference:
 
     first: Net
     second: Net
-    figure: str
+    metric: str  # its name in `Run`
     n: int  # seeds at which neither diverged
     test: PairedTest
     corrected: float  # p by Holm, of all on the page
@@ -31,7 +31,7 @@ class Difference:
 
     @property
     def name(self) -> str:
-        """What it is, in few words."""
+        """The two nets, in few words."""
         same = self.first.study == self.second.study
         return f"{self.first.name} minus {self.second.model if same else self.second.name}"
 
@@ -56,14 +56,14 @@ def compare_all(nets: Sequence[Net]) -> tuple[list[Difference], list[str]]:
     tests = [paired_test(ours, theirs) for *_, ours, theirs in found]
     corrected = holm([test.p for test in tests])
     differences = [
-        Difference(first, second, figure, len(ours), test, p)
-        for (first, second, figure, ours, _), test, p in zip(found, tests, corrected, strict=True)
+        Difference(first, second, metric, len(ours), test, p)
+        for (first, second, metric, ours, _), test, p in zip(found, tests, corrected, strict=True)
     ]
     return differences, list(unpaired)
 
 
 def why_not(first: Net, second: Net) -> str | None:
-    """Why the runs of two nets are not pairs, if they are not.
+    """Why two nets cannot be paired, or None.
 
     Args:
         first: A net.

@@ -13,7 +13,7 @@ STAGES = ("train", "val")
 
 @dataclass(frozen=True)
 class Curve:
-    """A figure after each of E epochs."""
+    """An error after each of E epochs."""
 
     mean: NDArray[np.float64]  # (E,)
     low: NDArray[np.float64]  # (E,)

@@ -1,4 +1,4 @@
-"""Which comparisons a net got wrong, out of its run folder's mistakes.npz."""
+"""The comparisons that a net got wrong, read from mistakes.npz in its run folder."""
 
 import base64
 import io
@@ -51,7 +51,7 @@ class Picture:
 
 
 def relation(pair: Cell | Picture) -> str:
-    """What should have been said of two digits.
+    """The right answer to a pair, ≤ or >.
 
     Args:
         pair: Of digits.

@@ -1,4 +1,4 @@
-"""The page: what is in it, computed from studies and handed to the template page.html."""
+"""The content of the page, computed from studies and rendered by the template page.html."""
 
 from __future__ import annotations
 
@@ -23,30 +23,19 @@ from lightning_modules.report.failing import (
     relation,
 )
 from lightning_modules.report.plots import COLOURS, differences_plot, net_plot, runs_plot, validation_plot
-from lightning_modules.results.runs import spread
+from lightning_modules.results.runs import METRICS, spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lightning_modules.report.study import Net, Study
+    from lightning_modules.report.study import Net, StudyResults
 
-# Figures of a run, in the order of the table.
-FIGURES = {
-    "test_error": "test",
-    "all_test_error": "all pairs of test digits",
-    "fixed_pairs_error": "fixed pairs of all test digits",
-    "member_test_error": "single trainings",
-    "val_error": "validation",
-    "train_error": "training",
-    "test_digit_error": "digits misread",
-}
-
-NONE = "\N{EN DASH}"  # stands where a net has no such figure
+NONE = "\N{EN DASH}"  # stands where a net has no such metric
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One figure over the runs of a net that did not diverge, as shares."""
+class Summary:
+    """One metric over the runs of a net that did not diverge, as shares."""
 
     mean: float
     std: float | None
@@ -54,22 +43,18 @@ class Figure:
     high: float | None
 
     @classmethod
-    def of(cls, errors: Sequence[float]) -> Figure | None:
-        """Of the runs' errors; None if there are none.
-
-        Args:
-            errors: As shares.
-        """
-        if not errors:
+    def of(cls, values: Sequence[float]) -> Summary | None:
+        """Of the runs' values, as shares; None if there are none."""
+        if not values:
             return None
-        mean, std = spread(errors)
+        mean, std = spread(values)
         if std is None:
             return cls(mean, None, None, None)
-        width = half_width(errors)
+        width = half_width(values)
         return cls(mean, std, max(0.0, mean - width), min(1.0, mean + width))
 
 
-def make_page(studies: Sequence[Study]) -> str:
+def make_page(studies: Sequence[StudyResults]) -> str:
     """Make the page.
 
     Args:
@@ -79,7 +64,8 @@ def make_page(studies: Sequence[Study]) -> str:
         HTML that refers to nothing outside.
     """
     nets = [net for study in studies for net in study.nets]
-    table = {net.name: {name: Figure.of(net.results.errors(name)) for name in FIGURES} for net in nets}
+    table = {net.name: {name: Summary.of(net.results.errors(name)) for name in METRICS} for net in nets}
+    known = [name for name in METRICS if any(row[name] for row in table.values())]
     errors = {net.name: net.results.errors() for net in nets}
     sound = [net for net in nets if net.results.sound]
     differences, unpaired = compare_all(nets)
@@ -87,7 +73,8 @@ def make_page(studies: Sequence[Study]) -> str:
         studies=studies,
         nets=nets,
         run_count=sum(len(net.runs) for net in nets),
-        figures={name: label for name, label in FIGURES.items() if any(row[name] for row in table.values())},
+        # Of training last: the report is about what was not learnt from.
+        metrics={name: METRICS[name] for name in sorted(known, key=lambda name: name.startswith("train_"))},
         table=table,
         best=min(sound, key=lambda net: spread(net.results.errors())[0], default=None),
         diverged={net.name: len(net.runs) - len(net.results.sound) for net in nets},
@@ -133,7 +120,7 @@ def _top(curve: Curve) -> float:
 
 
 def _failing(nets: Sequence[Net]) -> dict[str, Any]:
-    """What is shown of each net's mistakes, and why nothing is of the others."""
+    """Each net's mistakes, and the reasons why some nets have none to show."""
     shown: dict[str, Any] = {}
     missing: dict[str, list[str]] = {}  # names by reason
     for net in nets:

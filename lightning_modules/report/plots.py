@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lightning_modules.report.comparing import Difference
     from lightning_modules.report.curves import Curve
 
-# Told apart, and from white and from black, also by most of those who see fewer colours.
+# Distinct from each other, from white and from black, also for most colour-blind readers.
 COLOURS = ("#2f7fd6", "#d0741c", "#1f9a6d", "#a56ad8", "#d6517d", "#7f8a2e")
 INK = "#010203"  # stands for the page's text colour, which no plot knows
 STYLE: Any = {  # matplotlib's type is a literal of all its names

@@ -1,13 +1,12 @@
-"""A study as its folder has it: results.json, and a run folder for each net.
+"""Read a study from its folder: results.json, and a run folder for each net.
 
 Files may be old, foreign or edited: whatever is taken from them is checked, and refused in one line.
 """
 
 import json
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ import yaml
 
 from lightning_modules.command.cli import CommandError
 from lightning_modules.command.file_format import KEY, refuse_other_format
-from lightning_modules.results.runs import ModelRuns, Run
+from lightning_modules.results.runs import METRICS, ModelRuns, Run
 
-# What the pairs (or points) of a run follow from, beside its seed.
+# Settings that decide, together with the seed, the pairs (or points) of a run.
 PAIRS = ("train_pairs", "val_pairs", "test_pairs", "data_dir")
 POINTS = ("train_points", "val_points", "test_points", "disc", "points")
 
@@ -32,12 +31,12 @@ class Net:
     recipe: str
     runs: Sequence[Run]
     folder: Path  # its run folder
-    data: Mapping[str, Any]  # what its pairs follow from, beside the seeds
-    settings: Mapping[str, Any]  # as its config.yaml has them, or else the study
+    data: Mapping[str, Any]  # settings that decide its pairs, beside the seeds
+    settings: Mapping[str, Any]  # of its config.yaml, or else of the study
 
     @property
     def results(self) -> ModelRuns:
-        """The runs' figures; their statistics are of those that did not diverge."""
+        """The runs' metrics; their statistics are of those that did not diverge."""
         return ModelRuns(self.model, self.recipe, self.runs)
 
     @property
@@ -47,8 +46,8 @@ class Net:
 
 
 @dataclass(frozen=True)
-class Study:
-    """What a command trained."""
+class StudyResults:
+    """The nets that a command trained."""
 
     name: str
     command: str
@@ -57,7 +56,7 @@ class Study:
     unfinished: Sequence[str]  # models with a run folder, but without results
 
 
-def read_studies(folders: Sequence[Path]) -> list[Study]:
+def read_studies(folders: Sequence[Path]) -> list[StudyResults]:
     """Read what is in the folders of studies.
 
     Args:
@@ -78,7 +77,7 @@ def read_studies(folders: Sequence[Path]) -> list[Study]:
     ]
 
 
-def _read_study(folder: Path, name: str, prefix: str) -> Study:
+def _read_study(folder: Path, name: str, prefix: str) -> StudyResults:
     path = folder / "results.json"
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
@@ -109,7 +108,7 @@ def _read_study(folder: Path, name: str, prefix: str) -> Study:
     ]
     started = sorted(file.parent.name for file in folder.glob("*/config.yaml"))
     unfinished = [model for model in started if model not in models]
-    return Study(name, str(results.get("command", "")), versions, nets, unfinished)
+    return StudyResults(name, str(results.get("command", "")), versions, nets, unfinished)
 
 
 def _read_runs(results: Mapping[str, Any]) -> dict[str, tuple[str, list[Run]]]:
@@ -134,27 +133,22 @@ def _read_run(row: Mapping[str, Any], where: str) -> Run:
     seed = row.get("seed")
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise ValueError(f"{where}.seed must be a whole number, got {seed!r:.80}")
-    figures: dict[str, Any] = {}
-    for field in fields(Run)[1:]:
-        value = row.get(field.name)
-        if value is None and field.default is not MISSING:
-            continue
-        figures[field.name] = _read_figure(value, f"{where}.{field.name}")
-    return Run(seed, **figures)
+    diverged = row.get("diverged")
+    if not isinstance(diverged, bool | None):
+        raise ValueError(f"{where}.diverged must be true or false, got {diverged!r:.80}")
+    given = {name: row.get(name) for name in METRICS}
+    metrics = {
+        name: _share(value, f"{where}.{name}")
+        for name, value in given.items()
+        if value is not None or METRICS[name].always
+    }
+    return Run(seed, **metrics, diverged=diverged)
 
 
-def _read_figure(value: Any, where: str) -> float | bool:
-    """A figure of a run; what it may be follows from its name."""
-    if where.endswith(".diverged"):
-        if not isinstance(value, bool):
-            raise ValueError(f"{where} must be true or false, got {value!r:.80}")
-        return value
-    share = where.endswith("_error")  # others, such as a loss, may be any number
-    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not known or (share and not 0 <= value <= 1):
-        raise ValueError(
-            f"{where} must be {'a share in [0, 1]' if share else 'a finite number'}, got {value!r:.80}"
-        )
+def _share(value: Any, where: str) -> float:
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    if not known or not 0 <= value <= 1:
+        raise ValueError(f"{where} must be a share in [0, 1], got {value!r:.80}")
     return float(value)
 
 

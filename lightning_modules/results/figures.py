@@ -68,7 +68,7 @@ def results_figure(
 
     Args:
         errors: Model to the test errors of its runs that did not diverge, as shares; there may be none.
-        paper: Model to the paper's figures; those without are shown alone.
+        paper: Model to the paper's results; models without are shown alone.
         title: What to write above.
         counts: Model to the number of its runs in words, as `ModelRuns` has it; by default of the errors.
 

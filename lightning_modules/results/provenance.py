@@ -1,4 +1,4 @@
-"""What decides a study's figures beside its flags: versions of libraries, our own code, and the digits."""
+"""Provenance of a study's results: versions of libraries, our own code, and the digits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-# Libraries whose code computes figures: another version may round otherwise.
+# Libraries that compute results: another version may round differently.
 COMPUTING = ("torch", "pytorch-lightning", "torchmetrics", "numpy", "numba", "llvmlite")
 PACKAGES = (*COMPUTING, "tensorboard", "digit-duel")
 
@@ -22,7 +22,7 @@ STUDY = ("train.py", "datamodules", "lightning_modules")
 READERS = (
     "lightning_modules/demo/",
     "lightning_modules/report/",
-)  # show what studies left, and train nothing
+)  # they show the results of studies, and train nothing
 
 
 class Digits(Protocol):

@@ -10,35 +10,92 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from torch import Tensor
 
 from lightning_modules.command.atomic_io import write_whole
 from lightning_modules.command.cli import CommandError
 from lightning_modules.command.file_format import FORMAT, KEY
+from lightning_modules.results.metrics import (
+    METRIC,
+    Answers,
+    Metric,
+    calibration_error,
+    digit_error,
+    error,
+    metric,
+    probability_and_target,
+)
 from lightning_modules.results.provenance import versions
 
 
 @dataclass(frozen=True)
 class Run:
-    """Figures of one training.
-
-    Errors are shares in [0, 1], of the final weights in evaluation mode.
-    """
+    """The metrics of one training, of its final weights in evaluation mode. A new metric is a field here."""
 
     seed: int
-    train_error: float
-    test_error: float
-    val_error: float | None = None  # None without validation data
-    test_digit_error: float | None = None  # None without digit heads
-    member_test_error: float | None = None  # mean of single trainings; None where a run is one training
-    all_test_error: float | None = None  # over all pairs of test digits; None where not asked for
+    train_error: float = metric("training", always=True)
+    test_error: float = metric("test", always=True, values=error)
+    val_error: float | None = metric("validation")  # None without validation data
+    test_digit_error: float | None = metric("digits misread", values=digit_error)  # None without digit heads
+    # Mean of single trainings; None where a run is one training.
+    member_test_error: float | None = metric("single trainings")
+    # None where not asked for.
+    all_test_error: float | None = metric(
+        "all pairs of test digits",
+        row="all pairs",
+        remark="of the test digits, without the runs' sampling noise",
+    )
     # Of nets that must see both digits at once, instead: over one pairing of all test digits (5,000 pairs of
-    # MNIST's), the same for all runs. It is a sample, whose noise the spread over runs does not show.
-    fixed_pairs_error: float | None = None
+    # MNIST's).
+    fixed_pairs_error: float | None = metric(
+        "fixed pairs of all test digits",
+        row="fixed pairs",
+        remark="each test digit once, a sample that all runs share",
+    )
+    test_calibration_error: float | None = metric(
+        "calibration error",
+        values=probability_and_target,
+        over_pairs=calibration_error,
+        stages=("test",),
+        remark="how far the probability of an answer lies from how often it is right (ECE, 15 bins)",
+    )
     diverged: bool | None = None  # True where losses or weights are not finite: its errors say nothing
 
 
-# Figures over all test digits, and what to call them.
-WHOLE: Mapping[str, str] = {"all_test_error": "all pairs", "fixed_pairs_error": "fixed pairs"}
+METRICS: Mapping[str, Metric] = {
+    entry.name: entry.metadata[METRIC] for entry in fields(Run) if METRIC in entry.metadata
+}
+# Metrics with `values`, by their names in tags: "error" in "test/error".
+MEASURED = {name.removeprefix("test_"): about for name, about in METRICS.items() if about.values}
+OVER_PAIRS = {name: about.over_pairs for name, about in MEASURED.items()}
+
+
+def measure(stage: str, answers: Answers) -> dict[str, Tensor]:
+    """The values of pairs that the metrics of a stage are made of.
+
+    Args:
+        stage: "train", "val" or "test".
+        answers: To N pairs.
+
+    Returns:
+        Metric to its values (N, R, ...).
+    """
+    every = {
+        name: about.values(answers)
+        for name, about in MEASURED.items()
+        if about.values and stage in about.stages
+    }
+    return {name: values for name, values in every.items() if values is not None}
+
+
+def by_name(tagged: Mapping[str, Sequence[float]]) -> dict[str, Sequence[float]]:
+    """Metrics by their names in `Run`, which has no others.
+
+    Args:
+        tagged: Metrics by their tags, such as "test/error".
+    """
+    names = {tag: tag.replace("/", "_") for tag in tagged}
+    return {name: tagged[tag] for tag, name in names.items() if name in METRICS}
 
 
 @dataclass(frozen=True)
@@ -78,17 +135,23 @@ class ModelRuns:
         sound, every = len(self.sound), len(self.runs)
         return str(every) if sound == every else f"{sound} of {every}"
 
-    def errors(self, figure: str = "test_error") -> list[float]:
-        """A figure of every run that did not diverge, as a share; empty if one has none.
+    def errors(self, metric: str = "test_error") -> list[float]:
+        """A metric of every run that did not diverge, as a share; empty if one has none.
 
         Args:
-            figure: One of `Run`'s.
+            metric: Its name in `Run`.
         """
-        values = [getattr(run, figure) for run in self.sound]
+        values = [getattr(run, metric) for run in self.sound]
         return [] if None in values else values
 
+    def tagged(self) -> dict[str, list[float]]:
+        """The metrics on test pairs, by their tags in TensorBoard."""
+        found = {name: self.errors(name) for name in METRICS if name.startswith("test_")}
+        known = {name: values for name, values in found.items() if values or METRICS[name].always}
+        return {name.replace("_", "/", 1): values for name, values in known.items()}
+
     def rows(self) -> list[dict[str, Any]]:
-        """One row a run; what a model has not (digit heads) or was not asked for has no key."""
+        """A row for each run; a metric that the run does not have has no key."""
         return [
             {"model": self.model, "recipe": self.recipe, "replica": number}
             | {name: value for name, value in asdict(run).items() if value is not None}
@@ -101,10 +164,11 @@ class ModelRuns:
         None where there is no run, or of one run no deviation.
         """
         summary: dict[str, Any] = {"model": self.model, "recipe": self.recipe}
-        for name in ("test_error", "train_error", *(name for name in WHOLE if self.errors(name))):
+        for name, about in METRICS.items():
             errors = self.errors(name)
             average, deviation = spread(errors) if errors else (None, None)
-            summary |= {f"{name}_mean": average, f"{name}_std": deviation}
+            if errors or about.always:
+                summary |= {f"{name}_mean": average, f"{name}_std": deviation}
         return summary | {"n": len(self.sound), "diverged": len(self.runs) - len(self.sound)}
 
     def hparams(self, settings: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,7 +213,7 @@ def write_results(path: Path, models: Sequence[ModelRuns], command: str, config:
 
 
 def refuse_diverged(models: Sequence[ModelRuns]) -> None:
-    """Say which runs diverged; their errors are those of no net.
+    """Fail with a line that names the runs that diverged: their errors say nothing.
 
     Args:
         models: What is finished, and written.
@@ -166,7 +230,7 @@ def refuse_diverged(models: Sequence[ModelRuns]) -> None:
 
 
 def read_results(path: Path) -> list[ModelRuns]:
-    """Read what is finished from results.json; nothing, where there is none.
+    """Read the finished models from results.json; none if there is no such file.
 
     Args:
         path: The file.
@@ -194,11 +258,11 @@ def read_results(path: Path) -> list[ModelRuns]:
 
 
 def results_table(models: Sequence[ModelRuns], paper: Mapping[str, PaperFigure]) -> Table:
-    """Our figures beside the paper's.
+    """Our results beside the paper's.
 
     Args:
         models: What is finished.
-        paper: Model to the paper's figures; without them the table has ours only.
+        paper: Model to the paper's results; without them the table has ours only.
 
     Returns:
         A table for the console.
@@ -221,19 +285,19 @@ def results_table(models: Sequence[ModelRuns], paper: Mapping[str, PaperFigure])
             cells.append(percent(theirs.train_mean, theirs.train_std))
             cells.append(percent(theirs.test_mean, theirs.test_std))
         table.add_row(model.model, *cells)
-        for figure, label in WHOLE.items():
-            if errors := model.errors(figure):
-                table.add_row(f"  {label}", "", percent(*spread(errors)))
+        for name, about in METRICS.items():
+            if about.row and (errors := model.errors(name)):
+                table.add_row(f"  {about.row}", "", percent(*spread(errors)))
     return table
 
 
 def _remarks(models: Sequence[ModelRuns]) -> list[str]:
-    """What the table does not say by itself."""
-    remarks = []
-    if any(model.errors("all_test_error") for model in models):
-        remarks.append("all pairs: of the test digits, without the runs' sampling noise")
-    if any(model.errors("fixed_pairs_error") for model in models):
-        remarks.append("fixed pairs: each test digit once, a sample that all runs share")
+    """The notes below the table."""
+    remarks = [
+        f"{about.row}: {about.remark}"
+        for name, about in METRICS.items()
+        if about.row and about.remark and any(model.errors(name) for model in models)
+    ]
     lost = {model.model: len(model.runs) - len(model.sound) for model in models}
     if diverged := [f"{count} of {model}" for model, count in lost.items() if count]:
         remarks.append(f"diverged, and left out: {', '.join(diverged)}")

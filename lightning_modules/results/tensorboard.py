@@ -1,6 +1,6 @@
 """One TensorBoard run for R replicas: TensorBoard does not aggregate runs, so we write mean and band.
 
-They are of the replicas whose figures are all finite: one that diverged does not change the others' curve.
+They are of the replicas whose metrics are all finite: one that diverged does not change the others' curve.
 Tags are ``val/error`` (mean over replicas), ``val/error_low`` and ``val/error_high`` (mean -+ one standard
 deviation), and so on; x is the optimiser step. A custom-scalars layout shows them as bands. Both halves of
 the project log through this, whatever trains the replicas.
@@ -32,7 +32,7 @@ class EpochMetrics:
 
 
 class StudyLog:
-    """Gathers the figures of replicas that may train in several processes, and logs each whole epoch."""
+    """Gathers the metrics of replicas that may train in several processes, and logs each whole epoch."""
 
     def __init__(self, folder: Path, replicas: int, anew: bool = False) -> None:
         """Open the event file.
@@ -68,7 +68,7 @@ class StudyLog:
                 self._log(self.epochs.pop(figures.epoch), figures.step)
 
     def add_runs(self, values: Mapping[str, Sequence[float]]) -> None:
-        """Log figures of runs, at the latest step: of several replicas that are one run there is one value.
+        """Log metrics of runs at the latest step: a run of several replicas has one value.
 
         Args:
             values: Tag to one value a run.

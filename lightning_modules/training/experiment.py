@@ -219,7 +219,7 @@ class Experiment:
     def _log_results(self, log: StudyLog, fit: Fit, settings: PairSettings) -> None:
         results = self.finished[-1]
         hparams = results.hparams(asdict(settings), {**self.config, **asdict(settings)})
-        log.add_runs({"test/error": results.errors()})
+        log.add_runs(results.tagged())
         figures = {"test/mistakes": mistakes_figure(fit.mistakes)} if fit.mistakes else {}
         log.finish(hparams, results.metrics(), figures)
 

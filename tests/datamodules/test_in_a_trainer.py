@@ -144,7 +144,7 @@ NEEDS_AN_END: list[tuple[Any, Any, dict[str, Any], str]] = [
         ENDLESS,
         "needs an end of training",
     ),
-    ({**LATENT, "reorder": True, "part_merged": True}, {}, ENDLESS, "needs an end of training"),
+    ({**LATENT, "reorder": True, "split_merged": True}, {}, ENDLESS, "needs an end of training"),
     (
         {"schedule": "warmup_linear"},
         {},

@@ -58,8 +58,8 @@ def fit(model: str, recipe: str, changes: Mapping[str, Any], callbacks: list[pl.
         ("weight_sharing", "paper", {}, 1, math.nan),
         ("auxiliary", "paper", {}, 7, 1e30),
         ("cnn", "modern", SMALL, 5, math.nan),
-        ("cnn", "modern", {**SMALL, "turns": False}, 2, math.nan),
-        ("cnn", "modern", {**SMALL, "turns": False}, 8, -math.inf),
+        ("cnn", "modern", {**SMALL, "swap_trunks": False}, 2, math.nan),
+        ("cnn", "modern", {**SMALL, "swap_trunks": False}, 8, -math.inf),
         ("cnn", "modern", {"branches": "early", **SMALL}, 3, 1e30),
         ("weight_sharing", "modern", SMALL, 6, math.inf),
         ("auxiliary", "modern", SMALL, 4, math.nan),
@@ -107,7 +107,7 @@ def results(folder: Path) -> Any:
 def test_a_study_ends_with_all_files_counts_its_sound_runs_and_says_so(
     study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ["--model", "cnn", "--turns", "false", "--runs", "3"]
+    flags = ["--model", "cnn", "--swap_trunks", "false", "--runs", "3"]
     whole = results(study("whole", [], *flags))
     with pytest.raises(SystemExit):
         study("spoilt", [1], *flags)

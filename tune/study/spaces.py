@@ -75,7 +75,7 @@ SHARED = {
     "elastic": FloatDistribution(0.0, 1.0),
 }
 LATENT = {
-    "prior": _log(0.3, 3.0),
+    "balance": _log(0.3, 3.0),
     "consistency": _log(0.1, 3.0),
     "two_views_from": FloatDistribution(0.0, 0.6),
 }

@@ -11,7 +11,7 @@ from lightning_modules import PlainCNN
 from lightning_modules.evaluation.all_pairs import error_of_all_pairs
 from lightning_modules.models.base import PairModule
 from lightning_modules.models.latent.alignment import LatentAlignment
-from lightning_modules.models.losses import cross_entropy, disagreement, unevenness
+from lightning_modules.models.losses import balance_loss, consistency_loss, cross_entropy
 from lightning_modules.models.recipes import RECIPES, resolve
 from lightning_modules.models.registry import MODULES
 from lightning_modules.networks.heads import HEADS, compare
@@ -54,8 +54,8 @@ def test_losses_and_comparisons_of_half_precision_logits_are_those_of_the_same_n
     classes = logits.flip(1).argmax(-1)  # any digits
     exact = logits.float()
     with torch.autocast("cpu", dtype=dtype):
-        torch.testing.assert_close(unevenness(logits), unevenness(exact))
-        torch.testing.assert_close(disagreement(logits), disagreement(exact))
+        torch.testing.assert_close(balance_loss(logits), balance_loss(exact))
+        torch.testing.assert_close(consistency_loss(logits), consistency_loss(exact))
         torch.testing.assert_close(cross_entropy(logits, classes), cross_entropy(exact, classes))
         for name in ("exact", "argmax"):
             torch.testing.assert_close(HEADS[name](2)(logits), HEADS[name](2)(exact))
@@ -69,7 +69,7 @@ NETWORKS: list[tuple[str, str, dict[str, Any]]] = [
     *((model, recipe, {}) for model in MODULES for recipe in RECIPES),
     *(("weight_sharing", "modern", {"head": head}) for head in ("mlp", "subtract", "paper")),
     ("cnn", "modern", {"branches": "early"}),
-    ("cnn", "modern", {"turns": False}),
+    ("cnn", "modern", {"swap_trunks": False}),
     ("auxiliary", "paper", {"trunk": "clean"}),
 ]
 
@@ -115,12 +115,12 @@ def test_float64_stays_float64(images: Tensor) -> None:
     module = network_of("auxiliary", "modern", {}).double().eval()
     outputs = module(images[:5].double())
     assert outputs.pair.dtype == torch.float64
-    assert unevenness(outputs.digits).dtype == torch.float64
+    assert balance_loss(outputs.digits).dtype == torch.float64
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
 def test_a_study_in_any_precision_keeps_what_it_adds_up_in_float32_at_least(precision: Any) -> None:
-    changes = {"width": 4, "turns": False, "batch_size": 20}
+    changes = {"width": 4, "swap_trunks": False, "batch_size": 20}
     settings = resolve(RECIPES["modern"], ["cnn"], changes)["cnn"]
     module = PlainCNN.from_settings(settings, [0, 1])
     data = DigitPairs(60, 20, 20, seed=[0, 1], **settings.taken_by("DigitPairs"))

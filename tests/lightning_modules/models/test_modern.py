@@ -154,7 +154,7 @@ def test_every_modern_setting_has_an_effect() -> None:
 
 def idle_flags() -> Iterator[tuple[Any, list[str], dict[str, Any], str]]:
     yield PAPER, ["cnn"], {"width": 8}, "width has no effect on cnn"
-    yield PAPER, ["weight_sharing"], {"prior": 1.0}, "prior has no effect"
+    yield PAPER, ["weight_sharing"], {"balance": 1.0}, "balance has no effect"
     yield PAPER, ["weight_sharing"], {"elastic": 0.1}, "elastic has no effect"
     yield MODERN, ["weight_sharing"], {"branches": "separate"}, "branches has no effect"
     yield MODERN, ["weight_sharing"], {"label_smoothing": 0.1}, "label_smoothing has no effect"
@@ -193,7 +193,7 @@ def test_a_setting_with_effect_on_one_model_is_taken() -> None:
 @pytest.mark.parametrize(
     ("model", "arguments", "message"),
     [
-        ("weight_sharing", {"prior": -1.0, "head": "exact"}, "prior must be at least 0 and finite, got -1.0"),
+        ("weight_sharing", {"balance": -1.0, "head": "exact"}, "balance must be at least 0 and finite"),
         ("weight_sharing", {"consistency": 1.0}, "are of latent digits, which only head exact has"),
         ("auxiliary", {"label_smoothing": 1.0}, r"label_smoothing must lie in \[0, 1\), got 1.0"),
     ],

@@ -14,7 +14,7 @@ from pytorch_lightning.tuner.tuning import Tuner
 import train
 from datamodules import DigitPairs
 from lightning_modules import AuxiliaryLoss, PairModule, PlainCNN, WeightSharing
-from lightning_modules.command.options import Head, Trunk
+from lightning_modules.command.options import Trunk
 from lightning_modules.models.recipes import PAPER, resolve
 from lightning_modules.models.registry import MODULES
 from lightning_modules.models.settings import SETTING_NAMES, WeightSharingSettings
@@ -57,11 +57,11 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
     (WeightSharing, {"alpha": 0.3}, "alpha has no effect on WeightSharing"),
     (WeightSharing, {"branches": "separate"}, "branches has no effect on WeightSharing"),
     (WeightSharing, {"width": 8}, "width has no effect on WeightSharing"),
-    (WeightSharing, {"turns": True}, "turns has no effect"),
+    (WeightSharing, {"swap_trunks": True}, "swap_trunks has no effect"),
     (WeightSharing, {"consistency": 1.0, **MODERN, "head": "exact"}, "consistency needs two views"),
     (WeightSharing, {"two_views_from": 0.5}, "two_views_from has no effect"),
     (WeightSharing, {"head": "exact", "reorder": True}, "reorder needs a trunk whose last layer is linear"),
-    (WeightSharing, {"trunk": "clean", "head": "exact", "part_merged": True}, "part_merged needs reorder"),
+    (WeightSharing, {"trunk": "clean", "head": "exact", "split_merged": True}, "split_merged needs reorder"),
     (PlainCNN, {"head": "exact"}, "head has no effect on PlainCNN"),
     (AuxiliaryLoss, {"head": "argmax", "gamma": 0.3}, "gamma has no effect on AuxiliaryLoss"),
     (AuxiliaryLoss, {"head": "subtract", "gamma": 0.0}, "gamma must be above 0 with head subtract"),
@@ -297,8 +297,7 @@ def test_the_papers_trunk_normalises_the_two_digits_apart_whatever_the_head(engi
     assert isinstance(siamese, SharedTrunk)
     initialise(siamese, [1, 2])
     images = torch.rand(6, 4, 14, 14, generator=torch.Generator().manual_seed(0)) * 255
-    heads: list[Head] = ["exact", "subtract", "argmax"]
-    for head in heads:
+    for head in ("exact", "subtract", "argmax"):
         other = make_network(2, labelled=True, head=head)
         assert isinstance(other, SharedTrunk)
         other.trunk.load_state_dict(siamese.trunk.state_dict())

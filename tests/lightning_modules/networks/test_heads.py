@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from datamodules import DigitPairs
-from lightning_modules.command.options import Branches, Head, Pool, Trunk
+from lightning_modules.command.options import Branches, Pool, Trunk
 from lightning_modules.networks.heads import HEADS, Exact, compare
 from lightning_modules.networks.pairs import make_network
 from lightning_modules.replicas.seeding import initialise, reseed
@@ -70,7 +70,7 @@ def images() -> Tensor:
 SMALL: dict[str, Any] = {"trunk": "modern", "width": 4}
 NETWORKS: list[tuple[Any, Any]] = [
     *[("shared", {"trunk": trunk, "head": "exact"}) for trunk in get_args(Trunk)],
-    *[("shared", {**SMALL, "head": head}) for head in get_args(Head) if head != "argmax"],
+    *[("shared", {**SMALL, "head": head}) for head in HEADS if head != "argmax"],
     *[("separate", {**SMALL, "pool": pool, "head": "mlp"}) for pool in get_args(Pool)],
     ("separate", {**SMALL, "head": "exact", "swap_trunks": True}),
     ("separate", {}),

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_modules.replicas.metrics import ReplicaMean
+from lightning_modules.replicas.metrics import ReplicaFunction, ReplicaMean
 
 
 @settings(max_examples=30)
@@ -63,3 +63,13 @@ def test_replicas_that_are_kept_keep_their_means(truth: bool) -> None:
     metric.select([2, 0])
     metric.update(values[10:, [2, 0]])
     torch.testing.assert_close(metric.compute(), values.float().mean(0)[[2, 0]])
+
+
+def test_a_function_is_called_with_all_values_of_each_replica_and_follows_those_that_are_kept() -> None:
+    values = torch.rand(20, 3, 2)
+    metric = ReplicaFunction(lambda own: own.prod(-1).max())
+    metric.update(values[:10])
+    metric.update(values[10:])
+    torch.testing.assert_close(metric.compute(), values.prod(-1).amax(0))
+    metric.select([2, 0])
+    torch.testing.assert_close(metric.compute(), values.prod(-1).amax(0)[[2, 0]])

@@ -37,9 +37,9 @@ DECIDE = values(
     "model=cnn recipe=paper runs=16 seed=1 train_pairs=900 val_pairs=400 test_pairs=900 all_pairs=true",
     "strategy=ddp precision=64-true threads=2 replicas=4 engine=torch layout=contiguous",
     "max_epochs=9 batch_size=30 trunk=clean width=8 pool=average head=mlp temperature=0.7 branches=shared",
-    "turns=false optimizer=sgd weight_decay=0.1 schedule=constant lr=0.2 alpha=0.3 gamma=0.3",
-    "label_smoothing=0.2 prior=0.5 consistency=0.5 augment=bilinear elastic=0.1 two_views_from=0.3",
-    "reorder=false part_merged=false ensemble=2 restarts=2",
+    "swap_trunks=false optimizer=sgd weight_decay=0.1 schedule=constant lr=0.2 alpha=0.3 gamma=0.3",
+    "label_smoothing=0.2 balance=0.5 consistency=0.5 augment=bilinear elastic=0.1 two_views_from=0.3",
+    "reorder=false split_merged=false ensemble=2 restarts=2",
 )
 # The others; those of `BY_EFFECT` count by what is recorded of the device, the processes and the digits.
 HARMLESS = values(

@@ -32,7 +32,7 @@ def assert_names(line: str, given: Mapping[str, Any]) -> None:
 
 
 # What one training does not show: teams are several, and merged digits are parted where there are some.
-UNSEEN = {"ensemble", "restarts", "part_merged"}
+UNSEEN = {"ensemble", "restarts", "split_merged"}
 
 
 class Trained:
