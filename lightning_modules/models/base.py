@@ -16,14 +16,15 @@ from lightning_modules.models.batches import Batch, as_batch, as_images
 from lightning_modules.models.settings import PairSettings
 from lightning_modules.networks.pairs import Outputs, PairNetwork, make_network
 from lightning_modules.replicas.apart import weigh_by_pairs
+from lightning_modules.replicas.base import ReplicatedBase
 from lightning_modules.replicas.fused.sequential import Sequential
 from lightning_modules.replicas.layers import wide
-from lightning_modules.replicas.module import ReplicatedModule
 from lightning_modules.replicas.per_replica import Seeds, as_seeds, refuse_repeated
+from lightning_modules.replicas.seeding import initialise
 from lightning_modules.replicas.state import export_replica
 
 
-class PairModule(ReplicatedModule, ABC):
+class PairModule(ReplicatedBase, ABC):
     """Network and steps of every model; a subclass adds the loss.
 
     The metrics are ``loss`` and ``error`` (misclassified share of pairs), and ``digit_error`` where digit
@@ -61,6 +62,7 @@ class PairModule(ReplicatedModule, ABC):
             temperature=own.temperature,
             swap_trunks=own.turns,
         )
+        initialise(network, seeds)
         super().__init__(
             network,
             seeds,
