@@ -16,16 +16,17 @@ from lightning_modules.models.batches import Batch, as_batch, as_images
 from lightning_modules.models.settings import PairSettings
 from lightning_modules.networks.pairs import Outputs, PairNetwork, make_network
 from lightning_modules.replicas.apart import weigh_by_pairs
+from lightning_modules.replicas.base import ReplicatedBase
 from lightning_modules.replicas.fused.sequential import Sequential
 from lightning_modules.replicas.layers import wide
-from lightning_modules.replicas.module import ReplicatedModule
 from lightning_modules.replicas.per_replica import Seeds, as_seeds, refuse_repeated
+from lightning_modules.replicas.seeding import initialise
 from lightning_modules.replicas.state import export_replica
 from lightning_modules.results.metrics import Answers
 from lightning_modules.results.runs import OVER_PAIRS, measure
 
 
-class PairModule(ReplicatedModule, ABC):
+class PairModule(ReplicatedBase, ABC):
     """Network and steps of every model; a subclass adds the loss.
 
     It measures ``loss`` and the metrics of `Run` that have `values`, by stage.
@@ -62,6 +63,7 @@ class PairModule(ReplicatedModule, ABC):
             temperature=own.temperature,
             swap_trunks=own.swap_trunks,
         )
+        initialise(network, seeds)
         super().__init__(
             network,
             seeds,

@@ -41,8 +41,13 @@ class Dropout(nn.Module):
         Args:
             p: Probability of dropping a value, below 1.
             replicas: Number of replicas R.
+
+        Raises:
+            ValueError: `p` is out of range.
         """
         super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError(f"p of dropout must be at least 0 and below 1, got {p}")
         self.p, self.replicas = p, replicas
         self.drawn, self.places = replicas, list(range(replicas))  # of other devices: drawn, and used of them
         self.seed(torch.randint(2**32, (replicas,)).tolist())
@@ -92,11 +97,13 @@ class Dropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop values of (N, R * F, ...) in training; pass them on in evaluation."""
-        if not self.training:
-            return x
-        return x * (self._mask(x) if x.device.type == "cpu" else self._device_mask(x))
+        return x * self.mask(x) if self.training else x
 
-    def _mask(self, x: Tensor) -> Tensor:
+    def mask(self, x: Tensor) -> Tensor:
+        """What (N, R * F, ...) is multiplied by in training: 0, or more than 1."""
+        return self._cpu_mask(x) if x.device.type == "cpu" else self._device_mask(x)
+
+    def _cpu_mask(self, x: Tensor) -> Tensor:
         # Channels last, as the fused engine counts: a place has the same number in all layouts.
         last = x.movedim(1, -1)
         shape = (last[..., 0].numel(), self.replicas, x.shape[1] // self.replicas)
@@ -121,3 +128,13 @@ class Dropout(nn.Module):
     def extra_repr(self) -> str:
         """Describe the layer as torch's own does."""
         return f"p={self.p}, replicas={self.replicas}"
+
+
+class ChannelDropout(Dropout):
+    """Dropout of whole channels (Tompson et al. 2015), as torch's Dropout1d, Dropout2d and Dropout3d."""
+
+    def mask(self, x: Tensor) -> Tensor:
+        """A mask for (N, R * C, ...), the same at all places of a channel."""
+        if x.dim() < 3:
+            raise ValueError(f"dropout of channels needs (N, C, ...), got {x.dim()} dimensions")
+        return super().mask(x.new_ones(x.shape[:2])).view(*x.shape[:2], *[1] * (x.dim() - 2))

@@ -6,6 +6,8 @@ grouped one; what is left is here. Parameters have R blocks along their first di
 shapes and names are those of the ordinary layer.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -65,13 +67,25 @@ class Standardise(nn.Module):
         return (images - MEAN) / DEVIATION
 
 
+class Logits(nn.Linear):
+    """An ordinary linear layer whose outputs are logits: also under autocast in its weights' own precision.
+
+    In bfloat16 many of them would be equal, and a comparison needs to know more.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiply (N, in_features)."""
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.to(self.weight.dtype))
+
+
 class Linear(nn.Module):
     """A linear layer for each replica, from (N, R * in_features) to (N, R * out_features)."""
 
     def __init__(
         self, in_features: int, out_features: int, replicas: int, bias: bool = True, last: bool = False
     ) -> None:
-        """Leave the parameters empty: `initialise` (replicas.py) fills them, each replica from its seed.
+        """Initialise the parameters as torch does, from its global generator.
 
         Args:
             in_features: Input features of one replica.
@@ -86,15 +100,34 @@ class Linear(nn.Module):
         self.last = last
         self.weight = nn.Parameter(torch.empty(replicas * out_features, in_features))
         self.bias = nn.Parameter(torch.empty(replicas * out_features)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weights and biases from U(-1/sqrt(in_features), 1/sqrt(in_features))."""
+        bound = 1 / math.sqrt(self.in_features) if self.in_features else 0.0
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Multiply every replica's features by its own matrix."""
+        """Multiply every replica's features by its own matrix.
+
+        Args:
+            x: (N, R * in_features), or (N, R * L, ..., in_features).
+        """
         if self.last and torch.is_autocast_enabled(x.device.type):
             with torch.autocast(x.device.type, enabled=False):
                 return self._multiply(x.to(self.weight.dtype))
         return self._multiply(x)
 
     def _multiply(self, x: Tensor) -> Tensor:
+        if x.dim() > 2:  # the replicas' rows of features, (N * L * ..., R * in)
+            rows = x.unflatten(1, (self.replicas, -1)).movedim(1, -2)  # (N, L, ..., R, in)
+            return (
+                self._multiply(rows.reshape(-1, self.replicas * self.in_features))
+                .view(*rows.shape[:-1], self.out_features)
+                .movedim(-2, 1)
+                .flatten(1, 2)
+            )  # (N, R * L, ..., out)
         x = x.unflatten(1, (self.replicas, self.in_features)).transpose(0, 1)  # (R, N, in)
         weight = self.weight.view(self.replicas, self.out_features, self.in_features)
         if self.bias is None:

@@ -1,6 +1,7 @@
 """Per-replica metrics over batches and processes, and the state of an epoch in its middle."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -11,6 +12,9 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from lightning_modules.replicas.dropout import Dropout
+from lightning_modules.replicas.of_each import replica_of
+
+STAGES = ("train", "val", "test")
 
 
 class ReplicaMean(Metric):
@@ -99,6 +103,62 @@ class ReplicaFunction(Metric):
         return torch.stack([self.function(values) for values in dim_zero_cat(self.batches).unbind(1)])
 
 
+class MetricOfEach(nn.Module):
+    """One copy of a metric of torchmetrics for each replica."""
+
+    def __init__(self, metric: Metric, replicas: int) -> None:
+        """Copy the metric.
+
+        Args:
+            metric: For one net; it is not changed.
+            replicas: Number of replicas R.
+        """
+        super().__init__()
+        self.copies = nn.ModuleList(metric.clone() for _ in range(replicas))
+
+    def update(self, outputs: Any, target: Any, each: bool) -> None:
+        """Add a batch.
+
+        Args:
+            outputs: Tensors (N, R, ...).
+            target: Tensors (N, ...), the same for all replicas, or (N, R, ...).
+            each: Whether each replica has a target of its own.
+        """
+        for r, metric in enumerate(self._each()):
+            metric.update(replica_of(outputs, r), replica_of(target, r) if each else target)
+
+    def compute(self) -> Tensor:
+        """The metric of each replica, (R,).
+
+        Raises:
+            ValueError: It is not one number.
+        """
+        values = [metric.compute() for metric in self._each()]
+        if not all(isinstance(value, Tensor) and value.numel() == 1 for value in values):
+            raise ValueError(f"{type(self.copies[0]).__name__} must give one number; choose how it averages")
+        return torch.stack([value.float().view(()) for value in values])
+
+    def reset(self) -> None:
+        for metric in self._each():
+            metric.reset()
+
+    def select(self, kept: Sequence[int]) -> None:
+        """Keep only the metrics of the given replicas.
+
+        Args:
+            kept: Which replicas stay, in this order.
+        """
+        self.copies = nn.ModuleList([self.copies[r] for r in kept])
+
+    @property
+    def update_called(self) -> bool:
+        """Whether there were samples."""
+        return self._each()[0].update_called
+
+    def _each(self) -> list[Metric]:
+        return cast("list[Metric]", list(self.copies))
+
+
 class MetricsModule(pl.LightningModule):
     """A LightningModule with metrics of R replicas, by stage: train, val and test.
 
@@ -114,13 +174,19 @@ class MetricsModule(pl.LightningModule):
             metrics: Metric to the function that makes it of all values of a replica; None: their mean.
         """
         super().__init__()
-        self.metrics = nn.ModuleDict(
-            {
-                f"{stage}/{name}": ReplicaFunction(function) if function else ReplicaMean(replicas)
-                for stage in ("train", "val", "test")
-                for name, function in metrics.items()
-            }
-        )
+        self.metrics = nn.ModuleDict()
+        for name, function in metrics.items():
+            make = partial(ReplicaFunction, function) if function else partial(ReplicaMean, replicas)
+            self.add_metric(name, make)
+
+    def add_metric(self, name: str, make: Callable[[], nn.Module]) -> None:
+        """Add a metric to all stages.
+
+        Args:
+            name: Its name.
+            make: Makes one for a stage.
+        """
+        self.metrics.update({f"{stage}/{name}": make() for stage in STAGES})
 
     def count(self, stage: str, values: Mapping[str, Tensor]) -> None:
         """Add the values of a batch to the metrics.
@@ -149,8 +215,8 @@ class MetricsModule(pl.LightningModule):
             if metric.update_called
         }
 
-    def _metrics(self, stage: str) -> dict[str, ReplicaMean]:
-        metrics = cast("dict[str, ReplicaMean]", dict(self.metrics.items()))
+    def _metrics(self, stage: str) -> dict[str, Any]:
+        metrics = dict[str, Any](self.metrics.items())
         return {tag: metric for tag, metric in metrics.items() if tag.startswith(stage)}
 
     def _reset(self, stage: str) -> None:
@@ -196,7 +262,7 @@ def epoch_state(network: nn.Module, metrics: Mapping[str, ReplicaMean], strategy
     sums = {
         name: [strategy.reduce(value.clone(), reduce_op="sum") for value in (metric.total, metric.count)]
         for name, metric in metrics.items()
-        if metric.update_called
+        if isinstance(metric, ReplicaMean) and metric.update_called
     }
     return {"calls": calls, "metrics": sums}
 

@@ -1,210 +1,253 @@
-"""A LightningModule that trains R replicas of a network at once: metrics, optimiser, checkpoints, pruning."""
+"""`ReplicatedModule`: trains one ordinary net from many seeds at once, with any loss, data and metrics."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Self
-from zipfile import is_zipfile
+from functools import partial
+from typing import Any
 
 import torch
-from pytorch_lightning.callbacks import GradientAccumulationScheduler
-from pytorch_lightning.utilities.model_helpers import _restricted_classmethod
+from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.utils._pytree import tree_leaves, tree_map
+from torchmetrics import Metric
 
-from lightning_modules.command.file_format import FORMAT, KEY, refuse_other_format
-from lightning_modules.command.options import OptimizerName, Schedule
 from lightning_modules.command.plain import PerReplica, plain_numbers
-from lightning_modules.replicas.apart import clip_norms, refuse_coupling
-from lightning_modules.replicas.metrics import MetricsModule, epoch_state, restore_epoch
-from lightning_modules.replicas.optimizers import make_optimizer, with_warmup_linear
-from lightning_modules.replicas.per_replica import per_replica
-from lightning_modules.replicas.pruning import select_replicas
-from lightning_modules.replicas.seeding import initialise, reseed
+from lightning_modules.replicas.apart import weigh_by_pairs
+from lightning_modules.replicas.base import ReplicatedBase
+from lightning_modules.replicas.convert import Engine, Replicas, replicate
+from lightning_modules.replicas.loader import ReplicaBatch
+from lightning_modules.replicas.metrics import MetricOfEach, ReplicaMean
+from lightning_modules.replicas.of_each import Function, OfEachReplica
+from lightning_modules.replicas.optimizers import with_replica_lr
+from lightning_modules.replicas.per_replica import Seeds, as_seeds, per_replica, refuse_repeated
+from lightning_modules.replicas.state import State
+
+MakeOptimizer = Callable[..., Optimizer]  # a class of torch.optim, or a function of parameters and lr=
 
 
-class ReplicatedModule(MetricsModule):
-    """R replicas of any network; a subclass adds the steps.
+class ReplicatedModule(ReplicatedBase):
+    """R trainings of an ordinary net in one program; replica k is what seed k would be alone.
 
-    The loss of a training step must be the sum of the replicas' losses, so that the gradient of each is what
-    it would be alone.
+    A batch is a tuple or list whose last entry is the target, or a dict; the other entries are inputs of the
+    net, in order or by name. All replicas get the same batch, or each its own (`ReplicaLoader`). Metrics are
+    logged as ``train/loss``, ``val/loss``, ``test/error`` and so on: the mean over replicas, and ``_low`` and
+    ``_high`` one standard deviation below and above it. `epoch_metrics` gives those of each replica.
+
+    What a Trainer offers, and what it does here:
+
+    ==========================  ======================================================================
+    accumulate_grad_batches     as for each replica alone
+    gradient_clip_val           clips each replica's gradient by itself, by norm or value
+    precision                   as ever; 16-mixed is refused, as it skips the step of all replicas at once
+    ModelCheckpoint, Early-     decide for all replicas together, by the logged mean;
+      Stopping (monitor)        `StopReplicas` stops each by itself
+    StochasticWeightAveraging   right where all replicas have one lr; else refused
+    EMAWeightAveraging          right
+    LearningRateMonitor         shows the largest rate
+    lr_find                     finds one rate for all, by the mean loss
+    ddp                         right, with a plain DataLoader; ReplicaLoader is refused
+    fsdp, deepspeed             refused: they divide parameters
+    ModelPruning                refused: it would compare replicas
+    ReduceLROnPlateau           refused: it would set all rates by one metric
+    ==========================  ======================================================================
     """
 
-    _reached: dict[str, Any] | None = None  # epoch state of a checkpoint from which training has yet to go on
+    network: Replicas
 
     def __init__(
         self,
-        network: torch.nn.Module,
-        seeds: Sequence[int],
+        make_net: Callable[[], nn.Module],
+        loss: Function,
+        seeds: Seeds,
         lr: PerReplica,
-        metrics: Mapping[str, Callable[[Tensor], Tensor] | None],
-        optimizer: OptimizerName = "sgd",
-        weight_decay: float = 0.0,
-        schedule: Schedule = "constant",
+        *,
+        metrics: Mapping[str, Function | Metric] | None = None,
+        optimizer: MakeOptimizer = torch.optim.AdamW,
+        weight_decay: PerReplica | None = None,
+        schedule: Callable[[Optimizer], LRScheduler] | None = None,
+        interval: str = "epoch",
+        loss_weights: Mapping[str, PerReplica] | None = None,
+        target: int | str = -1,
+        predict: Callable[[Any], Tensor] | None = None,
+        engine: Engine = "auto",
     ) -> None:
-        """Initialise each replica from its seed.
+        """Make one net a seed.
 
         Args:
-            network: R replicas.
+            make_net: Makes the ordinary net; it is called once for each seed, after seeding torch.
+            loss: From outputs and target of an ordinary net to its mean loss, or one loss a sample.
             seeds: R seeds.
             lr: Learning rate, or R of them.
-            metrics: As `MetricsModule` has them.
-            optimizer: Name of the optimiser.
-            weight_decay: Weight decay of weights of linear layers and convolutions.
-            schedule: Name of the learning rate's schedule.
+            metrics: By name, functions as the loss is, or torchmetrics, of which each replica gets its own.
+            optimizer: A class of torch.optim, or a function that is called with the parameters and ``lr``.
+            weight_decay: One number, or R of them; by default the optimiser's own.
+            schedule: From the optimiser to a scheduler of torch.
+            interval: Whether the schedule goes on after each ``epoch`` or ``step``.
+            loss_weights: Further arguments of the loss by name, each one number or R of them.
+            target: Which entry of a batch is the target: its place or, in a dict, its name.
+            predict: What `predict_step` applies to outputs (N, R, ...) before it averages over replicas.
+            engine: As `replicate` takes it.
 
         Raises:
-            ValueError: A learning rate is out of range, or there are not R of them.
+            ValueError: An argument is out of range, or there are not R of them.
         """
-        super().__init__(len(seeds), metrics)
-        self.seeds = list(seeds)
-        self.lr = lr
-        self.network = network
-        initialise(network, self.seeds)
-        self.optimizer_name, self.weight_decay, self.schedule = optimizer, weight_decay, schedule
+        numbers = as_seeds(seeds)
+        weights = {
+            name: per_replica(name, plain_numbers(name, value, float), len(numbers))
+            for name, value in (loss_weights or {}).items()
+        }
+        decay = None if weight_decay is None else plain_numbers("weight_decay", weight_decay, float)
+        refuse_repeated(numbers, plain_numbers("lr", lr, float), decay or 0.0, *weights.values())
+        super().__init__(replicate(make_net, numbers, engine), numbers, lr, {"loss": None})
+        self.save_hyperparameters(
+            {"seeds": numbers, "lr": self.lr, "weight_decay": decay, "loss_weights": weights}
+        )
+        self.loss = OfEachReplica("loss", loss)
+        self.functions = dict[str, OfEachReplica]()
+        for name, metric in (metrics or {}).items():
+            if isinstance(metric, Metric):
+                self.add_metric(name, partial(MetricOfEach, metric, len(numbers)))
+            else:
+                self.functions[name] = OfEachReplica(name, metric)
+                self.add_metric(name, partial(ReplicaMean, len(numbers)))
+        self.make_optimizer_of, self.make_schedule, self.interval = optimizer, schedule, interval
+        self.target_entry, self.prediction = target, predict
 
-    @property
-    def lr(self) -> list[float]:
-        """The learning rate of each of R replicas; one that is set to a single number is that of all."""
-        return self._lr
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Outputs (N, R, ...) of all replicas for inputs (N, ...)."""
+        return self.network(*args, **kwargs)
 
-    @lr.setter
-    def lr(self, lr: PerReplica) -> None:
-        rates: list[float] = per_replica("lr", plain_numbers("lr", lr, float), len(self.seeds))
-        for rate in rates:
-            if not 0 < rate < math.inf:
-                raise ValueError(f"lr must be above 0 and finite, got {rate}")
-        self._lr = rates
-        if "lr" in self.hparams:
-            self.hparams["lr"] = self._lr
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """The sum of the replicas' mean losses: each one's gradient is what it would be alone."""
+        losses, samples = self._step("train", batch)
+        return weigh_by_pairs(losses.mean(0).sum(), samples)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self._step("val", batch)
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        self._step("test", batch)
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Any:
+        """The mean of the replicas' outputs, (N, ...); the target need not be in the batch."""
+        if isinstance(batch, ReplicaBatch):
+            raise ValueError(
+                "an ensemble predicts for one batch; take a plain DataLoader, not a ReplicaLoader"
+            )
+        if isinstance(batch, dict):
+            outputs = self(**{name: value for name, value in batch.items() if name != self.target_entry})
+        elif isinstance(batch, Tensor) or len(batch) == 1:
+            outputs = self(batch if isinstance(batch, Tensor) else batch[0])
+        else:
+            outputs = self(*self._split(batch)[0])
+        outputs = self.prediction(outputs) if self.prediction else outputs
+        return tree_map(lambda y: y.mean(1), outputs)
+
+    def _step(self, stage: str, batch: Any) -> tuple[Tensor, int]:
+        """Losses (M, R), and the number of samples."""
+        each = isinstance(batch, ReplicaBatch)
+        args, kwargs, target = self._split(batch.batch if isinstance(batch, ReplicaBatch) else batch)
+        outputs = self.network.each(*args, **kwargs) if each else self.network(*args, **kwargs)
+        samples = len(tree_leaves((args, kwargs))[0])
+        weights = {name: self._tensor(values) for name, values in self.hparams["loss_weights"].items()}
+        losses = self.loss(outputs, target, each, weights)
+        values = {"loss": losses.detach()}
+        with torch.no_grad():
+            for name, function in self.functions.items():
+                values[name] = function(outputs, target, each)
+            # A mean counts as often as there are samples.
+            self.count(
+                stage, {name: v.expand(samples, -1) if v.dim() == 1 else v for name, v in values.items()}
+            )
+            for metric in self._metrics(stage).values():
+                if isinstance(metric, MetricOfEach):
+                    metric.update(outputs, target, each)
+        return losses if losses.dim() == 2 else losses.unsqueeze(0), samples
+
+    def _split(self, batch: Any) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
+        """Positional and named inputs, and the target, of a batch."""
+        entry = self.target_entry
+        if isinstance(batch, Mapping):
+            if entry not in batch:
+                raise ValueError(
+                    f"target must name the batch's entry that is the target: {', '.join(batch)}; got {entry}"
+                )
+            return (), {name: value for name, value in batch.items() if name != entry}, batch[entry]
+        if not isinstance(batch, tuple | list) or len(batch) < 2 or not isinstance(entry, int):
+            raise ValueError(
+                f"a batch must be (inputs, target) or a dict, got {type(batch).__name__}; target={entry!r}"
+            )
+        inputs = list(batch)
+        target = inputs.pop(entry)
+        return tuple(inputs), {}, target
+
+    def _tensor(self, values: Sequence[float]) -> Tensor:
+        return torch.tensor(values, dtype=next(self.network.parameters()).dtype, device=self.device)
 
     def make_optimizer(self) -> Optimizer:
-        """The optimiser, each replica at its learning rate."""
-        return make_optimizer(self.optimizer_name, self.network, self.lr, self.weight_decay)
+        """The optimiser, each replica at its learning rate and weight decay."""
+        decay = self.hparams["weight_decay"]
+        parameters = [p for p in self.network.parameters() if p.requires_grad]
+        return with_replica_lr(self.make_optimizer_of, parameters, self.lr, weight_decay=decay)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimiser, and its schedule by steps.
+        """The optimiser and its schedule.
 
         Raises:
-            ValueError: The schedule needs the number of steps, and it is not known.
+            ValueError: The schedule looks at a metric.
         """
         optimizer = self.make_optimizer()
-        if self.schedule != "warmup_linear":
+        if self.make_schedule is None:
             return optimizer
-        schedule = with_warmup_linear(optimizer, self._steps("schedule warmup_linear"))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        schedule = self.make_schedule(optimizer)
+        if isinstance(schedule, ReduceLROnPlateau):
+            raise ValueError(
+                "ReduceLROnPlateau would set the rates of all replicas by one metric; take another"
+            )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": self.interval}}
 
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip each replica's gradient by itself, as that of its seed alone would be."""
-        if not gradient_clip_val:
-            return
-        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-        if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
-            scaler.unscale_(optimizer)  # a fused optimiser would do so in its step: too late
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        if gradient_clip_algorithm == "value":
-            torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
-        else:
-            clip_norms(parameters, gradient_clip_val, len(self.seeds))
-
-    def progress(self) -> float:
-        """Share of training that is done.
-
-        Raises:
-            ValueError: The number of steps is not known.
-        """
-        return self.trainer.global_step / self._steps("what depends on the share of training that is done")
-
-    def _steps(self, what: str) -> int:
-        """The optimiser's steps in all of training; ``what`` needs them."""
-        steps = self.trainer.estimated_stepping_batches
-        if not 0 <= steps < math.inf:
-            raise ValueError(f"{what} needs an end of training: give the Trainer max_epochs or max_steps")
-        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
-        if any(isinstance(callback, GradientAccumulationScheduler) for callback in callbacks):
-            raise ValueError(f"{what} needs the number of steps, which GradientAccumulationScheduler changes")
-        return max(int(steps), 1)
-
-    def select(self, kept: Sequence[int]) -> None:
-        """Keep only the given replicas.
+    def replica(self, index: int) -> nn.Module:
+        """One replica as an ordinary net.
 
         Args:
-            kept: Which replicas stay, in this order.
+            index: Which replica, from 0.
+
+        Raises:
+            IndexError: There is no such replica.
         """
-        select_replicas(self.network, kept, len(self.seeds))
-        for metric in self._metrics("").values():
-            metric.select(kept)
-        own = {name: value for name, value in self.hparams.items() if isinstance(value, list)}
-        self.seeds, self._lr = [self.seeds[r] for r in kept], [self.lr[r] for r in kept]
-        self.hparams.update({name: [value[r] for r in kept] for name, value in own.items()})
+        return self.network.replica(index)
+
+    def replica_state(self, index: int) -> State:
+        """The state_dict of one replica as an ordinary net.
+
+        Args:
+            index: Which replica, from 0.
+        """
+        return self.network.replica_state(index)
+
+    def select(self, kept: Sequence[int]) -> None:
+        own = {name: [values[r] for r in kept] for name, values in self.hparams["loss_weights"].items()}
+        super().select(kept)
+        self.hparams["loss_weights"] = own
+
+    def _log(self, stage: str) -> None:
+        """Log mean and band of the replicas that have not diverged."""
+        scalars = dict[str, Tensor]()
+        for tag, values in self.epoch_metrics(stage).items():
+            sound = values[values.isfinite()]
+            sound = sound if len(sound) else values
+            deviation, mean = torch.std_mean(sound, correction=int(len(sound) > 1))
+            scalars |= {tag: mean, f"{tag}_low": mean - deviation, f"{tag}_high": mean + deviation}
+        self.log_dict(scalars)
 
     def on_fit_start(self) -> None:
-        refuse_coupling(self.trainer, self.lr)
-
-    def on_train_epoch_start(self) -> None:
-        super().on_train_epoch_start()
-        reseed(self.network, self.seeds, self.current_epoch, self.global_rank)
-
-    def on_train_end(self) -> None:
-        """Agree on the running statistics: each process has normalised by its own batches."""
-        if self.trainer.world_size > 1:
-            for buffer in self.network.buffers():
-                torch.distributed.broadcast(buffer, 0)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the model's name, so that the file alone is enough to load it, and the state of the epoch."""
-        checkpoint.update({"model": type(self).__name__, KEY: FORMAT})
-        if "optimizer_states" in checkpoint:  # training is to go on
-            state = epoch_state(self.network, self._metrics("train"), self.trainer.strategy)
-            checkpoint["epoch_state"] = {"epoch": self.current_epoch, **state}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save the state of the epoch until training goes on.
-
-        Raises:
-            ValueError: The checkpoint is of a class that this one does not inherit from.
-        """
-        self._refuse_other(checkpoint)
-        self._reached = checkpoint.get("epoch_state")
-        if self._trainer is not None:  # Lightning would cast after it has loaded: float64 through float32
-            self._trainer.precision_plugin.convert_module(self)
-
-    def on_train_start(self) -> None:
-        """Go on from a checkpoint, in the middle of an epoch or at the start of the next one."""
-        loader: Any = self.trainer.train_dataloader
-        if self.trainer.overfit_batches and hasattr(loader, "fixed_order"):  # type: ignore[attr-defined]
-            loader.fixed_order = True
-        reached, self._reached = self._reached, None
-        if reached is not None and reached["epoch"] == self.current_epoch:
-            reseed(self.network, self.seeds, self.current_epoch, self.global_rank)
-            restore_epoch(reached, self.network, self._metrics("train"), self.global_rank)
-        elif reached is not None:  # Lightning does not if the checkpoint is of an epoch's last batch
-            self.on_train_epoch_start()
-
-    @_restricted_classmethod  # as Lightning's own: not of an instance, which would stay as it is
-    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:  # noqa: N805
-        """As Lightning's; a file of another model is refused before its settings are looked at.
-
-        Raises:
-            ValueError: The checkpoint is of a class that this one does not inherit from.
-        """
-        if isinstance(checkpoint_path, str | Path) and is_zipfile(checkpoint_path):
-            weights_only = kwargs.get("weights_only")
-            cls._refuse_other(
-                torch.load(checkpoint_path, map_location="meta", weights_only=weights_only, mmap=True)
-            )
-        return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
-
-    @classmethod
-    def _refuse_other(cls, checkpoint: Mapping[str, Any]) -> None:
-        name = checkpoint.get("model")
-        if name is not None and name not in {base.__name__ for base in cls.__mro__}:
-            raise ValueError(f"the checkpoint is of {name}, not of {cls.__name__}; load it with {name}")
-        if name is not None:
-            refuse_other_format("the checkpoint", checkpoint.get(KEY))
+        super().on_fit_start()
+        if isinstance(self.logger, TensorBoardLogger):  # bands, as custom scalars
+            charts = {
+                tag: ["Margin", [tag, f"{tag}_low", f"{tag}_high"]]
+                for tag in self.metrics
+                if "test" not in tag
+            }
+            self.logger.experiment.add_custom_scalars({"mean and standard deviation": charts})

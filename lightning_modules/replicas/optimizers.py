@@ -1,6 +1,6 @@
 """Optimisers and schedules for replicas with learning rates of their own."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,11 +10,12 @@ from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_modules.command.options import OptimizerName
-from lightning_modules.command.plain import plain
+from lightning_modules.command.plain import PerReplica, plain
 
 # LBFGS, Adafactor and Muon compute with whole parameters; ASGD's decay of the rate depends on the rate.
 MIXING = (torch.optim.LBFGS, torch.optim.Adafactor, torch.optim.Muon, torch.optim.ASGD)
 
+DECAY = "replica_weight_decay"  # entry of an optimiser's groups: each replica's weight decay
 SHARE = "replica_share"  # entry of an optimiser's groups: each replica's share of the largest learning rate
 
 WARMUP = 0.2  # share of the steps
@@ -22,9 +23,10 @@ START = 0.1  # of the peak rate
 
 
 def with_replica_lr(
-    optimizer: type[Optimizer],
+    optimizer: Callable[..., Optimizer],
     parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
     lr: Sequence[float],
+    weight_decay: PerReplica | None = None,
     **options: Any,
 ) -> Optimizer:
     """Make a torch optimiser train each replica at a learning rate of its own.
@@ -35,9 +37,10 @@ def with_replica_lr(
     Schedules act on the largest rate, and so on all in proportion.
 
     Args:
-        optimizer: The optimiser's class.
+        optimizer: The optimiser's class, or a function that makes it.
         parameters: Parameters of R replicas, or groups of them, as torch's optimisers take them.
         lr: R learning rates, all positive.
+        weight_decay: One number for all, or R of them; None leaves the optimiser's own.
         **options: Other arguments of the optimiser.
 
     Returns:
@@ -47,14 +50,34 @@ def with_replica_lr(
         ValueError: The optimiser mixes the numbers of a parameter, and so of its replicas, or its update is
             not in proportion to the learning rate.
     """
-    if len(lr) > 1 and optimizer in MIXING:
+    if len(lr) > 1:
+        _refuse_mixing(optimizer)
+    decays = weight_decay if isinstance(weight_decay, Sequence) else None
+    if weight_decay is not None:
+        options["weight_decay"] = 0.0 if decays else weight_decay
+    instance = optimizer(parameters, **options, lr=max(lr))
+    if len(lr) > 1:
+        _refuse_mixing(type(instance))
+    if len(set(lr)) > 1:
+        _move_by_replica(instance, lr)  # first, so that decay is a part of the step that it scales
+    if decays is not None:
+        _decay_by_replica(instance, decays)
+    return instance
+
+
+def _refuse_mixing(kind: Any) -> None:
+    if kind in MIXING:
+        raise ValueError(f"{kind.__name__} does not train replicas apart; choose another, or one replica")
+    if isinstance(kind, type) and not kind.__module__.startswith("torch.optim"):
         raise ValueError(
-            f"{optimizer.__name__} does not train replicas apart; choose another, or one replica"
+            f"{kind.__name__} is not of torch.optim, so it is not known to train replicas apart; choose one"
+            " that is, or one replica"
         )
-    instance = optimizer(parameters, **options, lr=max(lr))  # type: ignore[call-arg]
-    if len(set(lr)) == 1:
-        return instance
-    for group in instance.param_groups:  # (R, 1); in the groups, so that replicas can be dropped
+
+
+def _move_by_replica(optimizer: Optimizer, lr: Sequence[float]) -> None:
+    """Scale each replica's share of every step."""
+    for group in optimizer.param_groups:  # (R, 1); in the groups, so that replicas can be dropped
         group[SHARE] = group["params"][0].new_tensor([rate / max(lr) for rate in lr]).unsqueeze(1)
     before: list[Tensor] = []
 
@@ -67,9 +90,29 @@ def with_replica_lr(
             new = parameter.detach().view(len(share), -1)
             new.copy_(old.view_as(new).lerp(new, share))
 
-    instance.register_step_pre_hook(remember)
-    instance.register_step_post_hook(scale)
-    return instance
+    optimizer.register_step_pre_hook(remember)
+    optimizer.register_step_post_hook(scale)
+
+
+def _decay_by_replica(optimizer: Optimizer, decays: Sequence[float]) -> None:
+    """Decay each replica's weights by its own rate: in the gradient, or apart, as the optimiser does."""
+    for group in optimizer.param_groups:
+        group[DECAY] = group["params"][0].new_tensor(decays).unsqueeze(1)  # (R, 1)
+
+    def decay(moving: Optimizer, *_: Any) -> None:
+        for group in moving.param_groups:
+            rates = group[DECAY]
+            apart = group.get("decoupled_weight_decay", isinstance(moving, AdamW))
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                values = parameter.detach().view(len(rates), -1)
+                if apart:
+                    values.mul_(1 - group["lr"] * rates)
+                else:
+                    parameter.grad.view(len(rates), -1).add_(values * rates)
+
+    optimizer.register_step_pre_hook(decay)
 
 
 def make_optimizer(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_modules.replicas.dropout import Dropout
-from lightning_modules.replicas.optimizers import SHARE
+from lightning_modules.replicas.optimizers import DECAY, SHARE
 from lightning_modules.replicas.state import are_finite, take_replicas
 
 # Attributes of torch's layers and ours that are the number of replicas, or a multiple of it.
@@ -28,17 +28,29 @@ def select_replicas(network: nn.Module, kept: Sequence[int], replicas: int) -> N
         kept: Which replicas stay, in this order.
         replicas: Number of replicas R.
     """
+    select_tensors(network, kept, replicas)
     for layer in network.modules():
-        for parameter in layer.parameters(recurse=False):
-            parameter.data, parameter.grad = take_replicas(parameter.data, kept, replicas), None
-        for name, buffer in layer.named_buffers(recurse=False):
-            setattr(layer, name, take_replicas(buffer, kept, replicas))
         if isinstance(layer, Dropout):
             layer.select(kept, replicas)
             continue
         for name in COUNTS:
             if isinstance(count := getattr(layer, name, None), int):
                 setattr(layer, name, count // replicas * len(kept))
+
+
+def select_tensors(network: nn.Module, kept: Sequence[int], replicas: int) -> None:
+    """Keep only the given replicas in the tensors of a network.
+
+    Args:
+        network: R replicas.
+        kept: Which replicas stay, in this order.
+        replicas: Number of replicas R.
+    """
+    for parameter in network.parameters():
+        parameter.data, parameter.grad = take_replicas(parameter.data, kept, replicas), None
+    for layer in network.modules():
+        for name, buffer in layer.named_buffers(recurse=False):
+            setattr(layer, name, take_replicas(buffer, kept, replicas))
 
 
 def prune_optimizer(optimizer: Optimizer, kept: Sequence[int], replicas: int) -> None:
@@ -50,8 +62,9 @@ def prune_optimizer(optimizer: Optimizer, kept: Sequence[int], replicas: int) ->
         replicas: Number of replicas R.
     """
     for group in optimizer.param_groups:
-        if SHARE in group:
-            group[SHARE] = group[SHARE][list(kept)]
+        for name in (SHARE, DECAY):
+            if name in group:
+                group[name] = group[name][list(kept)]
     for state in optimizer.state.values():
         for name, value in state.items():
             if isinstance(value, Tensor):
@@ -62,7 +75,7 @@ def prune_fit(trainer: pl.Trainer, kept: Sequence[int]) -> None:
     """Keep only the given replicas of a running fit, between two epochs.
 
     Args:
-        trainer: Fits a `PairModule` to data whose module and loaders have a ``select`` too.
+        trainer: Fits a module of replicas; its data module and loaders may have a ``select`` too.
         kept: Which replicas stay, in their order, at least one.
     """
     module: Any = trainer.lightning_module
@@ -72,7 +85,7 @@ def prune_fit(trainer: pl.Trainer, kept: Sequence[int]) -> None:
         prune_optimizer(optimizer, kept, replicas)
     data: Any = trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it without a declaration
     for holder in (data, trainer.train_dataloader, trainer.val_dataloaders):
-        if holder:
+        if holder is not None and hasattr(holder, "select"):  # others give all replicas the same batches
             holder.select(kept)
 
 
@@ -82,7 +95,7 @@ def sound_replicas(module: Any) -> list[bool]:
     Weights too, because a ReLU may make 0 of NaN, and the loss of a dead net is finite.
 
     Args:
-        module: A `PairModule` of R replicas.
+        module: A module of R replicas.
 
     Returns:
         R answers.

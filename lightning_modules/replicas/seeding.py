@@ -58,3 +58,16 @@ def reseed(network: nn.Module, seeds: Sequence[int], epoch: int, rank: int = 0) 
             layer.first_seed = seeds[0]
         device_seed = derive_seed(layer.first_seed, names[0])
         layer.seed([derive_seed(seed, name) for seed in seeds for name in names], device_seed)
+
+
+def copy_streams(source: nn.Module, target: nn.Module) -> None:
+    """Make dropout layers draw as those of another form of the same replicas would go on to draw.
+
+    Args:
+        source: R replicas.
+        target: The same, in the other form.
+    """
+    both = [[layer for layer in net.modules() if isinstance(layer, Dropout)] for net in (source, target)]
+    for old, new in zip(*both, strict=True):
+        new.seed(old.seeds, old.device_seed)
+        new.calls, new.first_seed = old.calls, old.first_seed

@@ -1,0 +1,290 @@
+"""`replicate`: one ordinary net for each of R seeds, run as one program."""
+
+import copy
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+
+from lightning_modules.command.plain import plain
+from lightning_modules.replicas.dropout import Dropout
+from lightning_modules.replicas.per_replica import Seeds, as_seeds
+from lightning_modules.replicas.proof import Difference, Inputs, fold, prove
+from lightning_modules.replicas.pruning import select_tensors
+from lightning_modules.replicas.registry import NoWideFormError, select_attributes, widen
+from lightning_modules.replicas.seeding import copy_streams, derive_seed, reseed
+from lightning_modules.replicas.state import State, take_replicas
+from lightning_modules.replicas.vmapped import call_by_vmap, with_streams
+
+Engine = Literal["auto", "wide", "vmap"]
+
+
+class Replicas(nn.Module):
+    """R replicas of an ordinary net, which all get the same batch (N, ...), and return (N, R, ...).
+
+    `each` gives every replica a batch of its own. Before the first call one batch goes through the replicas
+    and through the ordinary nets (`proof.py`). Where they differ, the net is run by vmap, which is slower,
+    and a warning says why.
+
+    Names in its state_dict are those of the ordinary net, and its tensors have R blocks along their first
+    dimension.
+
+    Attributes:
+        seeds: R seeds.
+        engine: `wide`: replicas side by side in the layers' channels; `vmap`: by `torch.func`.
+        reason: Why the engine is vmap, if it was not asked for.
+        net: What holds the tensors; with engine wide it can be called, with (N, R * D, ...).
+    """
+
+    def __init__(self, nets: Sequence[nn.Module], seeds: Sequence[int], engine: Engine) -> None:
+        """Join ordinary nets.
+
+        Args:
+            nets: R ordinary nets.
+            seeds: R seeds.
+            engine: See `replicate`.
+
+        Raises:
+            ValueError: With engine wide, a module has no form with replicas.
+        """
+        super().__init__()
+        self.seeds, self.reason = list(seeds), ""
+        self._wanted: Engine = engine
+        self._ordinary = (nets[0],)  # in a tuple, so that its parameters are not ours
+        self.shapes = {name: value.shape for name, value in _tensors(nets[0]).items()}
+        self.engine: Literal["wide", "vmap"] = "vmap" if engine == "vmap" else "wide"
+        self._dims: list[int] | None = None  # of each output of an ordinary net, once it is proven
+        self.is_proven = engine == "vmap"
+        tensors = _joined(nets)
+        if self.engine == "wide":
+            try:
+                self.net = widen(nets[0], len(nets))
+                self._hold(tensors)
+            except NoWideFormError as why:
+                self._fall_back(str(why))
+        if self.engine == "vmap":
+            self.net = with_streams(nets[0], len(nets))
+            self._hold(tensors)
+        reseed(self, self.seeds, 0)
+        self.register_state_dict_post_hook(_drop_prefix)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_add_prefix)  # type: ignore[no-untyped-call]
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Call all replicas with the same batch.
+
+        Args:
+            *args: Inputs of the ordinary net, each (N, ...).
+            **kwargs: More of them, by name.
+
+        Returns:
+            What the ordinary net returns, each tensor (N, R, ...).
+        """
+        args, kwargs = self._spread((args, kwargs))
+        return self.each(*args, **kwargs)
+
+    def each(self, *args: Any, **kwargs: Any) -> Any:
+        """Call each replica with a batch of its own.
+
+        Args:
+            *args: Inputs of the ordinary net, each (N, R, ...).
+            **kwargs: More of them, by name.
+
+        Returns:
+            What the ordinary net returns, each tensor (N, R, ...).
+        """
+        if not self.is_proven:
+            self._prove((args, kwargs))
+        if self.engine == "vmap":
+            return call_by_vmap(self.net, self.shapes, len(self.seeds), args, kwargs)
+        leaves, structure = tree_flatten(self.net(*tree_map(fold, args), **tree_map(fold, kwargs)))
+        dims = self._dims or [2] * len(leaves)
+        unfolded = [
+            y.unflatten(1, (len(self.seeds), -1)) if isinstance(y, Tensor) and dim > 1 else y
+            for y, dim in zip(leaves, dims, strict=True)
+        ]
+        return tree_unflatten(unfolded, structure)
+
+    def replica(self, index: int) -> nn.Module:
+        """One replica as an ordinary net, which computes as this one does.
+
+        Args:
+            index: Which replica, from 0.
+
+        Raises:
+            IndexError: There is no such replica.
+        """
+        number = plain("replica", index, int)
+        if not 0 <= number < len(self.seeds):
+            raise IndexError(f"replica must lie in 0..{len(self.seeds) - 1}, got {index}")
+        return self._single(self.net, number)
+
+    def replica_state(self, index: int) -> State:
+        """The state_dict of one replica as an ordinary net.
+
+        Args:
+            index: Which replica, from 0.
+        """
+        return self.replica(index).state_dict()
+
+    def prove(self, *args: Any, **kwargs: Any) -> None:
+        """Compare with the ordinary nets by a batch, before the first call does so.
+
+        Args:
+            *args: Inputs of the ordinary net, each (N, ...).
+            **kwargs: More of them, by name.
+
+        Raises:
+            ValueError: With engine wide, the replicas compute something else.
+        """
+        if not self.is_proven:
+            self._prove(self._spread((args, kwargs)))
+
+    def select(self, kept: Sequence[int]) -> None:
+        """Keep only the given replicas; parameters stay the objects that an optimiser holds.
+
+        Args:
+            kept: Which replicas stay, in this order.
+        """
+        select_tensors(self.net, kept, len(self.seeds))
+        for layer in self.net.modules():
+            if self.engine == "wide":
+                select_attributes(layer, kept, len(self.seeds))
+            elif isinstance(layer, Dropout):  # the other layers are ordinary ones
+                layer.select(kept, len(self.seeds))
+        self.seeds = [self.seeds[r] for r in kept]
+
+    def _spread(self, inputs: Inputs) -> Inputs:
+        """The same batch for each replica: (N, R, ...) of each (N, ...)."""
+        spread: Inputs = tree_map(
+            lambda x: (
+                x.unsqueeze(1).expand(-1, len(self.seeds), *x.shape[1:]) if isinstance(x, Tensor) else x
+            ),
+            inputs,
+        )
+        return spread
+
+    def _hold(self, tensors: Mapping[str, Tensor]) -> None:
+        """Make these tensors the parameters and buffers of `net`."""
+        held = _tensors(self.net)
+        sound = self.engine == "vmap" or all(
+            name in held and held[name].shape == value.shape for name, value in tensors.items()
+        )
+        if not sound or held.keys() != tensors.keys():
+            raise NoWideFormError(
+                "layers share a tensor, or a registered form has other tensors than R blocks of each"
+            )
+        names = {id(value): name for name, value in held.items()}
+        for module in self.net.modules():
+            for owned in (module._parameters, module._buffers):
+                for own, value in owned.items():
+                    if value is not None:
+                        owned[own] = cast("Any", tensors[names[id(value)]])
+
+    def _fall_back(self, reason: str) -> None:
+        if self._wanted == "wide":
+            raise ValueError(f"engine wide does not fit this net: {reason}; take engine vmap")
+        self.engine, self.reason, self.is_proven = "vmap", reason, True
+        warnings.warn(f"replicas run by torch.func.vmap, which is slower: {reason}", stacklevel=4)
+
+    def _prove(self, inputs: Inputs) -> None:
+        try:
+            self._dims = prove(self.net, len(self.seeds), self._single, inputs)
+            self.is_proven = True
+        except Difference as why:
+            self._fall_back(str(why))
+            wide = self.net
+            self.net = with_streams(self._ordinary[0], len(self.seeds)).train(wide.training)
+            self._hold(_tensors(wide))
+            copy_streams(wide, self.net)
+
+    def _single(self, net: nn.Module, number: int) -> nn.Module:
+        """An ordinary net with the tensors of one replica of a net."""
+        single = copy.deepcopy(self._ordinary[0])
+        ours, modules = _tensors(net), dict(net.named_modules())
+        for name, tensor in _tensors(single).items():
+            value = take_replicas(ours[name].detach(), [number], len(self.seeds)).view(tensor.shape)
+            tensor.data = value
+        for name, module in single.named_modules():
+            module.training = modules[name].training if name in modules else module.training
+        return single
+
+
+def replicate(
+    make_net: Callable[[], nn.Module], seeds: Seeds, engine: Engine = "auto", example: Any = None
+) -> Replicas:
+    """Make R trainings of a net one program.
+
+    Replica k has the weights that ``make_net`` gives under seed k, and drops in training what it would drop
+    alone.
+
+    Args:
+        make_net: Makes the ordinary net; it is called once for each seed, after seeding torch.
+        seeds: R seeds.
+        engine: `wide` has replicas side by side in the layers' channels, and refuses nets for which this is
+            not right; `vmap` is right for any forward, and slower; `auto` is wide where it is right.
+        example: A batch (N, ...) of inputs, or a tuple of several inputs, to prove it by at once. By default
+            it is proven by the first batch that comes.
+
+    Returns:
+        The replicas.
+
+    Raises:
+        ValueError: With engine wide, the net has no such form, or computes something else in it.
+    """
+    numbers, engine = as_seeds(seeds), plain("engine", engine, Engine)
+    with torch.random.fork_rng(devices=[]):
+        nets = [_make(make_net, seed) for seed in numbers]
+        replicas = Replicas(nets, numbers, engine)
+    if example is not None:
+        replicas.prove(*(example if isinstance(example, tuple) else (example,)))
+    return replicas
+
+
+def _make(make_net: Callable[[], nn.Module], seed: int) -> nn.Module:
+    torch.manual_seed(derive_seed(seed, "initialisation"))
+    net = make_net()
+    if not isinstance(net, nn.Module):
+        raise ValueError(f"make_net must return a torch.nn.Module, got {type(net).__name__}")
+    if any(
+        isinstance(value, UninitializedParameter | UninitializedBuffer) for value in _tensors(net).values()
+    ):
+        raise ValueError("make_net must give its lazy layers their shapes, by a first call with an example")
+    return net
+
+
+def _tensors(net: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name, each once."""
+    return dict[str, Tensor](net.named_parameters()) | dict(net.named_buffers())
+
+
+def _joined(nets: Sequence[nn.Module]) -> dict[str, Tensor]:
+    """The tensors of R nets, with R blocks along their first dimension; counters are those of all."""
+    if len({id(net) for net in nets}) < len(nets):
+        raise ValueError("make_net must make a new net at each call")
+    every = [_tensors(net) for net in nets]
+    shapes = [{name: value.shape for name, value in tensors.items()} for tensors in every]
+    if any(own != shapes[0] for own in shapes):
+        raise ValueError("make_net must make nets of the same shapes for all seeds")
+    joined = dict[str, Tensor]()
+    for name, first in every[0].items():
+        if first.dim() == 0 and not first.is_floating_point():
+            joined[name] = first.detach().clone()
+            continue
+        values = torch.stack([tensors[name].detach() for tensors in every])
+        whole = values.flatten(0, 1) if first.dim() else values
+        joined[name] = nn.Parameter(whole, first.requires_grad) if isinstance(first, nn.Parameter) else whole
+    return joined
+
+
+def _drop_prefix(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    for key in [key for key in state if key.startswith(f"{prefix}net.")]:
+        state[prefix + key.removeprefix(f"{prefix}net.")] = state.pop(key)
+
+
+def _add_prefix(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    for key in [key for key in state if key.startswith(prefix)]:
+        state[f"{prefix}net.{key.removeprefix(prefix)}"] = state.pop(key)

@@ -1,0 +1,217 @@
+"""Proof that replicas side by side compute what each ordinary net computes alone.
+
+A module's own `forward` may mix replicas, for instance where it concatenates along dimension 1 or takes its
+softmax. So one batch goes through both, in float64, and outputs, gradients and statistics are compared.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
+
+from lightning_modules.replicas.dropout import Dropout
+
+SAMPLES = 8
+MOST_NETS = 16  # ordinary nets that are compared, spread over all replicas
+TOLERANCE = 1e-7  # of the largest number; rounding is a billion times smaller, and mixing much larger
+
+Inputs = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class Difference(Exception):  # noqa: N818  # it is a finding, not an error of the program
+    """Replicas compute something else than their ordinary nets; the message says what differs."""
+
+
+def prove(
+    wide: nn.Module, replicas: int, single: Callable[[nn.Module, int], nn.Module], inputs: Inputs
+) -> list[int]:
+    """Compare replicas with their ordinary nets.
+
+    Args:
+        wide: R replicas side by side; it is not changed.
+        replicas: Number of replicas R.
+        single: From R replicas and a number to the ordinary net of this number, a new one.
+        inputs: Positional and named inputs of the net, each (N, R, ...). Samples are taken of them, others
+            for each replica, and numbers with a fraction are scaled at random.
+
+    Returns:
+        The number of dimensions of each tensor that an ordinary net returns.
+
+    Raises:
+        Difference: They compute something else.
+    """
+    with _undisturbed():
+        args, kwargs = _samples(inputs, replicas)
+        ours = _perturbed(wide)
+        numbers = range(0, replicas, -(-replicas // MOST_NETS))
+        theirs = [single(ours, r) for r in numbers]
+        for net in (ours, *theirs):
+            _without_dropout(net.train())
+        dims = _compare(ours, theirs, numbers, args, kwargs, replicas)
+        for net in (ours, *theirs):
+            net.eval()
+        with torch.no_grad():
+            _compare(ours, theirs, numbers, args, kwargs, replicas)
+    return dims
+
+
+def fold(x: Any) -> Any:
+    """(N, R * D, ...) of a tensor (N, R, D, ...), or (N, R) as it is; anything else too."""
+    return x.flatten(1, 2) if isinstance(x, Tensor) and x.dim() > 2 else x
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Gradients, no autocast, and torch's random numbers as they were afterwards."""
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast("cpu", enabled=False),
+        torch.random.fork_rng(devices=[]),
+    ):
+        yield
+
+
+def _samples(inputs: Inputs, replicas: int) -> Inputs:
+    generator = Generator().manual_seed(0)
+
+    def sample(x: Any) -> Any:
+        if not isinstance(x, Tensor):
+            return x
+        x = x.detach().cpu()
+        numbers = torch.arange(replicas)
+        rows = (torch.arange(SAMPLES).unsqueeze(1) + numbers) % len(x)  # (SAMPLES, R)
+        x = x[rows, numbers]
+        if not x.is_floating_point():
+            return x
+        scale = 0.5 + torch.rand(SAMPLES, replicas, generator=generator, dtype=torch.float64)
+        return x.double() * scale.view(SAMPLES, replicas, *[1] * (x.dim() - 2))
+
+    return tree_map(sample, inputs)
+
+
+def _perturbed(wide: nn.Module) -> nn.Module:
+    """A copy in float64 on the CPU, with other weights: such as start at 0 hide what they multiply."""
+    net, generator = copy.deepcopy(wide).cpu().double(), Generator().manual_seed(0)
+    for parameter in net.parameters():
+        noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        parameter.data = parameter.data + 0.05 * noise
+        parameter.grad = None
+    return net
+
+
+def _without_dropout(net: nn.Module) -> None:
+    for layer in net.modules():
+        if isinstance(layer, Dropout | nn.modules.dropout._DropoutNd):
+            layer.eval()
+        elif isinstance(layer, nn.MultiheadAttention):
+            layer.dropout = 0.0
+
+
+def _compare(
+    ours: nn.Module,
+    theirs: Sequence[nn.Module],
+    numbers: Sequence[int],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    replicas: int,
+) -> list[int]:
+    alone = [
+        tree_leaves(
+            net(*tree_map(lambda x, r=r: _of(x, r), args), **tree_map(lambda x, r=r: _of(x, r), kwargs))
+        )
+        for r, net in zip(numbers, theirs, strict=True)
+    ]
+    try:
+        together = tree_leaves(ours(*tree_map(fold, args), **tree_map(fold, kwargs)))
+    except (
+        Exception
+    ) as error:  # of any kind: it is a user's code that sees other shapes than it was written for
+        lines = str(error).splitlines() or [""]
+        raise Difference(
+            f"forward fails with replicas side by side ({type(error).__name__}: {lines[0]})"
+        ) from error
+    for r, own in zip(numbers, alone, strict=True):
+        if len(own) != len(together):
+            raise Difference("its outputs are other ones")
+        for ours_y, y in zip(together, own, strict=True):
+            if isinstance(y, Tensor):
+                _compare_tensors("outputs", _block(ours_y, y, r, replicas), y, r)
+    if torch.is_grad_enabled():
+        for leaves in (together, *alone):
+            _backward(leaves, replicas if leaves is together else 1)
+        for r, net in zip(numbers, theirs, strict=True):
+            _compare_gradients(ours, net, r, replicas)
+    buffers = dict(ours.named_buffers())
+    for r, net in zip(numbers, theirs, strict=True):
+        for name, value in net.named_buffers():
+            _compare_tensors(name, _part(buffers[name], value, r, replicas), value, r)
+    return [y.dim() if isinstance(y, Tensor) else 0 for y in alone[0]]
+
+
+def _compare_gradients(ours: nn.Module, net: nn.Module, replica: int, replicas: int) -> None:
+    values, gradients = dict(ours.named_parameters()), dict[str, Tensor]()
+    for name, parameter in net.named_parameters():
+        if (parameter.grad is None) != (values[name].grad is None):
+            raise Difference(f"only one of both has a gradient of {name}")
+        if parameter.grad is not None:
+            gradients[name] = parameter.grad
+    # Some, such as of a bias before batch normalisation, are 0 but for rounding: the scale is that of all.
+    largest = max((grad.abs().max().item() for grad in gradients.values()), default=0.0)
+    for name, grad in gradients.items():
+        whole = values[name].grad
+        assert whole is not None
+        _compare_tensors(
+            f"gradients of {name}", _part(whole, grad, replica, replicas), grad, replica, largest
+        )
+
+
+def _part(whole: Tensor, like: Tensor, replica: int, replicas: int) -> Tensor:
+    """What one replica has of R blocks, or of a number that all share."""
+    return whole if whole.dim() == 0 else whole.chunk(replicas)[replica].view(like.shape)
+
+
+def _of(x: Any, replica: int) -> Any:
+    return x[:, replica] if isinstance(x, Tensor) else x
+
+
+def _block(y: Any, like: Tensor, replica: int, replicas: int) -> Tensor:
+    """The block of one replica."""
+    if like.dim() == 0 or not isinstance(y, Tensor):
+        raise Difference("an output is one number for a whole batch")
+    if like.dim() == 1:
+        y = y.unsqueeze(-1)
+    width = 1 if like.dim() == 1 else like.shape[1]
+    if y.dim() != max(like.dim(), 2) + (like.dim() == 1) or y.shape[1] != replicas * width:
+        raise Difference(
+            f"an output has shape {tuple(y.shape)} instead of {replicas} blocks {tuple(like.shape)}"
+        )
+    return y.unflatten(1, (replicas, width))[:, replica].reshape(like.shape)
+
+
+def _backward(leaves: Sequence[Any], replicas: int) -> None:
+    """Gradients of a sum with other weights for each number of a replica's outputs."""
+    total: Any = 0
+    for y in leaves:
+        if isinstance(y, Tensor) and y.requires_grad:
+            parts = y.reshape(len(y), replicas, -1)
+            weights = torch.arange(parts[:, 0].numel(), dtype=y.dtype).cos().view(len(y), 1, -1)
+            total = total + (parts * weights).sum()
+    if isinstance(total, Tensor):
+        total.backward()
+
+
+def _compare_tensors(what: str, ours: Tensor, theirs: Tensor, replica: int, largest: float = 0.0) -> None:
+    if ours.shape != theirs.shape:
+        raise Difference(f"{what} of replica {replica} have another shape")
+    if not theirs.is_floating_point():
+        if not torch.equal(ours, theirs):
+            raise Difference(f"{what} of replica {replica} differ")
+        return
+    scale = max(theirs.abs().max().item() if theirs.numel() else 0.0, largest, 1e-3)
+    if not torch.allclose(ours, theirs, rtol=0, atol=TOLERANCE * scale, equal_nan=True):
+        raise Difference(f"{what} of replica {replica} differ")

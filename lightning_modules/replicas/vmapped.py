@@ -1,0 +1,113 @@
+"""Replicas by `torch.func.vmap`: right for any forward, and slower than replicas side by side.
+
+`torch.func` runs the ordinary net's own code once, with R values of each tensor. Batch normalisation keeps
+the statistics of each replica; dropout layers are exchanged for ones that draw from each replica's own
+stream.
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Size, Tensor, nn
+from torch.func import functional_call, vmap
+from torch.utils._pytree import tree_map
+
+from lightning_modules.replicas.dropout import ChannelDropout, Dropout
+from lightning_modules.replicas.registry import widen
+
+
+class _Mask(torch.autograd.Function):
+    """The mask of a dropout layer within vmap, where (N, ...) stands for R of them."""
+
+    @staticmethod
+    def forward(x: Tensor, layer: Dropout) -> Tensor:
+        raise ValueError("dropout within vmap needs values that depend on the input or the weights")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Nothing is kept: a mask has no gradient."""
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], x: Tensor, layer: Dropout) -> tuple[Tensor, int]:
+        assert in_dims[0] is not None
+        x = x.movedim(in_dims[0], 1)  # (N, R, D, ...)
+        mask = layer.mask(x.flatten(1, 2) if x.dim() > 2 else x)
+        return (mask.unflatten(1, (layer.replicas, -1)) if x.dim() > 2 else mask), 1
+
+
+class _InVmap(Dropout):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * _Mask.apply(x.detach(), self) if self.training else x  # type: ignore[no-untyped-call]
+
+
+class _ChannelsInVmap(ChannelDropout, _InVmap):
+    pass
+
+
+def with_streams(net: nn.Module, replicas: int) -> nn.Module:
+    """A copy of an ordinary net, whose dropout layers draw for R replicas.
+
+    Args:
+        net: The ordinary net.
+        replicas: Number of replicas R.
+    """
+    net, made = copy.deepcopy(net), dict[int, nn.Module]()
+    for parent in list(net.modules()):
+        for name, layer in parent._modules.items():
+            if layer is not None:
+                parent._modules[name] = made.setdefault(id(layer), _with_streams(layer, replicas))
+    return net
+
+
+def _with_streams(layer: nn.Module, replicas: int) -> nn.Module:
+    kind, drawing = type(layer), layer
+    if isinstance(layer, nn.Dropout) and kind is nn.Dropout:
+        drawing = _InVmap(layer.p, replicas)
+    elif isinstance(layer, nn.Dropout1d | nn.Dropout2d | nn.Dropout3d):
+        drawing = _ChannelsInVmap(layer.p, replicas)
+    elif isinstance(layer, nn.MultiheadAttention) and layer.dropout:
+        drawing = widen(layer, 1)  # whose dropout is a layer
+        drawing.attention_dropout = _InVmap(layer.dropout, replicas)
+    return drawing.train(layer.training)
+
+
+def call_by_vmap(
+    net: nn.Module, shapes: Mapping[str, Size], replicas: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Call R replicas of a net.
+
+    Args:
+        net: As `with_streams` gives it, but its tensors hold R blocks along their first dimension.
+        shapes: The ordinary shape of each of its tensors, by name.
+        replicas: Number of replicas R.
+        args: Inputs, each (N, R, ...).
+        kwargs: Inputs by name, each (N, R, ...).
+
+    Returns:
+        What the ordinary net returns, each tensor (N, R, ...), or (R,) where the ordinary one is a scalar.
+
+    Raises:
+        ValueError: The net draws random numbers that are not a dropout layer's.
+    """
+    own, shared = dict[str, Tensor](), dict[str, Tensor]()
+    for name, value in [*net.named_parameters(), *net.named_buffers()]:
+        if value.dim() == 0:
+            shared[name] = value
+        else:
+            own[name] = value.view(replicas, *shapes[name])
+
+    def call(own: dict[str, Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return functional_call(net, own | shared, args, kwargs)
+
+    try:
+        outputs = vmap(call, in_dims=(0, 1, 1), randomness="error")(own, args, kwargs)
+    except RuntimeError as error:
+        if "random" in str(error):
+            raise ValueError(
+                "the net draws random numbers that no replica has a stream for; in forward take nn.Dropout or"
+                f" nn.Dropout1d to 3d, as layers: {str(error).splitlines()[0]}"
+            ) from error
+        raise
+    return tree_map(lambda y: y.movedim(0, 1) if isinstance(y, Tensor) and y.dim() > 1 else y, outputs)

@@ -1,0 +1,288 @@
+"""Replica k of any net is what seed k makes of that net alone: weights, dropout, gradients, statistics."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lightning_modules.replicas.convert import Engine, Replicas, replicate
+from lightning_modules.replicas.registry import register
+from lightning_modules.replicas.seeding import derive_seed, reseed
+
+SEEDS = [5, 17, 40]
+Make = Callable[[], nn.Module]
+
+# Layers by the number of dimensions of (N, ...); n is the number of channels or features.
+ACTIVATIONS: list[Callable[[int], nn.Module]] = [
+    lambda n: nn.GELU(),
+    lambda n: nn.LeakyReLU(),
+    lambda n: nn.Softplus(),
+    lambda n: nn.PReLU(),
+    lambda n: nn.PReLU(n),
+    lambda n: nn.Dropout(0.3),
+    lambda n: nn.Softmax(1),
+]
+IMAGES: list[Callable[[int], nn.Module]] = [
+    *ACTIVATIONS,
+    lambda n: nn.Sequential(
+        nn.Conv2d(n, 4, 3), nn.MaxPool2d(2), nn.ReLU(), nn.BatchNorm2d(4), nn.Dropout(0.2)
+    ),
+    lambda n: nn.Conv2d(n, 2 * n, 3, stride=2, padding=1, groups=n),
+    lambda n: nn.Conv2d(n, 4, (3, 1), padding="same", dilation=2, padding_mode="circular", bias=False),
+    lambda n: nn.ConvTranspose2d(n, 3 * n, 2, stride=2, output_padding=1, groups=n),
+    lambda n: nn.BatchNorm2d(n, momentum=None),
+    lambda n: nn.GroupNorm(n, n),
+    lambda n: nn.GroupNorm(1, n, affine=False),
+    lambda n: nn.InstanceNorm2d(n, affine=True, track_running_stats=True),
+    lambda n: nn.Dropout2d(0.4),
+    lambda n: nn.AvgPool2d(2),
+    lambda n: nn.LPPool2d(2, 2),
+    lambda n: nn.AdaptiveMaxPool2d(5),
+    lambda n: nn.Upsample(scale_factor=2),
+    lambda n: nn.ChannelShuffle(n),
+    lambda n: nn.LocalResponseNorm(3),
+]
+SEQUENCES: list[Callable[[int], nn.Module]] = [
+    *ACTIVATIONS,
+    lambda n: nn.Conv1d(n, 3, 3, padding=2),
+    lambda n: nn.ConvTranspose1d(n, 4, 3),
+    lambda n: nn.BatchNorm1d(n),
+    lambda n: nn.InstanceNorm1d(n),
+    lambda n: nn.Dropout1d(0.3),
+    lambda n: nn.MaxPool1d(2),
+    lambda n: nn.AdaptiveAvgPool1d(4),
+]
+FEATURES: list[Callable[[int], nn.Module]] = [
+    *ACTIVATIONS,
+    lambda n: nn.Sequential(nn.Linear(n, 8), nn.ReLU(), nn.BatchNorm1d(8), nn.Dropout(0.2)),
+    lambda n: nn.Linear(n, 6, bias=False),
+    lambda n: nn.LayerNorm(n),
+    lambda n: nn.LayerNorm(n, elementwise_affine=False),
+    lambda n: nn.Sequential(nn.Linear(n, 4), nn.GLU(1)),
+    lambda n: nn.Sequential(nn.Linear(n, 6), nn.Unflatten(1, (2, 3)), nn.Flatten()),
+]
+
+
+@st.composite
+def random_nets(draw: st.DrawFn) -> tuple[Make, Tensor]:
+    """A net of random layers, and a batch of its inputs (4, R, ...), one for each replica."""
+    inputs = torch.rand(4, len(SEEDS), 2, 9, 9, dtype=torch.float64)
+    picks = list[tuple[Callable[[int], nn.Module], int]]()
+    x = inputs[:, 0].float()
+    for layers, flatten in ((IMAGES, nn.Flatten(2)), (SEQUENCES, nn.Flatten()), (FEATURES, nn.Identity())):
+        for make in draw(st.lists(st.sampled_from(layers), max_size=3)):
+            if x[0, 0].dim() and min(x.shape[2:]) < 3:
+                break
+            picks.append((make, x.shape[1]))
+            x = make(x.shape[1])(x)
+        picks.append((lambda n, flatten=flatten: flatten, 0))  # type: ignore[misc]
+        x = flatten(x)
+    picks.append((lambda n: nn.Linear(n, 3), x.shape[1]))
+    return lambda: nn.Sequential(*[make(n) for make, n in picks]), inputs
+
+
+def step(net: Replicas, inputs: Any, epoch: int) -> Any:
+    """Outputs of a training step, whose gradients are left behind."""
+    reseed(net, net.seeds, epoch)
+    outputs = net.each(inputs)
+    weights = torch.arange(outputs[:, 0].numel(), dtype=outputs.dtype).cos().view(outputs[:, :1].shape)
+    net.zero_grad()
+    (outputs * weights).sum().backward()
+    return outputs.detach()
+
+
+def assert_each_is_its_seed_alone(make: Make, inputs: Tensor, engine: Engine, atol: float = 1e-12) -> None:
+    together = replicate(make, SEEDS, engine).double()
+    outputs = step(together, inputs, epoch=1)
+    assert together.engine == engine
+    for k, seed in enumerate(SEEDS):
+        alone = replicate(make, seed, engine).double()
+        torch.testing.assert_close(outputs[:, [k]], step(alone, inputs[:, [k]], epoch=1), rtol=0, atol=atol)
+        for (name, ours), (_, own) in zip(together.named_parameters(), alone.named_parameters(), strict=True):
+            assert ours.grad is not None
+            assert own.grad is not None
+            scale = max(1.0, own.grad.abs().max().item())
+            torch.testing.assert_close(ours.grad.chunk(3)[k], own.grad, rtol=0, atol=scale * atol, msg=name)
+        for (name, whole), (_, value) in zip(together.named_buffers(), alone.named_buffers(), strict=True):
+            mine = whole.chunk(3)[k] if whole.dim() else whole
+            torch.testing.assert_close(mine, value, rtol=0, atol=atol, msg=name)
+    with torch.no_grad():
+        before = together.eval().each(inputs)
+    for k, seed in enumerate(SEEDS):  # an ordinary torch net, made and called without replicas
+        torch.manual_seed(derive_seed(seed, "initialisation"))
+        ordinary = make().double().eval()
+        ordinary.load_state_dict(together.replica_state(k))
+        with torch.no_grad():
+            torch.testing.assert_close(ordinary(inputs[:, k]), before[:, k], rtol=0, atol=1e-11)
+    together.select([2, 0])
+    with torch.no_grad():
+        rest = together.each(inputs[:, [2, 0]])
+    torch.testing.assert_close(rest, before[:, [2, 0]], rtol=0, atol=atol)
+    trained = step(together.train(), inputs[:, [2, 0]], epoch=1)
+    torch.testing.assert_close(trained, outputs[:, [2, 0]], rtol=0, atol=atol)  # and drops the same
+
+
+@settings(max_examples=25, deadline=None)
+@given(net=random_nets())
+def test_replicas_of_random_nets_are_each_their_seed_alone(net: tuple[Make, Tensor]) -> None:
+    assert_each_is_its_seed_alone(*net, "wide")
+
+
+@settings(max_examples=6, deadline=None)
+@given(net=random_nets())
+def test_replicas_of_random_nets_by_vmap_are_each_their_seed_alone(net: tuple[Make, Tensor]) -> None:
+    assert_each_is_its_seed_alone(*net, "vmap")
+
+
+class Encoder(nn.Module):
+    """Attention, embedding and layer normalisation, with real masks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(7, 8, padding_idx=0)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.2, batch_first=True)
+        self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.out = nn.Linear(8, 3)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.out(self.layers(self.table(tokens), src_key_padding_mask=tokens == 0))
+
+
+class Mixing(nn.Module):
+    """Its channels meet in its own forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.norm = nn.Conv2d(2, 3, 3), nn.Conv2d(2, 2, 3), nn.BatchNorm2d(5)
+        self.drop, self.out = nn.Dropout(0.3), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(torch.cat([self.a(x), self.b(x)], 1)).relu()
+        return self.out(self.drop(y.mean((2, 3)))).softmax(1)
+
+
+class Scaled(nn.Module):
+    """A parameter of its own, and a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.scale, self.shift = (
+            nn.Linear(2, 3),
+            nn.Parameter(torch.ones(())),
+            nn.Parameter(torch.zeros(3)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x.mean((2, 3))) * self.scale + self.shift
+
+
+class Pair(nn.Module):
+    """Two inputs of a bilinear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.both = nn.Linear(2, 4), nn.Bilinear(4, 2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.both(self.first(x), x)
+
+
+IMAGES_OF_EACH = torch.rand(4, len(SEEDS), 2, 9, 9, dtype=torch.float64)
+
+
+def test_transformers_are_replicated_side_by_side() -> None:
+    tokens = torch.randint(1, 7, (4, len(SEEDS), 5), generator=torch.Generator().manual_seed(0))
+    tokens[::2, :, 3:] = 0
+    assert_each_is_its_seed_alone(Encoder, tokens, "wide")
+
+
+def test_a_layer_of_two_inputs_is_replicated_side_by_side() -> None:
+    assert_each_is_its_seed_alone(Pair, IMAGES_OF_EACH[..., 0, 0], "wide")
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [(Mixing, "outputs of replica 0 differ"), (Scaled, r"tensors of its own \(scale, shift\)")],
+)
+def test_a_net_that_mixes_channels_is_run_by_vmap_and_a_line_says_why(make: Make, why: str) -> None:
+    with pytest.warns(UserWarning, match=why):
+        net = replicate(make, SEEDS, example=IMAGES_OF_EACH[:, 0].float())
+    assert net.engine == "vmap"
+    with pytest.raises(ValueError, match=why):
+        replicate(make, SEEDS, "wide", example=IMAGES_OF_EACH[:, 0].float())
+    assert_each_is_its_seed_alone(make, IMAGES_OF_EACH, "vmap")
+
+
+def test_the_first_batch_proves_it_within_training_and_the_parameters_stay_the_same_objects() -> None:
+    net = replicate(Mixing, SEEDS)
+    parameters = [*net.parameters()]
+    with pytest.warns(UserWarning, match="differ"):
+        net(IMAGES_OF_EACH[:, 0].float())
+    assert all(ours is before for ours, before in zip(net.parameters(), parameters, strict=True))
+
+
+class Drawing(nn.Module):
+    """Draws random numbers by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = nn.Linear(2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(F.dropout(x.mean((2, 3)), 0.5, self.training))
+
+
+def test_random_numbers_without_a_stream_of_each_replica_are_refused() -> None:
+    net = replicate(Drawing, SEEDS)
+    warnings.simplefilter("ignore")
+    with pytest.raises(ValueError, match=r"take nn\.Dropout"):
+        net(IMAGES_OF_EACH[:, 0].float())
+
+
+class Shift(nn.Module):
+    """A layer of one's own."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.features = features
+        self.by = nn.Parameter(torch.rand(features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.by.view(-1, 1, 1)
+
+
+class WideShift(Shift):
+    """The same for several replicas."""
+
+
+def test_a_layer_of_ones_own_can_be_registered() -> None:
+    def make() -> nn.Module:
+        return nn.Sequential(Shift(2), nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(147, 3))
+
+    with pytest.raises(ValueError, match=r"Shift has tensors of its own \(by\)"):
+        replicate(make, SEEDS, "wide")
+
+    def select(layer: WideShift, kept: Sequence[int], replicas: int) -> None:
+        layer.features = layer.features // replicas * len(kept)
+
+    register(Shift, widen=lambda layer, replicas: WideShift(replicas * layer.features), select=select)
+    assert_each_is_its_seed_alone(make, IMAGES_OF_EACH, "wide")
+
+
+def test_two_layers_that_share_a_weight_still_do() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(2, 2), nn.Linear(2, 2)
+            self.b.weight = self.a.weight
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(self.a(x.mean((2, 3))).tanh())
+
+    assert_each_is_its_seed_alone(Tied, IMAGES_OF_EACH, "vmap")
