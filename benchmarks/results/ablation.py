@@ -79,23 +79,23 @@ TABLES: Mapping[str, Sequence[Row]] = {
     "weight sharing": (
         Row("recipe", "weight_sharing"),
         Row("no reordering", "weight_sharing", changes={"reorder": False}),
-        Row("merged digits not parted", "weight_sharing", changes={"split_merged": False}),
+        Row("merged digits not split", "weight_sharing", changes={"split_merged": False}),
         Row("no second view", "weight_sharing", changes={"two_views_from": 1.0}),
         Row("second view, no consistency", "weight_sharing", changes={"consistency": 0.0}),
-        Row("no uniform prior", "weight_sharing", changes={"balance": 0.0}),
+        Row("no balance loss", "weight_sharing", changes={"balance": 0.0}),
         Row("no warps", "weight_sharing", changes={"augment": "none"}),
         Row("averaged map", "weight_sharing", changes={"pool": "average"}),
     ),
     "cnn": (
         Row("recipe", "cnn"),
-        Row("no turns", "cnn", changes={"swap_trunks": False}),
+        Row("trunks not swapped", "cnn", changes={"swap_trunks": False}),
         Row("no reordering", "cnn", changes={"reorder": False}),
-        Row("merged digits not parted", "cnn", changes={"split_merged": False}),
+        Row("merged digits not split", "cnn", changes={"split_merged": False}),
         Row("no second view", "cnn", changes={"two_views_from": 1.0}),
-        Row("no uniform prior", "cnn", changes={"balance": 0.0}),
+        Row("no balance loss", "cnn", changes={"balance": 0.0}),
         Row("no warps", "cnn", changes={"augment": "none"}),
-        Row("no turns, MLP head", "cnn", changes=PLAIN),
-        Row("turns, MLP head", "cnn", changes=PLAIN | {"swap_trunks": True}),
+        Row("trunks not swapped, MLP head", "cnn", changes=PLAIN),
+        Row("trunks swapped, MLP head", "cnn", changes=PLAIN | {"swap_trunks": True}),
         Row("early fusion", "cnn", changes={"branches": "early"}),
     ),
 }
@@ -200,7 +200,7 @@ def ablation_figure(name: str, trained: Trained) -> Figure:
         axis.errorbar(sum(values) / len(values), y, xerr=width, fmt="|", color="C1", capsize=4, ms=14)
     axis.set_yticks(range(len(trained)), names)
     axis.invert_yaxis()
-    axis.set_xlabel("error over all pairs of test digits, %: runs, mean and its 95 % interval")
+    axis.set_xlabel("error over all pairs of test digits in %:\neach run, mean and its 95 % interval")
     axis.set_title(name, fontsize=9)
     axis.grid(axis="x", alpha=0.3)
     return figure
