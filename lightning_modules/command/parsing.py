@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_modules.command.blame import CommandError
 from lightning_modules.command.masking import masked_output
-from lightning_modules.command.plain import plain
+from lightning_modules.command.plain import nearest, plain
 from lightning_modules.command.settings import Flag
 
 if TYPE_CHECKING:
@@ -158,4 +158,10 @@ def _wrong_flag(parser: "ArgumentParser", text: str) -> str:
             plain(f"--{name}", value, hint)
         except ValueError as error:
             return str(error)
-    return text if text.startswith("--") else f"{text}; --help lists all flags"
+    if text.startswith("--"):
+        return text
+    meant = ""
+    if text.startswith("unrecognized arguments: --"):
+        flags = [flag for action in parser._actions for flag in action.option_strings]
+        meant = nearest(text.split()[2].partition("=")[0], flags)
+    return f"{text}; --help lists all flags{meant}"

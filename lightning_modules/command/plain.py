@@ -37,7 +37,7 @@ def plain(name: str, value: object, hint: object) -> Any:
     choices = [choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
     words = [WORDS[kind] for kind in kinds if kind in WORDS]
     wanted = " or ".join([f"one of {', '.join(choices)}"] * bool(choices) + words)
-    raise ValueError(f"{name} must be {wanted}, got {value!r}{_nearest(str(value), choices)}")
+    raise ValueError(f"{name} must be {wanted}, got {value!r}{nearest(str(value), choices)}")
 
 
 def plain_numbers(name: str, value: Any, kind: type) -> Any:
@@ -55,11 +55,12 @@ def plain_numbers(name: str, value: Any, kind: type) -> Any:
 def refuse_unknown(owner: str, name: str, known: Iterable[str]) -> None:
     """Refuse a setting that does not exist, and name the one that may be meant."""
     if name not in (names := sorted(known)):
-        nearest = _nearest(name, names) or f"; it has {', '.join(names)}"
-        raise ValueError(f"{owner} has no setting {name}{nearest}")
+        meant = nearest(name, names) or f"; it has {', '.join(names)}"
+        raise ValueError(f"{owner} has no setting {name}{meant}")
 
 
-def _nearest(word: str, choices: Iterable[str]) -> str:
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """The end of an error, with the choice that may be meant, where one is like the word."""
     near = get_close_matches(word.lower(), choices, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 

@@ -96,7 +96,7 @@ WRONG = {
     "--resume --name none": "to resume; leave --resume out to begin it",
     "--resume true --name none": "to resume; leave --resume out to begin it",
     "--resume maybe --name x": "--resume must be true or false, got 'maybe'",
-    "--resum": "unrecognized arguments: --resum; --help",
+    "--resum": "unrecognized arguments: --resum; --help lists all flags; did you mean --resume?",
     "--train_pair 3": "unrecognized arguments: --train_pair 3",
     "extra": "unrecognized arguments: extra",
     "--model": "argument --model: expected one argument",
