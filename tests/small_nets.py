@@ -8,8 +8,10 @@ import torch
 
 from datamodules import DigitPairs
 from lightning_modules.command.file_format import FORMAT
+from lightning_modules.models.base import PairModule
 from lightning_modules.models.recipes import MODERN, resolve
 from lightning_modules.models.registry import MODULES
+from lightning_modules.results.runs import ModelRuns, Run, write_results
 from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import run_study
 from lightning_modules.training.studies import make_study
@@ -35,7 +37,23 @@ def lay_out_study(folder: Path, readers: Path) -> Path:
     for model in ("auxiliary", "cnn"):
         (folder / model).mkdir(parents=True)
     shutil.copy(readers, folder / "auxiliary" / "checkpoint.ckpt")
-    net = MODULES["cnn"](seed=[0])
-    parts = {"format": FORMAT, "model": type(net).__name__, "hyper_parameters": dict(net.hparams)}
-    torch.save(parts | {"state_dict": net.state_dict()}, folder / "cnn" / "checkpoint.ckpt")
+    write_net(folder / "cnn" / "checkpoint.ckpt", MODULES["cnn"](seed=[0]))
     return folder
+
+
+def write_net(path: Path, net: PairModule) -> Path:
+    """Write the checkpoint of a module."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parts = {"format": FORMAT, "model": type(net).__name__, "hyper_parameters": dict(net.hparams)}
+    torch.save(parts | {"state_dict": net.state_dict()}, path)
+    return path
+
+
+def write_study_results(study: Path, val_errors: list[float | None], diverged: list[bool]) -> None:
+    """Write results of a study of `auxiliary`, the better the lower the seed, and `cnn`, which is worse."""
+    runs = [
+        Run(seed, 0.0, 0.01 * (seed + 1), val_error=error, diverged=lost or None)
+        for seed, (error, lost) in enumerate(zip(val_errors, diverged, strict=True))
+    ]
+    models = [ModelRuns("cnn", "paper", [Run(0, 0.0, 0.4)]), ModelRuns("auxiliary", "modern", runs)]
+    write_results(study / "results.json", models, "train.py", {})

@@ -80,7 +80,7 @@ def test_lightning_is_imported_by_its_own_name_only(path: Path) -> None:
     [
         ("train", ("--model", "--runs", "--accelerator", "--config", "--print_config")),
         ("lightning_modules.report.__main__", ("studies", "--out")),
-        ("lightning_modules.demo.__main__", ("nets", "--port", "--open")),
+        ("lightning_modules.demo.__main__", ("nets", "--out", "--open")),
         ("tune.__main__", ("--model", "--sampler", "--storage", "--config", "--print_config")),
     ],
 )

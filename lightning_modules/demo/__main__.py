@@ -1,14 +1,12 @@
-"""Draw two digits with mouse or finger, and see live what trained nets answer: a page of your own computer.
+"""Draw two digits, and see what trained nets answer and why: one HTML file, without network or server.
 
 Command lines:
-    python -m lightning_modules.demo runs/NAME                          all models of a study
-    python -m lightning_modules.demo runs/NAME runs/OTHER/auxiliary --port 0 --open
+    python -m lightning_modules.demo runs/NAME --open                   writes runs/NAME/duel.html
+    python -m lightning_modules.demo runs/NAME runs/OTHER/auxiliary --out both.html
 """
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,41 +18,35 @@ if TYPE_CHECKING:
 POSITIONAL = {"nets": "Folders of studies, such as runs/NAME, or of their models, or checkpoint files."}
 
 
-def demo(nets: list[str], port: int = 8000, open: bool = False, verbose: bool = False) -> None:  # noqa: A002
-    """Serve a page on which one draws two digits and sees what trained nets answer; Ctrl-C ends it.
+def demo(nets: list[str], out: str | None = None, open: bool = False, verbose: bool = False) -> None:  # noqa: A002
+    """Write a page on which one draws two digits and sees what trained nets answer, and their inside.
 
     Args:
-        nets: See `POSITIONAL`.
-        port: Where it listens, on 127.0.0.1 only; 0 is any port that is free.
+        nets: See `POSITIONAL`. Of each checkpoint one net is taken.
+        out: The HTML file; by default duel.html in the first folder. An existing one is replaced.
         open: Whether to open the page in the browser.
-        verbose: Whether to show each request, and tracebacks.
+        verbose: Whether to show tracebacks.
     """
-    if not 0 <= port <= 65535:
-        raise cli.CommandError(f"port must be from 0 to 65535, got {port}")
     with cli.imports():
         import webbrowser
 
-        import torch
+        from lightning_modules.command.atomic_io import write_whole
+        from lightning_modules.demo.nets import find_checkpoints, load_net
+        from lightning_modules.demo.page import make_page
 
-        from lightning_modules.demo.nets import load_nets
-        from lightning_modules.demo.server import DemoServer
-
-    torch.set_num_threads(1)  # nets this small only wait for a second one
-    loaded = load_nets([Path(path) for path in nets])
-    try:
-        server = DemoServer(port, loaded, verbose)
-    except OSError as error:
-        why = f"port {port} cannot be had: {error.strerror}"
-        raise cli.CommandError(f"{why}; --port 0 takes a free one") from error
-    for served in loaded:
-        print(f"{served.path}: {served.count}")
-    # At once: an interpreter that ends in peace is aborted by a thread that is still in torch.
-    signal.signal(signal.SIGINT, lambda *_: os._exit(0))
-    with server:
-        print(f"draw at {server.address} (Ctrl-C ends this)", flush=True)
-        if open:
-            webbrowser.open(server.address)
-        server.serve_forever()
+    checkpoints = find_checkpoints([Path(path) for path in nets])
+    first = Path(nets[0])
+    path = (first if first.is_dir() else first.parent) / "duel.html" if out is None else Path(out)
+    if path.suffix != ".html" or path.is_dir():
+        raise cli.CommandError(f"out must be a file that ends in .html, got {path}")
+    loaded = [load_net(file) for file in checkpoints]
+    page = make_page(loaded)
+    write_whole(path, page)
+    for net in loaded:
+        print(f"{net.path}: the net of seed {net.model.seeds[0]}, one of {net.runs}")
+    print(f"{path}: {len(page.encode()) / 1e6:.1f} MB, one file that a browser shows without a network")
+    if open:
+        webbrowser.open(path.absolute().as_uri())
 
 
 def main(args: Sequence[str] | None = None) -> None:

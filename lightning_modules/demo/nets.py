@@ -1,61 +1,41 @@
-"""The nets of the demo: load checkpoints, and compare two drawings."""
+"""The nets on the page: one for each checkpoint, with what is known of it."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
 
 from lightning_modules.command.cli import CommandError
-from lightning_modules.demo.drawings import Seen
 from lightning_modules.models.base import PairModule
 from lightning_modules.models.loading import load_model, select_runs
 from lightning_modules.models.registry import MODULES
-from lightning_modules.predict.handwriting import as_mnist
-from lightning_modules.predict.inference import answer
+from lightning_modules.results.runs import Run, read_results
 
 CHECKPOINT = "checkpoint.ckpt"
+RESULTS = "results.json"
 HOW = "`python train.py --name NAME` makes runs/NAME"
 
 
 @dataclass(frozen=True)
-class Nets:
-    """The nets of a checkpoint that did not diverge; their probabilities are averaged."""
+class Net:
+    """A trained net, one of a checkpoint's."""
 
-    path: Path
-    model: PairModule
+    path: Path  # of the checkpoint
+    model: PairModule  # of this net alone
+    recipe: str | None  # None where no results.json says it
+    test_error: float | None  # a share in [0, 1], of the run that it is of; None likewise
+    runs: int  # sound runs of the checkpoint that it was chosen from
+    ensemble: int  # nets that its run averages
 
     @property
-    def count(self) -> str:
-        """How many, in words."""
-        count = len(self.model.seeds)
-        return f"{count} {'net' if count == 1 else 'nets'}"
+    def name(self) -> str:
+        """The model's, which is that of the folder."""
+        return self.path.absolute().parent.name
 
-    def answer(self, seen: Sequence[Seen | None]) -> dict[str, Any]:
-        """Compare two digits.
-
-        Args:
-            seen: The left and the right one; None is not drawn yet.
-
-        Returns:
-            Which nets these are; the probability that the left digit is the larger one, and the digits as
-            they were read, None where there are no such answers.
-        """
-        greater = digits = None
-        left, right = seen
-        if left is not None and right is not None:
-            (said,) = answer(self.model, torch.from_numpy(np.stack([left, right])).unsqueeze(0))
-            greater, digits = said.greater, said.digits
-        folder = self.path.absolute().parent
-        return {
-            "model": folder.name,
-            "study": folder.parent.name,
-            "count": self.count,
-            "greater": greater,
-            "digits": digits,
-        }
+    @property
+    def study(self) -> str:
+        """The name of the study's folder."""
+        return self.path.absolute().parents[1].name
 
 
 def find_checkpoints(paths: Sequence[Path]) -> list[Path]:
@@ -91,21 +71,45 @@ def _checkpoints(path: Path) -> list[Path]:
     return sorted(files, key=lambda file: [*MODULES, file.parent.name].index(file.parent.name))
 
 
-def load_nets(paths: Sequence[Path]) -> list[Nets]:
-    """Load what arguments name.
+def load_net(path: Path) -> Net:
+    """Load the net of a checkpoint that stands for it.
+
+    It is of the run with the lowest validation error, so that the test error stays a fair one. Where no
+    validation error is known, it is of the first run that did not diverge. Of an ensemble it is the first.
 
     Args:
-        paths: See `find_checkpoints`.
-
-    Returns:
-        Nets that are ready to answer.
+        path: The checkpoint.
 
     Raises:
-        CommandError: There are none, or one is not what it should be.
+        CommandError: It, or the results.json of its study, is not what it should be.
     """
-    loaded = [Nets(file, load_model(file)) for file in find_checkpoints(paths)]
-    stroke = as_mnist(np.eye(28))
-    for nets in loaded:
-        select_runs(nets.model, nets.path)
-        nets.answer([stroke, stroke])  # the first answer of all takes a second, and nobody shall wait for it
-    return loaded
+    model = load_model(path)
+    recipe, runs = _results(path, len(model.seeds) // model.ensemble)
+    lost = select_runs(model, path)
+    sound = [run for number, run in enumerate(runs) if number not in lost]
+    errors = [run.val_error for run in sound if run.val_error is not None]
+    chosen = errors.index(min(errors)) if errors and len(errors) == len(sound) else 0
+    return Net(
+        path=path,
+        model=model.replica(chosen * model.ensemble).float(),
+        recipe=recipe,
+        test_error=sound[chosen].test_error if sound else None,
+        runs=len(model.seeds) // model.ensemble,
+        ensemble=model.ensemble,
+    )
+
+
+def _results(path: Path, count: int) -> tuple[str | None, list[Run]]:
+    """Recipe and runs of a checkpoint; none where the results of its study are not beside it."""
+    folder = path.absolute().parent
+    for model in read_results(folder.parent / RESULTS):
+        if model.model == folder.name and len(model.runs) == count:
+            return model.recipe, list(model.runs)
+    return None, []
+
+
+def data_dir(path: Path) -> str | None:
+    """The folder of the digits that the nets of a checkpoint were trained on; None is the embedded MNIST."""
+    results = path.absolute().parents[1] / RESULTS
+    config = json.loads(results.read_text()).get("config", {}) if results.exists() else {}
+    return config.get("data_dir") if isinstance(config, dict) else None
