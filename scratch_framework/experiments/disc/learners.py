@@ -1,17 +1,22 @@
 """Learners: R nets that take a step together, computed by the framework, or one net by torch."""
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn, optim
 
 import scratch_framework as sf
-from scratch_framework.core.parameter import Rate, State
 from scratch_framework.experiments.disc.network import network, twin
 from scratch_framework.experiments.disc.objective import OBJECTIVES, make_optimizer, make_schedule
-from scratch_framework.experiments.disc.recipe import Recipe
 from scratch_framework.fast.compiled import compile_step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from scratch_framework.core.parameter import Rate, State
+    from scratch_framework.experiments.disc.recipe import Recipe
 
 
 class Learner(Protocol):
@@ -95,7 +100,7 @@ class ScratchLearner:
     def state_dict(self) -> State:
         return self.model.state_dict()
 
-    def select(self, kept: Sequence[int]) -> "ScratchLearner":
+    def select(self, kept: Sequence[int]) -> ScratchLearner:
         """A learner of some of the replicas, which go on exactly as they would have."""
         rows, seeds = list(kept), [self.seeds[k] for k in kept]
         lr, weight_decay = (
