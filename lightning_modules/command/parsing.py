@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +116,7 @@ def _spelt_out(parser: "ArgumentParser", args: Sequence[str]) -> list[str]:
     flags = {flag for action in _booleans(parser) for flag in action.option_strings}
     return [
         f"{arg}=true" if arg in flags and following.lower() not in BOOLEANS else arg
-        for arg, following in zip(args, [*args[1:], ""], strict=True)
+        for arg, following in pairwise([*args, ""])
     ]
 
 

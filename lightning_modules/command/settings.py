@@ -71,7 +71,7 @@ class Settings:
             for name, entry in getattr(base, "__dataclass_fields__", {}).items()
             if RULE in entry.metadata
         }
-        return {entry.name: found[entry.name] for entry in fields(cls) if entry.init}
+        return {entry.name: found[entry.name] for entry in fields(cls) if entry.init and entry.name in found}
 
     @classmethod
     def types(cls) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def test_a_wrong_settings_file_is_one_line(
     path.write_bytes(content.replace(b"runs", b"repeats") if command == "tune" else content)
     if command == "tune" and name in ("nan", "infinite"):
         path.write_bytes(content.replace(b"lr", b"timeout"))
-        message = {"nan": "timeout must be above 0, got nan", "infinite": "timeout must be finite"}[name]
+        message = message.replace("lr", "timeout")
     if command == "scratch":
         message = message.replace("above 0 and finite", "at least 0 and finite")
     message = message.replace("runs", "repeats") if command == "tune" else message
