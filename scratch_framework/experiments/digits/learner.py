@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
@@ -9,6 +10,7 @@ from torch import Generator, Tensor
 
 import scratch_framework as sf
 from lightning_modules.replicas.seeding import derive_seed
+from lightning_modules.results.metrics import Answers
 from scratch_framework.experiments.digits.networks import NETWORKS, PaperSiamese, initial_state
 
 if TYPE_CHECKING:
@@ -68,11 +70,19 @@ class DigitLearner:
             loss, error and maybe digit_error, (R,) each.
         """
         images, target, _ = batch
-        pairs = images.to(self.dtype).unflatten(1, (len(self.seeds), 2)).movedim(1, 0)  # (R, N, 2, 14, 14)
-        answer = self.model(pairs)  # (R, N, 2)
+        answer = self._compare(images)  # (R, N, 2)
         loss = self.comparison(answer, target.mT)  # (R,), the mean
         wrong = answer.argmax(-1) != target.mT
         return {"loss": loss * len(target), "error": wrong.sum(-1)}
+
+    def answers(self, batch: Batch) -> Answers:
+        """What the nets answer to a batch, and what is right."""
+        images, target, _ = batch
+        return Answers(self._compare(images).movedim(1, 0), target)
+
+    def _compare(self, images: Tensor) -> Tensor:
+        pairs = images.to(self.dtype).unflatten(1, (len(self.seeds), 2)).movedim(1, 0)  # (R, N, 2, 14, 14)
+        return self.model(pairs)
 
     def backward(self) -> None:
         """Compute the gradients of the last batch's mean loss."""
@@ -107,6 +117,11 @@ class AuxiliaryLearner(DigitLearner):
         sums["loss"] = self.gamma * sums["loss"] + self.alpha * loss * classes.shape[1]
         misread = (scores.argmax(-1) != classes).sum((1, 2))
         return sums | {"digit_error": misread / 2}
+
+    def answers(self, batch: Batch) -> Answers:
+        """What the nets answer to a batch, the digits that they read included."""
+        pairs = super().answers(batch)
+        return replace(pairs, digits=self.model.features.movedim(1, 0), classes=batch[2])
 
     def backward(self) -> None:
         """Compute the gradients; those of the digits' losses enter at the trunk's outputs."""
