@@ -1,6 +1,7 @@
 """R nets that learn from pairs of digits: the step, and loss and error counts of a batch."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 import torch
@@ -8,6 +9,7 @@ from torch import Generator, Tensor
 
 import scratch_framework as sf
 from lightning_modules.replicas.seeding import derive_seed
+from lightning_modules.results.metrics import Answers
 from scratch_framework.core.parameter import State
 from scratch_framework.experiments.digits.networks import NETWORKS, PaperSiamese, initial_state
 
@@ -47,11 +49,19 @@ class DigitLearner:
     def loss_and_errors(self, batch: Batch) -> Sums:
         """Sum loss and errors over the pairs of a batch; `backward` differentiates the loss."""
         images, target, _ = batch
-        pairs = images.to(self.dtype).unflatten(1, (len(self.seeds), 2)).movedim(1, 0)  # (R, N, 2, 14, 14)
-        answer = self.model(pairs)  # (R, N, 2)
+        answer = self._compare(images)  # (R, N, 2)
         loss = self.comparison(answer, target.mT)  # (R,), the mean
         wrong = answer.argmax(-1) != target.mT
         return {"loss": loss * len(target), "error": wrong.sum(-1)}
+
+    def answers(self, batch: Batch) -> Answers:
+        """What the nets answer to a batch, and what is right."""
+        images, target, _ = batch
+        return Answers(self._compare(images).movedim(1, 0), target)
+
+    def _compare(self, images: Tensor) -> Tensor:
+        pairs = images.to(self.dtype).unflatten(1, (len(self.seeds), 2)).movedim(1, 0)  # (R, N, 2, 14, 14)
+        return self.model(pairs)
 
     def backward(self) -> None:
         """Compute the gradients of the last batch's mean loss."""
@@ -84,6 +94,11 @@ class AuxiliaryLearner(DigitLearner):
         sums["loss"] = self.gamma * sums["loss"] + self.alpha * loss * classes.shape[1]
         misread = (scores.argmax(-1) != classes).sum((1, 2))
         return sums | {"digit_error": misread / 2}
+
+    def answers(self, batch: Batch) -> Answers:
+        """What the nets answer to a batch, the digits that they read included."""
+        pairs = super().answers(batch)
+        return replace(pairs, digits=self.model.features.movedim(1, 0), classes=batch[2])
 
     def backward(self) -> None:
         """Compute the gradients; those of the digits' losses enter at the trunk's outputs."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lightning_modules.replicas.state import are_finite
-from lightning_modules.results.runs import Run
+from lightning_modules.results.runs import OVER_PAIRS, Run, by_name, measure
 from lightning_modules.results.tensorboard import EpochMetrics
 from scratch_framework.experiments.digits.learner import make_learner
 
@@ -68,19 +68,20 @@ def fit(
             metrics |= evaluate("val", learner, val)
         report(EpochMetrics(epoch, (epoch + 1) * len(train), metrics))
     final = evaluate("train", learner, train)  # of the final weights, nothing dropped
-    tested = evaluate("test", learner, data.test_dataloader())
+    tested = test(learner, data.test_dataloader())
     weights = [*learner.state_dict().values(), *map(torch.tensor, metrics.values())]
     finite = are_finite(weights, len(learner.seeds))
-    errors = zip(tested["test/error"], finite, strict=True)
-    last = {"test/error": [error if is_finite else math.nan for error, is_finite in errors]}
+    last = {
+        tag: [value if is_finite else math.nan for value, is_finite in zip(values, finite, strict=True)]
+        for tag, values in tested.items()
+    }
     report(EpochMetrics(max_epochs, max_epochs * len(train), last))
     return [
         Run(
             seed=seed,
             train_error=final["train/error"][k],
-            test_error=tested["test/error"][k],
             val_error=metrics["val/error"][k] if "val/error" in metrics else None,
-            test_digit_error=tested["test/digit_error"][k] if "test/digit_error" in tested else None,
+            **{name: values[k] for name, values in by_name(tested).items()},
             diverged=None if finite[k] else True,
         )
         for k, seed in enumerate(learner.seeds)
@@ -91,6 +92,21 @@ def evaluate(stage: str, learner: DigitLearner, loader: Any) -> dict[str, list[f
     """Metrics of all pairs of a stage, "train", "val" or "test", in evaluation mode: R numbers by tag."""
     learner.model.eval()
     return mean_metrics(stage, map(learner.loss_and_errors, loader), loader)
+
+
+def test(learner: DigitLearner, loader: Any) -> dict[str, list[float]]:
+    """The metrics of `Run` on all test pairs, in evaluation mode: R numbers by tag."""
+    learner.model.eval()
+    batches = [measure("test", learner.answers(batch)) for batch in loader]
+    values = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}  # (N, R, ...)
+    return {
+        f"test/{name}": [(OVER_PAIRS[name] or _mean)(own).item() for own in value.unbind(1)]
+        for name, value in values.items()
+    }
+
+
+def _mean(values: Tensor) -> Tensor:
+    return values.double().mean()
 
 
 def mean_metrics(stage: str, batches: Iterable[Sums], loader: Any) -> dict[str, list[float]]:

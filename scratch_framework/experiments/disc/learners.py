@@ -59,8 +59,8 @@ class ScratchLearner:
         steps: int,
         dtype: torch.dtype = torch.float32,
         compiled: bool = True,
-        lr: "Rate | None" = None,
-        weight_decay: "Rate | None" = None,
+        lr: Rate | None = None,
+        weight_decay: Rate | None = None,
     ) -> None:
         """Build net, loss, optimiser and schedule.
 

@@ -42,7 +42,7 @@ MODERN = {"trunk": "modern", "width": 4}
 WRONG: list[tuple[Any, dict[str, Any], str]] = [
     (WeightSharing, {"widht": 24}, "WeightSharing has no setting widht; did you mean width?"),
     (AuxiliaryLoss, {"gama": 1.0}, "did you mean gamma?"),
-    (PlainCNN, {"learning_rate": 0.5}, "PlainCNN has no setting learning_rate; it has branches"),
+    (PlainCNN, {"learning_rate": 0.5}, "PlainCNN has no setting learning_rate; it has balance, branches"),
     (WeightSharing, {"optimizer": "SGD"}, "one of sgd, adamw, got 'SGD'; did you mean sgd?"),
     (WeightSharing, {"optimizer": "adam"}, "did you mean adamw?"),
     (WeightSharing, {"trunk": "resnet"}, "trunk must be one of paper, clean, modern, deep, got 'resnet'"),
@@ -70,11 +70,8 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
     (AuxiliaryLoss, {"label_smoothing": "a"}, "label_smoothing must be a number"),
     (WeightSharing, {"lr": "0.1"}, "lr must be a number, got '0.1'"),
     (WeightSharing, {"lr": None}, "lr must be a number, got None"),
-    (
-        WeightSharing,
-        {"head": None},
-        "head must be one of paper, mlp, exact, subtract, argmax, got",
-    ),
+    (WeightSharing, {"head": None}, "head must be text, got None"),
+    (WeightSharing, {"head": "tail"}, "head must be one of exact, argmax, subtract, paper, mlp, got tail"),
     (WeightSharing, {"weight_decay": -1}, "weight_decay must be at least 0, got -1.0"),
     (WeightSharing, {"seed": 1.0}, "seed must be a whole number, got 1.0"),
     (WeightSharing, {"seed": "12"}, "seed must be a whole number, got '12'"),
