@@ -44,4 +44,4 @@ def append_dimensions(tensor: Tensor, dim: int) -> Tensor:
         tensor: The tensor.
         dim: How many dimensions the result shall have.
     """
-    return tensor.reshape(*tensor.shape, *[1] * (dim - tensor.dim()))
+    return tensor.reshape([*tensor.shape, *[1] * (dim - tensor.dim())])
