@@ -13,10 +13,10 @@ ROOT = Path(__file__).parents[1]
 OURS = {"benchmarks", "datamodules", "lightning_modules", "scratch_framework", "tests", "train", "tune"}
 
 PACKAGES = ("lightning_modules", "scratch_framework")  # drawn room by room; the others are one room each
-PUBLIC = {"core", "images", "fast"}  # whose names the package `scratch_framework` offers
+PUBLIC = {"core", "images", "sequences", "fast"}  # whose names the package `scratch_framework` offers
 HOUSE = (ROOT / "docs" / "architecture.md").read_text()
 (DRAWING,) = re.findall(r"^```mermaid\n(.*?)^```", HOUSE, flags=re.MULTILINE | re.DOTALL)
-WITHOUT_COMMAND = {"command", "datamodules", "core", "images", "fast", "examples"}  # the others import it
+WITHOUT_COMMAND = PUBLIC | {"command", "datamodules", "examples"}  # the others import it
 ARROWS: dict[str, set[str]] = {}
 for room, below in re.findall(r"^ *(\w+) --> ([\w& ]+)$", DRAWING, flags=re.MULTILINE):
     ARROWS[room] = ARROWS.get(room, set()) | set(below.split(" & "))

@@ -31,6 +31,8 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: Rate = 0,
+        amsgrad: bool = False,
+        maximize: bool = False,
     ) -> None:
         """Choose rates.
 
@@ -40,8 +42,12 @@ class Adam(Optimizer):
             betas: Share of m and share of v that stay from step to step, each in [0, 1).
             eps: Keeps the quotient finite where all gradients were 0.
             weight_decay: Adds weight_decay * w to the gradient; one for all or (R,).
+            amsgrad: Divide by the largest v so far, so that a step never grows because gradients become
+                small (https://arxiv.org/abs/1904.09237).
+            maximize: Go uphill.
         """
-        super().__init__(params, lr, weight_decay, "mean", "square")
+        states = ["mean", "square", *(["largest"] if amsgrad else [])]
+        super().__init__(params, lr, weight_decay, *states, maximize=maximize)
         for place, beta in enumerate(betas):
             if not 0 <= beta < 1:
                 raise ValueError(f"betas[{place}] must lie in [0, 1), got {beta}")
@@ -52,7 +58,7 @@ class Adam(Optimizer):
         """Change the first beta, Adam's momentum."""
         self.betas = (momentum, self.betas[1])
 
-    def update(self, parameter: Parameter, state: list[Tensor]) -> None:
+    def update(self, parameter: Parameter, gradient: Tensor, state: list[Tensor]) -> None:
         """Update the running means and move one parameter along their quotient.
 
             m <- beta1 m + (1 - beta1) g
@@ -68,10 +74,13 @@ class Adam(Optimizer):
 
             (m / C1) / (sqrt(v) / C2 + eps) = s m / (sqrt(v) + C2 eps).
         """
-        (beta1, beta2), (mean, square) = self.betas, state
-        gradient = parameter.grad if self.decoupled else self.decayed(parameter, parameter.grad)
+        (beta1, beta2), (mean, square, *largest) = self.betas, state
+        if not self.decoupled:
+            gradient = self.decayed(parameter, gradient)
         mean.lerp_(gradient, 1 - beta1)
         square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        for most in largest:  # with amsgrad there is one
+            square = most.copy_(most.maximum(square))
         root = math.sqrt(1 - beta2**self.steps)
         scale = root / (1 - beta1**self.steps)
         direction = square.sqrt().add_(root * self.eps).reciprocal_().mul_(mean)
@@ -96,6 +105,8 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: Rate = 1e-2,
+        amsgrad: bool = False,
+        maximize: bool = False,
     ) -> None:
         """Choose rates as for `Adam`; here decay is on by default, as in torch."""
-        super().__init__(params, lr, betas, eps, weight_decay)
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize)

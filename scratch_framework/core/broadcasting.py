@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scratch_framework.core.checks import check_dtype
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -44,4 +46,15 @@ def append_dimensions(tensor: Tensor, dim: int) -> Tensor:
         tensor: The tensor.
         dim: How many dimensions the result shall have.
     """
-    return tensor.reshape(*tensor.shape, *[1] * (dim - tensor.dim()))
+    return tensor.reshape([*tensor.shape, *[1] * (dim - tensor.dim())])
+
+
+def check_broadcast(owner: object, what: str, tensor: Tensor | None, x: Tensor) -> None:
+    """Refuse a tensor that cannot be copied to the prediction's shape, or is of another type."""
+    if tensor is None:
+        return
+    name, sizes, shape = type(owner).__name__, tuple(tensor.shape), tuple(x.shape)
+    pairs = zip(reversed(sizes), reversed(shape), strict=False)
+    if len(sizes) > len(shape) or any(size not in (1, wanted) for size, wanted in pairs):
+        raise ValueError(f"{name}: the {what} must broadcast to the prediction's shape {shape}, got {sizes}")
+    check_dtype(owner, what, tensor, "prediction", x)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from torch import Tensor
 
-    from scratch_framework.core.parameter import Parameter, Rate, State
+    from scratch_framework.core.parameter import State
 
 Pattern: TypeAlias = "tuple[int | str, ...]"  # 3 is a size, "N" any size, "..." any number of dimensions
 
@@ -26,6 +26,13 @@ def check_share(**numbers: float) -> None:
     for name, number in numbers.items():
         if not 0 <= number <= 1:
             raise ValueError(f"{name} must lie in [0, 1], got {number}")
+
+
+def check_above_zero(**numbers: float) -> None:
+    """Refuse a number that is not above 0."""
+    for name, number in numbers.items():
+        if not number > 0:
+            raise ValueError(f"{name} must be above 0, got {number}")
 
 
 def check_choice(name: str, value: str, choices: Collection[str]) -> None:
@@ -75,21 +82,6 @@ def check_once(holder: str, kind: str, items: Sequence[object]) -> None:
         raise ValueError(f"{holder} must hold every {kind} once, got this {twice!r} twice")
 
 
-def check_rate(name: str, rate: Rate, params: Sequence[Parameter]) -> None:
-    """Refuse a negative rate, and a tensor that is not one rate for each replica of the parameters."""
-    if isinstance(rate, (int, float)):
-        check_at_least(0, **{name: rate})
-        return
-    for parameter in params:
-        if parameter.replicas is None or tuple(rate.shape) != (parameter.replicas,):
-            raise ValueError(
-                f"{name} must be a number or hold one for each replica, got shape {tuple(rate.shape)} for"
-                f" {parameter.replicas or 'no'} replicas"
-            )
-    if not bool((rate >= 0).all()):
-        raise ValueError(f"{name} must be at least 0 for every replica, got {rate.tolist()}")
-
-
 def check_state(own: State, state_dict: Mapping[str, Tensor]) -> None:
     """Refuse a state_dict that has not a module's own names and shapes."""
     if missing := [name for name in own if name not in state_dict]:
@@ -116,14 +108,3 @@ def check_weight(weight: Tensor, replicas: int | None, bias: Tensor | None) -> t
             f" {tuple(bias.shape)}; say replicas=R where the first dimension counts replicas"
         )
     return own
-
-
-def check_parameters(params: Iterable[Parameter]) -> list[Parameter]:
-    """Refuse what an optimiser cannot move: nothing, other objects, a parameter twice. Returns the list."""
-    if not (params := list(params)):
-        raise ValueError("params must hold at least one parameter, got none")
-    for parameter in params:
-        if not hasattr(parameter, "broadcast_rate"):
-            raise ValueError(f"params must hold parameters (model.parameters()), got {parameter!r}")
-    check_once("params", "parameter", params)
-    return params

@@ -7,7 +7,7 @@ It is the end of the chain, so its `backward` starts the walk: model.backward(cr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scratch_framework.core.broadcasting import append_dimensions
 from scratch_framework.core.checks import check_at_least, check_choice, check_dtype, check_shape
@@ -25,8 +25,8 @@ class Criterion:
     """
 
     _saved: tuple[Tensor, ...] | None = None
-    _losses: Tensor
     _loss: Tensor
+    _total: Any = 1  # what the mean divides by
     _versions: list[tuple[Tensor, int]]
     _passes: dict[int, int]  # whose output the prediction was
 
@@ -42,13 +42,10 @@ class Criterion:
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
 
     def backward(self, grad_output: Tensor | None = None) -> Tensor:
-        """Differentiate the latest loss by the prediction.
+        """Differentiate the latest loss by the prediction: dL/dx, of the prediction's shape.
 
         Args:
             grad_output: Weight of the loss in what is being minimised, of the loss's shape; 1 by default.
-
-        Returns:
-            dL/dx, of the prediction's shape.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no backward")
 
@@ -56,19 +53,24 @@ class Criterion:
         """Call `forward`."""
         return self.forward(x, target)
 
-    def reduce(self, losses: Tensor, *saved: Tensor) -> Tensor:
-        """End `forward`: reduce the losses l_n, (N, ...) or (R, N, ...), and save what `backward` needs."""
+    def reduce(self, losses: Tensor, *saved: Tensor, weights: Tensor | None = None) -> Tensor:
+        """End `forward`: reduce the losses l_n, (N, ...) or (R, N, ...), and save what `backward` needs.
+
+        Where points have weights w_n, the l_n contain them, and the mean is sum_n l_n / sum_n w_n.
+        """
+        name = type(self).__name__
         if losses.requires_grad:
             raise ValueError(
-                f"{type(self).__name__}: prediction and target must not require grad (gradients are computed"
-                " here, not by autograd): pass their detach()"
+                f"{name}: prediction and target must not require grad (gradients are computed here, not by"
+                " autograd): pass their detach()"
             )
-        loss = losses
-        if self.reduction != "none":
-            batch = losses.reshape(*self.lead, -1)  # (N,) or (R, N)
-            loss = batch.mean(-1) if self.reduction == "mean" else batch.sum(-1)
-        self._saved, self._losses, self._loss = saved, losses, loss
-        self._versions = versions(saved)
+        loss, batch = losses, losses.reshape(*self.lead, -1)  # (N,) or (R, N)
+        if self.reduction == "mean":
+            self._total = batch.shape[-1] if weights is None else weights.reshape(batch.shape).sum(-1)
+            loss = batch.mean(-1) if weights is None else batch.sum(-1) / self._total
+        elif self.reduction == "sum":
+            loss = batch.sum(-1)
+        self._saved, self._loss, self._versions = saved, loss, versions(saved)
         return loss
 
     def saved(self) -> tuple[Tensor, ...]:
@@ -83,20 +85,20 @@ class Criterion:
         return self._saved
 
     def scale_gradient(self, slopes: Tensor, grad_output: Tensor | None) -> Tensor:
-        """End `backward`: dL/dx = dL/dl_n dl_n/dx, where dL/dl_n is 1/N for the mean and 1 for the sum.
+        """End `backward`: dL/dx = dL/dl_n dl_n/dx; dL/dl_n is 1 for the sum, 1/N or 1/sum w_n for the mean.
 
-        Args:
-            slopes: dl_n/dx, of the prediction's shape.
-            grad_output: Weight of the loss, or None for 1.
+        ``slopes`` are dl_n/dx, of the prediction's shape; ``grad_output`` is the weight of the loss, or None.
         """
-        if self.reduction == "mean":
-            slopes = slopes / (self._losses.numel() // self._loss.numel())
+        total = self._total
+        if self.reduction == "mean" and isinstance(total, int):
+            slopes = slopes / total
+        elif self.reduction == "mean":  # where no point counts the total is 0, and so are the slopes
+            slopes = slopes / append_dimensions(total.where(total != 0, 1), slopes.dim())
         if grad_output is not None:
-            if grad_output.shape != self._loss.shape:
-                raise ValueError(
-                    f"{type(self).__name__}: grad_output must have the loss's shape"
-                    f" {tuple(self._loss.shape)}, got {tuple(grad_output.shape)}"
-                )
+            wanted, got = tuple(self._loss.shape), tuple(grad_output.shape)
+            if got != wanted:
+                name = type(self).__name__
+                raise ValueError(f"{name}: grad_output must have the loss's shape {wanted}, got {got}")
             slopes = slopes * append_dimensions(grad_output, slopes.dim())
         return mark(slopes, self._passes)
 

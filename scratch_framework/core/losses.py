@@ -1,10 +1,11 @@
-"""Three losses: for numbers (MSE), for yes or no (BCE), for one class among many (cross entropy)."""
+"""Losses that compare number with number: MSE, L1 and Huber for quantities, BCE for yes or no."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scratch_framework.core.checks import check_shape, check_share
+from scratch_framework.core.broadcasting import check_broadcast
+from scratch_framework.core.checks import check_above_zero
 from scratch_framework.core.criterion import Criterion
 
 if TYPE_CHECKING:
@@ -28,98 +29,97 @@ class MSELoss(Criterion):
         return self.scale_gradient(2 * difference, grad_output)
 
 
+class L1Loss(Criterion):
+    """Mean absolute error, l = |x - t|: an error twice as large counts twice, not four times.
+
+    Shapes: prediction and target alike.
+    """
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        """Compute l = |x - t|."""
+        difference = x - self.match(x, target)
+        return self.reduce(difference.abs(), difference)
+
+    def backward(self, grad_output: Tensor | None = None) -> Tensor:
+        """dl/dx = 1 above the target, -1 below, and at the target, where there is none, 0 as in torch."""
+        (difference,) = self.saved()
+        return self.scale_gradient(difference.sign(), grad_output)
+
+
+class HuberLoss(Criterion):
+    """With d = x - t: l = d^2 / 2 for a small error |d| <= delta, delta (|d| - delta / 2) for a large one.
+
+    So an outlier pulls with a limited force. Shapes: prediction and target alike.
+    """
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0, replicas: int | None = None) -> None:
+        """Choose the reduction, and the error ``delta`` above which the loss grows on a straight line."""
+        super().__init__(reduction, replicas)
+        check_above_zero(delta=delta)
+        self.delta = delta
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        """Compute the parabola and the line, which meet at delta^2 / 2, and take one of them."""
+        difference = x - self.match(x, target)
+        size = difference.abs()
+        losses = (difference * difference / 2).where(size <= self.delta, self.delta * (size - self.delta / 2))
+        return self.reduce(losses, difference)
+
+    def backward(self, grad_output: Tensor | None = None) -> Tensor:
+        """dl/dx = d where |d| <= delta, else delta sign(d): that is d, cut off at -delta and delta."""
+        (difference,) = self.saved()
+        return self.scale_gradient(difference.clamp(-self.delta, self.delta), grad_output)
+
+
 class BCEWithLogitsLoss(Criterion):
     """Binary cross entropy, l = -t log p - (1 - t) log(1 - p) with p = sigmoid(x).
 
     Shapes: prediction and target alike; targets lie in [0, 1].
     """
 
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        reduction: str = "mean",
+        pos_weight: Tensor | None = None,
+        replicas: int | None = None,
+    ) -> None:
+        """Choose the weights, which broadcast to the prediction's shape.
+
+        Args:
+            weight: How often each loss counts; the mean divides by the number of losses all the same.
+            reduction: ``mean``, ``sum`` or ``none``.
+            pos_weight: How often the part of yes, -t log p, counts: above 1 where yes is rare.
+            replicas: R, when the first dimension of the prediction counts replicas.
+        """
+        super().__init__(reduction, replicas)
+        self.weight, self.pos_weight = weight, pos_weight
+
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
         """Compute l = (1 - t) x - min(x, 0) + log(1 + e^-|x|).
 
         As p = 1 / (1 + e^-x) and 1 - p = e^-x p, the loss is l = (1 - t) x + log(1 + e^-x). For a very
         negative x the power overflows; log(1 + e^-x) = -x + log(1 + e^x) then serves. The formula takes the
-        safe one on either side of 0.
+        safe one on either side of 0. With ``pos_weight`` a the part -t log p is there a - 1 times more.
         """
         target = self.match(x, target)
-        losses = (1 - target) * x - x.clamp(max=0) + x.abs().neg().exp().log1p()
-        return self.reduce(losses, x, target)
+        check_broadcast(self, "weight", self.weight, x)
+        check_broadcast(self, "pos_weight", self.pos_weight, x)
+        rest = x.abs().neg().exp().log1p()
+        losses = (1 - target) * x - x.clamp(max=0) + rest
+        if self.pos_weight is not None:
+            losses += (self.pos_weight - 1) * target * (rest - x.clamp(max=0))
+        return self.reduce(losses if self.weight is None else losses * self.weight, x, target)
 
     def backward(self, grad_output: Tensor | None = None) -> Tensor:
-        """dl/dx = p - t.
+        """dl/dx = p - t, with ``pos_weight`` a: p - t - (a - 1) t (1 - p).
 
-        From l = x - x t + log(1 + e^-x):  dl/dx = 1 - t - e^-x / (1 + e^-x) = 1 - t - (1 - p) = p - t.
+        From l = x - x t + log(1 + e^-x):  dl/dx = 1 - t - e^-x / (1 + e^-x) = 1 - t - (1 - p) = p - t,
+        and from -log p = log(1 + e^-x):  d(-log p)/dx = -(1 - p).
         """
         x, target = self.saved()
-        return self.scale_gradient(x.sigmoid() - target, grad_output)
-
-
-class CrossEntropyLoss(Criterion):
-    """Minus the log of the probability that softmax gives to the right class.
-
-    Shapes: scores (N, C) and classes (N,); with replicas (R, N, C) and (R, N), or (N,) for all.
-    """
-
-    def __init__(
-        self, reduction: str = "mean", label_smoothing: float = 0.0, replicas: int | None = None
-    ) -> None:
-        """Choose reduction and smoothing.
-
-        Args:
-            reduction: ``mean``, ``sum`` or ``none``.
-            label_smoothing: The share e of every target that is divided among all classes, in [0, 1], so
-                that the net need not be infinitely sure (https://arxiv.org/abs/1512.00567).
-            replicas: R, when the first dimension of the scores counts replicas.
-        """
-        super().__init__(reduction, replicas)
-        check_share(label_smoothing=label_smoothing)
-        self.label_smoothing = label_smoothing
-
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
-        """Compute l = -sum_c q_c log p_c, with q_c = (1 - e) [c is the right class] + e / C.
-
-        p is the softmax of the scores x. Its log is x_c - log sum_j e^x_j, with the largest score taken from
-        all beforehand, so that no power overflows and no log sees 0.
-        """
-        target = self.match(x, target)
-        scores = x - x.amax(-1, keepdim=True)
-        log_p = scores - scores.exp().sum(-1, keepdim=True).log()  # (N, C)
-        losses = log_p.gather(-1, target.unsqueeze(-1)).squeeze(-1).neg()  # (N,)
-        if self.label_smoothing:  # else 0 * log 0 could make a NaN of nothing
-            losses = (1 - self.label_smoothing) * losses - self.label_smoothing * log_p.mean(-1)
-        return self.reduce(losses, log_p, target)
-
-    def backward(self, grad_output: Tensor | None = None) -> Tensor:
-        """dl/dx_j = p_j - q_j: the probabilities as they are, minus as they should be.
-
-        log p_c = x_c - log sum_k e^x_k, so d log p_c / dx_j = [c = j] - e^x_j / sum_k e^x_k = [c = j] - p_j,
-        and, as the q_c add up to 1,
-
-            dl/dx_j = -sum_c q_c ([c = j] - p_j) = p_j - q_j.
-
-        Without smoothing and with the mean this is (p - onehot) / N.
-        """
-        log_p, target = self.saved()
-        rest = self.label_smoothing / log_p.shape[-1]
-        q = log_p.new_empty(log_p.shape).fill_(rest)
-        q.scatter_(-1, target.unsqueeze(-1), 1 - self.label_smoothing + rest)
-        return self.scale_gradient(log_p.exp() - q, grad_output)
-
-    def match(self, x: Tensor, target: Tensor) -> Tensor:
-        """Check scores and classes; return the classes as int64."""
-        self.check_prediction(x)
-        check_shape(self, "scores", x, (*self.lead, "N", "C"))
-        if target.is_floating_point() or target.is_complex():
-            raise ValueError(
-                f"CrossEntropyLoss: the target must hold classes as integers, got {target.dtype}"
-            )
-        target, classes = self.broadcast_target(target.long(), tuple(x.shape[:-1])), x.shape[-1]
-        low, high = (int(bound) for bound in target.aminmax())
-        if low < 0 or high >= classes:
-            raise ValueError(
-                f"CrossEntropyLoss: the target must lie in 0..{classes - 1}, got {low if low < 0 else high}"
-            )
-        return target
-
-    def __repr__(self) -> str:
-        return f"{super().__repr__()[:-1]}, label_smoothing={self.label_smoothing})"
+        p = x.sigmoid()
+        slopes = p - target
+        if self.pos_weight is not None:
+            slopes -= (self.pos_weight - 1) * target * (1 - p)
+        return self.scale_gradient(slopes if self.weight is None else slopes * self.weight, grad_output)

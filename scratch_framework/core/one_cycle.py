@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from scratch_framework.core.checks import check_at_least, check_choice, check_rate, check_share
+from scratch_framework.core.checks import check_above_zero, check_at_least, check_choice, check_share
+from scratch_framework.core.optim_checks import check_rate
 from scratch_framework.core.schedules import LRScheduler, cosine, linear
 
 if TYPE_CHECKING:
@@ -64,9 +65,7 @@ class OneCycleLR(LRScheduler):
         """
         check_share(pct_start=pct_start)
         check_choice("anneal_strategy", anneal_strategy, SLOPES)
-        for name, factor in {"div_factor": div_factor, "final_div_factor": final_div_factor}.items():
-            if not factor > 0:
-                raise ValueError(f"{name} must be above 0, got {factor}")
+        check_above_zero(div_factor=div_factor, final_div_factor=final_div_factor)
         check_rate("max_lr", max_lr, optimizer.params)
         self.total_steps = count_steps(total_steps, epochs, steps_per_epoch)
         self.slope, self.cycle_momentum = SLOPES[anneal_strategy], cycle_momentum
@@ -109,16 +108,7 @@ class OneCycleLR(LRScheduler):
 
 
 def count_steps(total_steps: int | None, epochs: int | None, steps_per_epoch: int | None) -> int:
-    """Steps of a whole training.
-
-    Args:
-        total_steps: The count itself; or else
-        epochs: epochs times
-        steps_per_epoch: steps of an epoch.
-
-    Returns:
-        The count.
-    """
+    """Steps of a whole training: ``total_steps`` as they are, or else epochs times their steps."""
     check_at_least(1, total_steps=total_steps, epochs=epochs, steps_per_epoch=steps_per_epoch)
     if total_steps is not None:
         return total_steps

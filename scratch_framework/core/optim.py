@@ -1,14 +1,15 @@
-"""Optimisers: from the gradients to a step downhill. This file has the base and SGD, `adam` the next two.
+"""Optimisers: from the gradients to a step downhill. Here are the base and SGD, more in `rmsprop` and `adam`.
 
 Values change in place, gradients stay as they are. The rates lr and weight_decay are one number for all
-replicas, or a tensor (R,).
+replicas, or a tensor (R,). With ``maximize`` a step goes uphill: it takes the gradients with a minus.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scratch_framework.core.checks import check_at_least, check_parameters, check_rate
+from scratch_framework.core.checks import check_at_least
+from scratch_framework.core.optim_checks import check_parameters, check_rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,12 +26,14 @@ class Optimizer:
     step to step, a tensor for each parameter.
     """
 
-    def __init__(self, params: Iterable[Parameter], lr: Rate, weight_decay: Rate, *state: str) -> None:
+    def __init__(
+        self, params: Iterable[Parameter], lr: Rate, weight_decay: Rate, *state: str, maximize: bool = False
+    ) -> None:
         """Store the parameters (``model.parameters()``), and a state of zeros under each name."""
         self.params = check_parameters(params)
         check_rate("lr", lr, self.params)
         check_rate("weight_decay", weight_decay, self.params)
-        self.lr, self.weight_decay, self.steps = lr, weight_decay, 0
+        self.lr, self.weight_decay, self.maximize, self.steps = lr, weight_decay, maximize, 0
         self.state = {name: [one.grad.new_zeros(one.grad.shape) for one in self.params] for name in state}
         # What a step moves: each parameter with its state, or, once compiled, one vector of them all.
         states = [[tensors[k] for tensors in self.state.values()] for k in range(len(self.params))]
@@ -45,10 +48,10 @@ class Optimizer:
         """Move every parameter by one step."""
         self.steps += 1
         for parameter, state in self.moved:
-            self.update(parameter, state)
+            self.update(parameter, parameter.grad.neg() if self.maximize else parameter.grad, state)
 
-    def update(self, parameter: Parameter, state: list[Tensor]) -> None:
-        """Move one parameter by one step, given its state."""
+    def update(self, parameter: Parameter, gradient: Tensor, state: list[Tensor]) -> None:
+        """Move one parameter by one step, given its gradient and its state."""
         raise NotImplementedError(f"{type(self).__name__} defines no update")
 
     def set_momentum(self, momentum: float) -> None:
@@ -93,29 +96,28 @@ class SGD(Optimizer):
         dampening: float = 0,
         weight_decay: Rate = 0,
         nesterov: bool = False,
+        maximize: bool = False,
     ) -> None:
         """Choose rates: ``momentum`` is the share of v that stays, ``dampening`` of g that is left out."""
-        super().__init__(params, lr, weight_decay, "velocity")
+        super().__init__(params, lr, weight_decay, "velocity", maximize=maximize)
         check_at_least(0, momentum=momentum)
         if nesterov and (momentum == 0 or dampening != 0):
-            raise ValueError(
-                f"nesterov needs momentum above 0 and dampening 0, got momentum {momentum} and dampening"
-                f" {dampening}"
-            )
+            rule = "nesterov needs momentum above 0 and dampening 0"
+            raise ValueError(f"{rule}, got momentum {momentum} and dampening {dampening}")
         self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
 
     def set_momentum(self, momentum: float) -> None:
         """Change the momentum."""
         self.momentum = momentum
 
-    def update(self, parameter: Parameter, state: list[Tensor]) -> None:
+    def update(self, parameter: Parameter, gradient: Tensor, state: list[Tensor]) -> None:
         """Move one parameter.
 
         g <- g + weight_decay w
         v <- momentum v + (1 - dampening) g        (the first v is g itself)
         w <- w - lr v,  or with Nesterov  w <- w - lr (g + momentum v)
         """
-        direction, (velocity,) = self.decayed(parameter, parameter.grad), state
+        direction, (velocity,) = self.decayed(parameter, gradient), state
         if self.momentum:
             if self.steps == 1:
                 velocity.copy_(direction)

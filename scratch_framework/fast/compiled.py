@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from scratch_framework.core.adam import Adam, AdamW
 from scratch_framework.core.linear import Linear
 from scratch_framework.core.optim import SGD
+from scratch_framework.core.rmsprop import Adagrad, RMSprop
 from scratch_framework.core.sequential import Sequential
 from scratch_framework.fast.compiled_pass import CompiledPass
 from scratch_framework.fast.fused_layers import Identity, in_place
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from scratch_framework.core.module import Module
     from scratch_framework.core.optim import Optimizer
 
+OPTIMIZERS = (SGD, Adam, AdamW, RMSprop, Adagrad)
 Step: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 
 
@@ -55,7 +57,7 @@ def compile_step(model: Sequential, criterion: Criterion, optimizer: Optimizer) 
     Args:
         model: A chain of `Linear`, each followed by at most one of `ReLU`, `LeakyReLU`, `Sigmoid`, `Tanh`.
         criterion: Any loss that is reduced.
-        optimizer: `SGD`, `Adam` or `AdamW` over ``model.parameters()``.
+        optimizer: One of `OPTIMIZERS` over ``model.parameters()``.
 
     Returns:
         A function of points, (N, in) or (R, N, in), and targets that trains one step and returns the loss.
@@ -138,8 +140,9 @@ def check_parts(model: Module, layers: list[Linear], criterion: Criterion, optim
     own = [one for layer in layers for one in (layer.weight, layer.bias) if one is not None]
     if len(set(map(id, own))) < len(own):
         raise ValueError("compile: every layer must have parameters of its own, two layers share one")
-    if type(optimizer) not in (SGD, Adam, AdamW):
-        raise ValueError(f"compile knows the optimisers SGD, Adam and AdamW, got {type(optimizer).__name__}")
+    if type(optimizer) not in OPTIMIZERS:
+        known = ", ".join(kind.__name__ for kind in OPTIMIZERS)
+        raise ValueError(f"compile knows the optimisers {known}, got {type(optimizer).__name__}")
     if list(map(id, optimizer.params)) != list(map(id, model.parameters())):
         raise ValueError(
             "compile: the optimizer must hold the parameters of the model, all and in their order"

@@ -85,15 +85,12 @@ class BinaryCrossEntropy(PlainLoss):
 
 
 def fused_loss(criterion: Criterion, last: FusedLinear) -> PlainLoss:
-    """Find the form of a loss that works in place; a loss that has none is computed by its plain form.
-
-    Args:
-        criterion: The loss.
-        last: The layer that predicts.
-    """
+    """Find the form of a loss that works in place; a loss that has none is computed by its plain form."""
     if type(criterion) is MSELoss:
         return SquaredError(criterion, last)
-    return (BinaryCrossEntropy if type(criterion) is BCEWithLogitsLoss else PlainLoss)(criterion, last)
+    if type(criterion) is BCEWithLogitsLoss and criterion.weight is None and criterion.pos_weight is None:
+        return BinaryCrossEntropy(criterion, last)
+    return PlainLoss(criterion, last)
 
 
 def by_point(rows: Tensor, criterion: Criterion) -> Tensor:

@@ -9,11 +9,11 @@ gathered while training. Paper: https://arxiv.org/abs/1502.03167
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import empty
 
-from scratch_framework.core.broadcasting import unbroadcast
+from scratch_framework.core.broadcasting import append_dimensions, unbroadcast
 from scratch_framework.core.checks import check_at_least, check_shape, check_share
 from scratch_framework.core.module import Module
 from scratch_framework.core.parameter import Buffer, Parameter
@@ -28,13 +28,19 @@ class BatchNorm(Module):
     """Base of the two below, which differ in the shapes that they take."""
 
     inner: tuple[Pattern, ...]  # the dimensions that may stand behind the features
+    running_mean: Buffer | None = None
+    running_var: Buffer | None = None
+    num_batches_tracked: Buffer | None = None
 
     def __init__(
         self,
         num_features: int,
         eps: float = 1e-5,
-        momentum: float = 0.1,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
         *,
+        bias: bool = True,
         replicas: int | None = None,
         device: device | str | None = None,
         dtype: dtype | None = None,
@@ -44,46 +50,47 @@ class BatchNorm(Module):
         Args:
             num_features: Features C.
             eps: Keeps the quotient finite where all inputs are equal.
-            momentum: Share of each batch in the running statistics.
+            momentum: Share of each batch in the running statistics; None makes them means of all batches.
+            affine: Whether there are a scale and a shift.
+            track_running_stats: Whether to keep running statistics; without them evaluation, too, takes the
+                batch's.
+            bias: Whether there is a shift beside the scale.
             replicas: R layers at once; None is one layer, without the leading dimension.
             device: Where the parameters live.
             dtype: Their type.
         """
         check_at_least(1, num_features=num_features, replicas=replicas)
         check_at_least(0, eps=eps)
-        check_share(momentum=momentum)
+        check_share(momentum=0.0 if momentum is None else momentum)
         self.num_features, self.eps, self.momentum, self.replicas = num_features, eps, momentum, replicas
-        lead = () if replicas is None else (replicas,)
-        self.inputs = [(*lead, "N", num_features, *inner) for inner in self.inner]
-        zeros = empty(*lead, num_features, device=device, dtype=dtype).zero_()
-        self.weight, self.bias = Parameter(zeros + 1, replicas), Parameter(zeros, replicas)
-        self.running_mean, self.running_var = Buffer(zeros.clone()), Buffer(zeros + 1)
-        self.num_batches_tracked = Buffer(zeros.new_zeros(lead).long())  # torch keeps count too
+        self.lead = () if replicas is None else (replicas,)
+        self.inputs = [(*self.lead, "N", num_features, *inner) for inner in self.inner]
+        zeros = empty(*self.lead, num_features, device=device, dtype=dtype).zero_()
+        self.weight = Parameter(zeros + 1, replicas) if affine else None
+        self.bias = Parameter(zeros.clone(), replicas) if affine and bias else None
+        if track_running_stats:
+            self.running_mean, self.running_var = Buffer(zeros.clone()), Buffer(zeros + 1)
+            self.num_batches_tracked = Buffer(zeros.new_zeros(self.lead).long())  # torch keeps count too
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute y = w z + b, by the batch's statistics in training, by the running ones in evaluation."""
-        check_shape(self, "input", x, *self.inputs, weight=self.weight.value)
-        weight, bias, mean, var = (
-            self._before_features(one.value, x)
-            for one in (self.weight, self.bias, self.running_mean, self.running_var)
-        )
-        if self.training:
-            count = x.numel() // weight.numel()  # M, numbers of each feature
-            if count < 2:
-                raise ValueError(
-                    f"{type(self).__name__}: training needs more than one number a feature, got shape"
-                    f" {tuple(x.shape)}"
-                )
-            mean = unbroadcast(x, weight.shape) / count
+        own = self.weight or self.running_mean
+        check_shape(self, "input", x, *self.inputs, weight=None if own is None else own.value)
+        training = self.training or self.running_mean is None
+        if training:
+            shape = (*self.lead, 1, self.num_features, *[1] * (x.dim() - len(self.lead) - 2))
+            count = self._count(x)
+            mean = unbroadcast(x, shape) / max(count, 1)
             centred = x - mean
-            var = unbroadcast(centred * centred, weight.shape) / count
-            self._track(mean, var * (count / (count - 1)))
+            var = unbroadcast(centred * centred, shape) / max(count, 1)
+            self._track(mean, var, count)
         else:
-            centred = x - mean
+            centred, var = x - self._per_feature(self.running_mean, x), self._per_feature(self.running_var, x)
         scale = (var + self.eps).rsqrt()
         z = centred.mul_(scale)
-        y = bias.addcmul(weight, z)
-        return self.save_for_backward((z, scale, self.training), y)
+        weight, bias = self._per_feature(self.weight, x), self._per_feature(self.bias, x)
+        y = z if weight is None else z * weight if bias is None else bias.addcmul(weight, z)
+        return self.save_for_backward((z, scale, training), y)
 
     def backward(self, grad_output: Tensor) -> Tensor:
         """Differentiate y_n = w z_n + b with z_n = (x_n - m) s, s = 1 / sqrt(v + eps), given g = dL/dy.
@@ -110,32 +117,55 @@ class BatchNorm(Module):
         z, scale, training = self.saved(grad_output)
         grad_weight = unbroadcast(grad_output * z, scale.shape)
         grad_bias = unbroadcast(grad_output, scale.shape)
-        self.weight.grad.add_(grad_weight.view(self.weight.grad.shape))
-        self.bias.grad.add_(grad_bias.view(self.bias.grad.shape))
-        scale = scale * self._before_features(self.weight.value, z)
+        for parameter, grad in ((self.weight, grad_weight), (self.bias, grad_bias)):
+            if parameter is not None:
+                parameter.grad.add_(grad.view(parameter.grad.shape))
+        weight = self._per_feature(self.weight, z)
+        scale = scale if weight is None else scale * weight
         if not training:
             return grad_output * scale
-        count = z.numel() // grad_bias.numel()
+        count = max(self._count(z), 1)
         return (grad_output - grad_bias / count).addcmul_(z, grad_weight, value=-1 / count).mul_(scale)
 
-    def _track(self, mean: Tensor, var: Tensor) -> None:
-        """Move the running statistics; the variance is that of a sample, by M - 1, as in torch."""
-        for running, latest in ((self.running_mean, mean), (self.running_var, var)):
-            running.value.lerp_(latest.view(running.value.shape), self.momentum)
-        self.num_batches_tracked.value.add_(1)
+    def _count(self, x: Tensor) -> int:
+        """M, the numbers of each feature."""
+        count = x.numel() // (self.num_features * (self.replicas or 1))
+        if count == 1:
+            raise ValueError(
+                f"{type(self).__name__}: training needs more than one number a feature, got shape"
+                f" {tuple(x.shape)}"
+            )
+        return count
 
-    def _before_features(self, value: Tensor, x: Tensor) -> Tensor:
-        """View one number a feature, (..., C), so that it broadcasts over points and pixels of x."""
-        *lead, features = value.shape
-        return value.view(*lead, 1, features, *[1] * (x.dim() - len(lead) - 2))
+    def _track(self, mean: Tensor, var: Tensor, count: int) -> None:
+        """Move the running statistics; the variance is that of a sample, by M - 1, as in torch."""
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        tracked = self.num_batches_tracked.value.add_(1)
+        if count == 0:
+            return
+        for running, latest in (
+            (self.running_mean.value, mean),
+            (self.running_var.value, var * (count / (count - 1))),
+        ):
+            latest = latest.view(running.shape)
+            if self.momentum is None:  # the mean of all batches so far
+                running.lerp_(latest, 1 / append_dimensions(tracked.to(running), running.dim()))
+            else:
+                running.lerp_(latest, self.momentum)
+
+    def _per_feature(self, one: Parameter | Buffer | None, x: Tensor) -> Any:
+        """View one number a feature, (..., C), so that it broadcasts over points and pixels of x; or None."""
+        if one is None:
+            return None
+        return one.value.view(*self.lead, 1, self.num_features, *[1] * (x.dim() - len(self.lead) - 2))
 
     def extra_repr(self) -> str:
         """The arguments, as torch prints them."""
-        replicas = "" if self.replicas is None else f", replicas={self.replicas}"
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine=True,"
-            f" track_running_stats=True{replicas}"
-        )
+        affine, tracked = self.weight is not None, self.running_mean is not None
+        text = f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={affine}"
+        text += f", track_running_stats={tracked}"
+        return text if self.replicas is None else f"{text}, replicas={self.replicas}"
 
 
 class BatchNorm1d(BatchNorm):

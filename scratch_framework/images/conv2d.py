@@ -1,8 +1,8 @@
 """Convolution: one small linear layer for all patches of an image, with the same weights everywhere.
 
-    y_oij = b_o + sum_cuv W_ocuv x_c,si+u-p,sj+v-p
+    y_oij = b_o + sum_cuv W_ocuv x_c,si+du-p,sj+dv-p
 
-    x: (N, C, H, W)   W: (O, C, k, k)   y: (N, O, H', W')   s: stride   p: padding, where x is 0
+    x: (N, C, H, W)   W: (O, C, k, k)   y: (N, O, H', W')   s: stride   d: dilation   p: padding, where x is 0
 
 A patch is k x k numbers of each of C channels. Written one below the other they are a column, and with all
 patches of all images side by side the convolution is one product of two matrices (im2col, or unfolding):
@@ -35,28 +35,33 @@ from scratch_framework.core.broadcasting import unbroadcast
 from scratch_framework.core.checks import check_at_least, check_shape
 from scratch_framework.core.module import Module
 from scratch_framework.core.parameter import Parameter
-from scratch_framework.images.patches import check_room, kernel_offsets, patches
+from scratch_framework.images.patches import Window
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, device, dtype
 
+    from scratch_framework.images.patches import Pair
 
-class Conv2d(Module):
-    """Cross-correlation with square kernels, drawn by torch's rule U(-1/sqrt(C k k), 1/sqrt(C k k)).
 
-    Shapes: (N, C, H, W) to (N, O, H', W'); with replicas (R, N, C, H, W) to (R, N, O, H', W'), or
-    (N, C, H, W) shared by all. H' = (H + 2 padding - k) // stride + 1.
+class Conv(Module):
+    """Base of `Conv2d` and of `Conv1d`, whose signals are images of one row.
+
+    Cross-correlation, drawn by torch's rule U(-1/sqrt(C k k), 1/sqrt(C k k)).
     """
+
+    dims: int  # of an image, 2 or 1
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        padding: int = 0,
-        *,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Pair | str = 0,
+        dilation: Pair = 1,
+        groups: int = 1,
         bias: bool = True,
+        *,
         replicas: int | None = None,
         input_grad: bool = True,
         device: device | str | None = None,
@@ -68,9 +73,11 @@ class Conv2d(Module):
         Args:
             in_channels: Channels C of the input.
             out_channels: Channels O of the output.
-            kernel_size: Side k of a patch.
+            kernel_size: Side k of a patch, or height and width; so may be the next three.
             stride: From one patch to the next.
-            padding: Rows and columns of zeros around the image.
+            padding: Rows and columns of zeros around the image; or ``same`` or ``valid``, see `Window`.
+            dilation: From one number of a patch to the next.
+            groups: Parts of the channels that are convolved apart, each with O / groups outputs of its own.
             bias: Whether to add b.
             replicas: R layers at once; None is one layer, without the leading dimension.
             input_grad: Whether `backward` computes dL/dx. A net's first layer may leave it out: no layer
@@ -79,18 +86,27 @@ class Conv2d(Module):
             dtype: Their type.
             generator: Source of the draws.
         """
-        sizes = {"in_channels": in_channels, "out_channels": out_channels, "kernel_size": kernel_size}
-        check_at_least(1, **sizes, stride=stride, replicas=replicas)
-        check_at_least(0, padding=padding)
-        self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
-        self.stride, self.padding, self.replicas, self.input_grad = stride, padding, replicas, input_grad
-        lead = () if replicas is None else (replicas,)
-        weight = empty(*lead, out_channels, in_channels, kernel_size, kernel_size, device=device, dtype=dtype)
+        check_at_least(1, replicas=replicas, groups=groups)
+        for name, channels in {"in_channels": in_channels, "out_channels": out_channels}.items():
+            check_at_least(1, **{name: channels})
+            if channels % groups:
+                raise ValueError(f"{name} must be a multiple of groups {groups}, got {channels}")
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.replicas, self.input_grad = replicas, input_grad
+        self.window = self.window_of(kernel_size, stride, padding, dilation)
+        self.padding = padding if isinstance(padding, str) else self.window.border[2 - self.dims :]
+        lead, kernel = () if replicas is None else (replicas,), self.window.kernel_size[-self.dims :]
+        weight = empty(*lead, out_channels, in_channels // groups, *kernel, device=device, dtype=dtype)
         self.weight = Parameter(weight, replicas)
         self.bias = Parameter(weight.new_empty(*lead, out_channels), replicas) if bias else None
-        single = ("N", in_channels, "H", "W")
-        self.inputs = [single] if replicas is None else [(replicas, *single), single]
+        single = (in_channels, "H", "W") if self.dims == 2 else (in_channels, "L")
+        batch = ("N", *single)
+        self.inputs = [batch, single] if replicas is None else [(replicas, *batch), batch]
         self.reset_parameters(generator)
+
+    def window_of(self, kernel_size: Pair, stride: Pair, padding: Pair | str, dilation: Pair) -> Window:
+        """Read the arguments that say how patches lie."""
+        return Window.of(kernel_size, stride, padding, dilation)
 
     def reset_parameters(self, generator: Generator | None = None) -> None:
         """Draw weight and bias anew by torch's default rule."""
@@ -100,15 +116,20 @@ class Conv2d(Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute y = W columns + b."""
         check_shape(self, "input", x, *self.inputs, weight=self.weight.value)
-        check_room("Conv2d", tuple(size + 2 * self.padding for size in x.shape[-2:]), self.kernel_size)
-        view = patches(self._points_last(x), self.kernel_size, self.stride)  # (..., N, C, H', W', k, k)
+        images = self._images(x)  # (..., N, C, H, W)
+        self.window.check_room(type(self).__name__, images.shape)
+        view = self.window.patches(self._points_last(images))  # (..., N, C, H', W', k, k)
         view = view.movedim((-6, -4, -3), (-1, -3, -2))  # (..., C, k, k, H', W', N)
         columns = view.flatten(-3).flatten(-4, -2)  # (..., C k k, H' W' N): here numbers are copied
-        y = self.weight.value.flatten(-3).matmul(columns)  # (..., O, H' W' N)
+        columns = self._by_group(columns)
+        y = self._rows().matmul(columns)  # (..., O, H' W' N)
+        if self.groups > 1:
+            y = y.flatten(-3, -2)
         if self.bias is not None:
             y.add_(self.bias.value.unsqueeze(-1))
         y = y.unflatten(-1, view.shape[-3:]).movedim(-1, -4)  # (..., N, O, H', W')
-        return self.save_for_backward((columns, x.shape), y)
+        y = y.squeeze(-2) if self.dims == 1 else y
+        return self.save_for_backward((columns, x.shape), y if x.dim() > self.dims + 1 else y.squeeze(0))
 
     def backward(self, grad_output: Tensor) -> Tensor:
         """Differentiate Y = W X + b, given G = dL/dY, (O, H' W' N), and X the columns, (C k k, H' W' N).
@@ -121,51 +142,70 @@ class Conv2d(Module):
 
         A pixel lies in up to k k patches, at another offset (u, v) of each, and its gradient is the sum of
         its gradients in all of them (`_fold`). That of an image that R replicas share sums over them too.
+        Groups are several such layers side by side: every matrix gains a dimension in front.
         """
         columns, shape = self.saved(grad_output)
-        grad = grad_output.movedim(-4, -1).flatten(-3)  # (..., O, H' W' N)
-        self.weight.grad.add_(grad.matmul(columns.mT).view(self.weight.grad.shape))
+        grads = self._images(grad_output)
+        grad = grads.movedim(-4, -1).flatten(-3)  # (..., O, H' W' N)
         if self.bias is not None:
             self.bias.grad.add_(grad.sum(-1))
+        grad = self._by_group(grad)
+        self.weight.grad.add_(grad.matmul(columns.mT).view(self.weight.grad.shape))
         if not self.input_grad:
             return grad_output.new_full((), float("nan")).expand(shape)  # NaN, so that a mistaken use shows
-        grad_columns = self.weight.value.flatten(-3).mT.matmul(grad)  # (..., C k k, H' W' N)
-        grad_input = self._fold(grad_columns, grad_output.shape, shape[-2:])
-        return unbroadcast(grad_input, shape)
+        grad_columns = self._rows().mT.matmul(grad)  # (..., C k k, H' W' N)
+        grad_input = self._fold(grad_columns, grads.shape, shape)
+        return unbroadcast(grad_input.squeeze(-2) if self.dims == 1 else grad_input, shape)
 
-    def _points_last(self, x: Tensor) -> Tensor:
+    def _images(self, x: Tensor) -> Tensor:
+        """View signals as images of one row, and what has no batch dimension as a batch of one."""
+        images = x.unsqueeze(-2) if self.dims == 1 else x
+        return images if images.dim() > 3 else images.unsqueeze(0)
+
+    def _rows(self) -> Tensor:
+        """View the weights as a matrix, (..., O, C k k)."""
+        return self._by_group(self.weight.value.flatten(-1 - self.dims))
+
+    def _by_group(self, matrix: Tensor) -> Tensor:
+        """View the rows of a matrix group by group."""
+        return matrix if self.groups == 1 else matrix.unflatten(-2, (self.groups, -1))
+
+    def _points_last(self, images: Tensor) -> Tensor:
         """Lay points of (..., N, C, H, W) last in memory, unless they lie so, and zeros around images."""
-        image, edge = x.movedim(-4, -1).contiguous(), self.padding  # (..., C, H, W, N)
-        if edge:
-            (*lead, height, width, points), inner = image.shape, image
-            image = inner.new_zeros(*lead, height + 2 * edge, width + 2 * edge, points)
-            image[..., edge:-edge, edge:-edge, :] = inner
-        return image.movedim(-1, -4)
+        rows = images.movedim(-4, -1).contiguous()  # (..., C, H, W, N)
+        return self.window.pad(rows, width=-2).movedim(-1, -4)
 
-    def _fold(self, grad_columns: Tensor, output: tuple[int, ...], size: tuple[int, ...]) -> Tensor:
+    def _fold(self, grad_columns: Tensor, output: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
         """Add up the gradients of each pixel in all patches: the way back from columns to images.
 
-        Args:
-            grad_columns: (..., C k k, H' W' N).
-            output: Shape (..., N, O, H', W') of the layer's output.
-            size: H and W.
-
-        Returns:
-            (..., N, C, H, W).
+        ``grad_columns`` are (..., C k k, H' W' N), ``output`` is the shape (..., N, O, H', W') of its
+        images, ``shape`` that of the input. The result is (..., N, C, H, W).
         """
-        (*lead, points, _, down, across), (height, width), edge = output, size, self.padding
+        *lead, points, _, down, across = output
+        size = self.window.padded(shape if self.dims == 2 else (1, *shape[-1:]))
         patch_grads = grad_columns.view(*lead, self.in_channels, -1, down, across, points).movedim(-1, -5)
-        image = (*lead, self.in_channels, height + 2 * edge, width + 2 * edge, points)
-        grad = grad_columns.new_zeros(image).movedim(-1, -4)  # (..., N, C, H, W), zeros around them included
-        views = kernel_offsets(grad, self.kernel_size, self.stride)
-        for view, patch_grad in zip(views, patch_grads.unbind(-3), strict=True):
+        grad = grad_columns.new_zeros(*lead, self.in_channels, *size, points).movedim(-1, -4)
+        for view, patch_grad in zip(self.window.offsets(grad), patch_grads.unbind(-3), strict=True):
             view.add_(patch_grad)  # (..., N, C, H', W')
-        return grad[..., edge : edge + height, edge : edge + width]
+        return self.window.unpad(grad)
 
     def extra_repr(self) -> str:
         """The arguments, as torch prints them."""
-        side, step, edge = self.kernel_size, self.stride, self.padding
-        text = f"{self.in_channels}, {self.out_channels}, kernel_size={(side, side)}, stride={(step, step)}"
-        text += f", padding={(edge, edge)}" if edge else ""
+        window, last = self.window, slice(2 - self.dims, None)
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={window.kernel_size[last]}"
+        text += f", stride={window.stride[last]}"
+        text += f", padding={self.padding}" if any(self.padding) else ""
+        text += f", dilation={window.dilation[last]}" if window.dilation != (1, 1) else ""
+        text += f", groups={self.groups}" if self.groups > 1 else ""
         text += "" if self.bias is not None else ", bias=False"
         return text if self.replicas is None else f"{text}, replicas={self.replicas}"
+
+
+class Conv2d(Conv):
+    """Convolution of images.
+
+    Shapes: (N, C, H, W) to (N, O, H', W'), or (C, H, W) to (O, H', W'); with replicas (R, N, C, H, W) to
+    (R, N, O, H', W'), or (N, C, H, W) shared by all. H' = (H + 2 p - d (k - 1) - 1) // s + 1.
+    """
+
+    dims = 2

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scratch_framework.core.checks import check_at_least, check_shape
+from scratch_framework.core.checks import check_shape
 from scratch_framework.core.module import Module
-from scratch_framework.images.patches import check_room, kernel_offsets
+from scratch_framework.images.patches import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import Tensor
+
+    from scratch_framework.images.patches import Pair
 
 
 class MaxPool2d(Module):
@@ -20,22 +20,38 @@ class MaxPool2d(Module):
     Shapes: (..., H, W) to (..., H', W'), whatever stands before: points, channels, replicas.
     """
 
-    def __init__(self, kernel_size: int, stride: int | None = None) -> None:
-        """Choose the patches.
+    def __init__(
+        self,
+        kernel_size: Pair,
+        stride: Pair | None = None,
+        padding: Pair = 0,
+        dilation: Pair = 1,
+        return_indices: bool = False,
+    ) -> None:
+        """Choose the patches; each argument is one number or a pair, see `Window`.
 
         Args:
             kernel_size: Side k of a patch.
             stride: From one patch to the next; by default they lie side by side.
+            padding: Rows and columns around the image that are never the largest, at most k / 2.
+            dilation: From one number of a patch to the next.
+            return_indices: Must be False: a module has one output.
         """
+        if return_indices:
+            raise ValueError(
+                "MaxPool2d: return_indices must be False, got True: a module has one output; use"
+                " backward(ones), which is not 0 at the places of the maxima"
+            )
         stride = kernel_size if stride is None else stride
-        check_at_least(1, kernel_size=kernel_size, stride=stride)
-        self.kernel_size, self.stride = kernel_size, stride
+        self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
+        self.window = Window.of(kernel_size, stride, padding, dilation)
+        self.window.check_border("MaxPool2d")
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the maximum offset by offset: k k images, one number of each patch, compared as wholes."""
         check_shape(self, "input", x, ("...", "H", "W"))
-        check_room("MaxPool2d", tuple(x.shape[-2:]), self.kernel_size)
-        first, *others = kernel_offsets(x, self.kernel_size, self.stride)
+        self.window.check_room("MaxPool2d", x.shape)
+        first, *others = self.window.offsets(self.window.pad(x, float("-inf")))
         y = first.clone()
         for view in others:
             y = y.maximum(view)
@@ -49,38 +65,34 @@ class MaxPool2d(Module):
         row, as in torch. Digits on black tie in most patches, so this is no rare case.
         """
         x, y = self.saved(grad_output)
-        finite = bool(grad_output.sum().isfinite())
-        grad_input = x.clone().zero_()  # in the memory order of x
-        pixels, grads = (kernel_offsets(image, self.kernel_size, self.stride) for image in (x, grad_input))
-        for offset, taken in winners(pixels, y):
-            if finite:
-                grads[offset].addcmul_(taken, grad_output)
-            else:  # 0 times infinity is not 0: choose, which takes longer
-                grads[offset].add_(grad_output.where(taken != 0, 0))
-        return grad_input
+        grad = self.window.pad(x).clone().zero_()  # in the memory order of x, its border included
+        grads = self.window.offsets(grad)
+        pixels = self.window.offsets(self.window.pad(x, float("nan")))  # a border that equals nothing
+        left = grad_output.clone()  # what no offset has taken yet
+        if not (y.sum() + grad_output.sum()).isfinite():
+            self._choose(pixels, self.window.offsets(self.window.pad(x)), y, left, grads)
+            return self.window.unpad(grad)
+        for pixel, into in zip(pixels[:-1], grads[:-1], strict=True):
+            taken = pixel.clone().eq_(y)  # 1 where the offset holds the maximum, else 0
+            into.addcmul_(taken, left)
+            left.addcmul_(taken, left, value=-1)
+        grads[-1].add_(left)
+        return self.window.unpad(grad)
+
+    def _choose(
+        self, pixels: list[Tensor], inside: list[Tensor], y: Tensor, left: Tensor, grads: list[Tensor]
+    ) -> None:
+        """The same where numbers are not finite: 0 times infinity is not 0, so choose, which takes longer.
+
+        NaN, the largest of all, equals nothing, not even NaN. Like torch the last one takes the gradient.
+        """
+        takers = [(pixel == y, into) for pixel, into in zip(pixels, grads, strict=True)]
+        takers += [(pixel != pixel, into) for pixel, into in zip(inside[::-1], grads[::-1], strict=True)]
+        for taken, into in takers:
+            into.add_(left.where(taken, 0))
+            left.masked_fill_(taken, 0)
 
     def extra_repr(self) -> str:
         """The arguments, as torch prints them."""
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding=0, dilation=1, ceil_mode=False"
-
-
-def winners(pixels: list[Tensor], y: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """Find which number of each patch gets its gradient.
-
-    Args:
-        pixels: The numbers at each offset of the kernel, k k views (..., H', W').
-        y: The maxima.
-
-    Yields:
-        An offset, and a tensor of 1 for each patch whose gradient goes there, else 0.
-    """
-    free = y.clone().fill_(1)  # 1 where no offset has taken the gradient yet
-    for offset, pixel in enumerate(pixels):
-        taken = pixel.clone().eq_(y).mul_(free)
-        free.sub_(taken)
-        yield offset, taken
-    if free.sum():  # NaN, the largest of all, equals nothing, not even NaN; like torch the last one takes it
-        for offset in reversed(range(len(pixels))):
-            taken = pixels[offset].clone().ne_(pixels[offset]).mul_(free)
-            free.sub_(taken)
-            yield offset, taken
+        sizes = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        return f"{sizes}, dilation={self.dilation}, ceil_mode=False"

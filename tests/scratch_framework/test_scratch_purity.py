@@ -15,7 +15,11 @@ import scratch_framework as sf
 FOLDER = Path(sf.__file__).parent
 FILES = [
     FOLDER / "__init__.py",
-    *(path for room in ("core", "images", "fast") for path in sorted((FOLDER / room).glob("*.py"))),
+    *(
+        path
+        for room in ("core", "images", "sequences", "fast")
+        for path in sorted((FOLDER / room).glob("*.py"))
+    ),
 ]
 LIBRARY = {"__future__", "collections.abc", "typing"}
 

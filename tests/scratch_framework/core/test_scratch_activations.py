@@ -15,6 +15,11 @@ PAIRS = [
     (sf.LeakyReLU(0.3), nn.LeakyReLU(0.3)),
     (sf.Tanh(), nn.Tanh()),
     (sf.Sigmoid(), nn.Sigmoid()),
+    (sf.Softplus(), nn.Softplus()),
+    (sf.Softplus(3.0, 2.0), nn.Softplus(3.0, 2.0)),
+    (sf.SiLU(), nn.SiLU()),
+    (sf.GELU(), nn.GELU()),
+    (sf.GELU("tanh"), nn.GELU("tanh")),
     (sf.Softmax(), nn.Softmax(dim=-1)),
     (sf.Softmax(dim=0), nn.Softmax(dim=0)),
 ]

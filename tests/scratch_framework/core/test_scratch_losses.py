@@ -1,6 +1,8 @@
 """Losses, with all reductions and replicas, against torch.nn and against finite differences."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +17,13 @@ SIZES = st.integers(1, 6)
 REDUCTIONS = pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 
 Pair = tuple[Callable[..., sf.Criterion], Callable[..., nn.Module]]
-NUMERIC: list[Pair] = [(sf.MSELoss, nn.MSELoss), (sf.BCEWithLogitsLoss, nn.BCEWithLogitsLoss)]
+NUMERIC: list[Pair] = [
+    (sf.MSELoss, nn.MSELoss),
+    (sf.L1Loss, nn.L1Loss),
+    (partial(sf.HuberLoss, delta=0.3), partial(nn.HuberLoss, delta=0.3)),
+    (sf.BCEWithLogitsLoss, nn.BCEWithLogitsLoss),
+]
+WEIGHT, POS_WEIGHT, CLASS_WEIGHT = draw(5, 3).abs(), draw(3, seed=1).abs(), draw(3, seed=2).abs()
 
 
 def assert_follows(ours: sf.Criterion, theirs: nn.Module, x: Tensor, target: Tensor) -> None:
@@ -54,19 +62,27 @@ def test_cross_entropy_and_its_gradient_are_what_torch_finds(
 ) -> None:
     x = scale * draw(points, classes, seed=seed)
     target = torch.arange(points) * seed % classes
-    ours = sf.CrossEntropyLoss(reduction, smoothing)
+    ours = sf.CrossEntropyLoss(reduction=reduction, label_smoothing=smoothing)
     assert_follows(ours, nn.CrossEntropyLoss(reduction=reduction, label_smoothing=smoothing), x, target)
 
 
 def case(criterion: sf.Criterion, lead: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """A prediction of 3 numbers a point and a target that suit the criterion."""
     x = draw(*lead, 3)
-    if isinstance(criterion, sf.CrossEntropyLoss):
+    if isinstance(criterion, (sf.CrossEntropyLoss, sf.NLLLoss)):
         return x, torch.arange(x.numel() // 3).view(lead) % 3
     return x, draw(*lead, 3, seed=1).sigmoid()
 
 
-CRITERIA = pytest.mark.parametrize("kind", [sf.MSELoss, sf.BCEWithLogitsLoss, sf.CrossEntropyLoss])
+CRITERIA = pytest.mark.parametrize(
+    "kind",
+    [
+        *(sf.MSELoss, sf.L1Loss, partial(sf.HuberLoss, delta=0.5)),
+        *(sf.BCEWithLogitsLoss, partial(sf.BCEWithLogitsLoss, WEIGHT[:1], pos_weight=POS_WEIGHT)),
+        *(sf.NLLLoss, partial(sf.NLLLoss, CLASS_WEIGHT, ignore_index=1)),
+        *(sf.CrossEntropyLoss, partial(sf.CrossEntropyLoss, CLASS_WEIGHT, 1, label_smoothing=0.2)),
+    ],
+)
 
 
 @REDUCTIONS
@@ -113,8 +129,34 @@ def test_cross_entropy_takes_an_impossible_class_as_torch_does() -> None:
     assert_follows(sf.CrossEntropyLoss(), nn.CrossEntropyLoss(), x, torch.tensor([2]))
 
 
+@REDUCTIONS
+@pytest.mark.parametrize("weight", [None, WEIGHT, WEIGHT[:, :1], WEIGHT[0]])
+@pytest.mark.parametrize("pos_weight", [None, POS_WEIGHT])
+def test_weights_of_yes_and_no_count_as_in_torch(
+    reduction: str, weight: Tensor | None, pos_weight: Tensor | None
+) -> None:
+    options: dict[str, Any] = {"weight": weight, "pos_weight": pos_weight, "reduction": reduction}
+    x, target = 50 * draw(5, 3, seed=4), draw(5, 3, seed=5).sigmoid()
+    assert_follows(sf.BCEWithLogitsLoss(**options), nn.BCEWithLogitsLoss(**options), x, target)
+
+
+@REDUCTIONS
+@pytest.mark.parametrize("shape", [(4, 3, 2), (4, 2, 3)])
+def test_replicas_may_have_probabilities_as_targets_and_classes_by_pixel(
+    reduction: str, shape: tuple[int, ...]
+) -> None:
+    together = sf.CrossEntropyLoss(reduction=reduction, replicas=2)
+    alone = sf.CrossEntropyLoss(reduction=reduction)
+    x = draw(2, *shape)
+    for target in (draw(2, *shape, seed=1).softmax(2), torch.arange(2 * 4 * shape[2]).view(2, 4, -1) % 2):
+        loss, gradient = together(x, target), together.backward()
+        for k in range(2):
+            assert_same(loss[k], alone(x[k], target[k]))
+            assert_same(gradient[k], alone.backward())
+
+
 def test_a_loss_prints_its_arguments() -> None:
     assert repr(sf.MSELoss()) == "MSELoss(reduction='mean')"
-    assert repr(sf.CrossEntropyLoss("sum", 0.1, 4)) == (
+    assert repr(sf.CrossEntropyLoss(reduction="sum", label_smoothing=0.1, replicas=4)) == (
         "CrossEntropyLoss(reduction='sum', replicas=4, label_smoothing=0.1)"
     )

@@ -43,10 +43,17 @@ LAYERS: dict[str, tuple[Pair, tuple[int, ...]]] = {
     "leaky, slope 0": (lambda: (sf.LeakyReLU(0), nn.LeakyReLU(0)), (4, 5)),
     "tanh": (lambda: (sf.Tanh(), nn.Tanh()), (4, 5)),
     "sigmoid": (lambda: (sf.Sigmoid(), nn.Sigmoid()), (4, 5)),
+    "softplus": (lambda: (sf.Softplus(), nn.Softplus()), (4, 5)),
+    "silu": (lambda: (sf.SiLU(), nn.SiLU()), (4, 5)),
+    "gelu": (lambda: (sf.GELU(), nn.GELU()), (4, 5)),
     "softmax": (lambda: (sf.Softmax(), nn.Softmax(-1)), (4, 3)),
     "linear": (lambda: twins(sf.Linear(3, 2, dtype=F64), nn.Linear(3, 2, dtype=F64)), (4, 3)),
     "conv": (lambda: twins(sf.Conv2d(2, 3, 2, dtype=F64), nn.Conv2d(2, 3, 2, dtype=F64)), (2, 2, 3, 4)),
     "pool": (lambda: (sf.MaxPool2d(2), nn.MaxPool2d(2)), (1, 2, 4, 4)),
+    "padded pool": (lambda: (sf.MaxPool2d(3, 2, 1), nn.MaxPool2d(3, 2, 1)), (1, 2, 4, 5)),
+    "mean pool": (lambda: (sf.AvgPool2d(2), nn.AvgPool2d(2)), (1, 2, 4, 4)),
+    "adaptive pool": (lambda: (sf.AdaptiveAvgPool2d(2), nn.AdaptiveAvgPool2d(2)), (1, 2, 5, 4)),
+    "layer norm": (lambda: twins(sf.LayerNorm(3, dtype=F64), nn.LayerNorm(3, dtype=F64)), (4, 3)),
     "overlapping pool": (lambda: (sf.MaxPool2d(3, 1), nn.MaxPool2d(3, 1)), (1, 2, 5, 4)),
     "flatten": (lambda: (sf.Flatten(), nn.Flatten()), (2, 2, 3)),
     "dropout, evaluation": (lambda: (sf.Dropout().eval(), nn.Dropout().eval()), (4, 5)),
@@ -81,10 +88,12 @@ def test_a_layer_computes_what_torch_computes_of_any_numbers(name: str, data: st
 
 LOSSES: dict[str, tuple[Callable[..., sf.Criterion], Callable[..., Any]]] = {
     "mse": (sf.MSELoss, nn.MSELoss),
+    "l1": (sf.L1Loss, nn.L1Loss),
+    "huber": (sf.HuberLoss, nn.HuberLoss),
     "bce": (sf.BCEWithLogitsLoss, nn.BCEWithLogitsLoss),
     "ce": (sf.CrossEntropyLoss, nn.CrossEntropyLoss),
     "ce, smoothed": (
-        lambda reduction: sf.CrossEntropyLoss(reduction, 0.1),
+        lambda reduction: sf.CrossEntropyLoss(reduction=reduction, label_smoothing=0.1),
         lambda reduction: nn.CrossEntropyLoss(reduction=reduction, label_smoothing=0.1),
     ),
 }

@@ -30,6 +30,13 @@ OPTIONS: list[tuple[Kind, Kind, Options]] = [
     (sf.AdamW, optim.AdamW, {}),
     (sf.AdamW, optim.AdamW, {"lr": 0.05, "weight_decay": 0.1}),
     (sf.AdamW, optim.AdamW, {"lr": 0.05, "weight_decay": 0.0, "betas": (0.5, 0.9), "eps": 1e-4}),
+    (sf.Adam, optim.Adam, {"lr": 0.05, "amsgrad": True}),
+    (sf.AdamW, optim.AdamW, {"lr": 0.05, "amsgrad": True}),
+    (sf.RMSprop, optim.RMSprop, {}),
+    (sf.RMSprop, optim.RMSprop, {"lr": 0.02, "alpha": 0.9, "momentum": 0.5, "weight_decay": 0.1}),
+    (sf.RMSprop, optim.RMSprop, {"lr": 0.02, "centered": True, "eps": 1e-3}),
+    (sf.Adagrad, optim.Adagrad, {}),
+    (sf.Adagrad, optim.Adagrad, {"lr": 0.2, "lr_decay": 0.01, "initial_accumulator_value": 0.3}),
 ]
 CASES = pytest.mark.parametrize(
     ("ours", "theirs", "options"), OPTIONS, ids=[f"{ours.__name__} {options}" for ours, _, options in OPTIONS]

@@ -53,9 +53,10 @@ LOSSES: list[Callable[..., sf.Criterion]] = [
     sf.MSELoss,
     sf.BCEWithLogitsLoss,
     partial(sf.MSELoss, "sum"),
-    partial(sf.BCEWithLogitsLoss, "sum"),
+    partial(sf.BCEWithLogitsLoss, reduction="sum"),
     sf.CrossEntropyLoss,
     partial(sf.CrossEntropyLoss, label_smoothing=0.1),
+    partial(sf.BCEWithLogitsLoss, pos_weight=torch.tensor([3.0], dtype=F64)),
 ]
 OPTIMIZERS: list[tuple[Kind, dict[str, Any]]] = [
     (sf.SGD, {}),
@@ -67,6 +68,9 @@ OPTIMIZERS: list[tuple[Kind, dict[str, Any]]] = [
     (sf.Adam, {"weight_decay": 0.1, "betas": (0.5, 0.9), "eps": 1e-4}),
     (sf.AdamW, {}),
     (sf.AdamW, {"weight_decay": 0.0}),
+    (sf.AdamW, {"amsgrad": True, "maximize": True}),
+    (sf.RMSprop, {"centered": True, "momentum": 0.9, "weight_decay": 0.1}),
+    (sf.Adagrad, {"lr_decay": 0.1, "initial_accumulator_value": 0.1}),
 ]
 NUMBERED = list(enumerate(OPTIMIZERS))
 # All pairs of losses and optimisers, and with each the nets and the replicas in turn: any two choices meet.
@@ -349,7 +353,7 @@ def test_what_does_not_belong_together_is_refused() -> None:
     net, other = paper_net(), paper_net()
     with pytest.raises(ValueError, match="parameters of the model, all and in their order"):
         compile_step(net, sf.MSELoss(), sf.SGD(other.parameters()))
-    with pytest.raises(ValueError, match="SGD, Adam and AdamW, got Own"):
+    with pytest.raises(ValueError, match="SGD, Adam, AdamW, RMSprop, Adagrad, got Own"):
         compile_step(net, sf.MSELoss(), type("Own", (sf.SGD,), {})(net.parameters()))
 
 

@@ -88,6 +88,39 @@ def test_a_replica_is_normalised_as_alone(
     assert_replicas(lambda replicas: make(replicas=replicas).train(train), draw(4, 5, 3, *inner))
 
 
+@CASES
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"affine": False},
+        {"bias": False},
+        {"momentum": None},
+        {"track_running_stats": False},
+        {"affine": False, "track_running_stats": False},
+    ],
+)
+def test_without_scale_shift_momentum_or_statistics_it_is_torchs(
+    kind: Callable[..., Any],
+    torch_kind: Callable[..., Any],
+    inner: tuple[int, ...],
+    train: bool,
+    options: dict[str, Any],
+) -> None:
+    ours, theirs = kind(3, **options, dtype=F64), torch_kind(3, **options, dtype=F64)
+    for seed in range(3):
+        assert_twins(ours, theirs, draw(4, 3, *inner, seed=seed))
+    ours.train(train)
+    theirs.train(train)
+    assert_twins(ours, theirs, draw(4, 3, *inner, seed=9))
+    if train:
+        assert_twins(ours, theirs, draw(0, 3, *inner))  # an empty batch
+    ours.zero_grad()
+    assert_gradients(ours, draw(4, 3, *inner), 1e-7)
+    make = partial(kind, 3, **options, dtype=F64)
+    assert_replicas(lambda replicas: make(replicas=replicas).train(train), draw(4, 5, 3, *inner))
+
+
 def test_the_way_back_belongs_to_the_forward_pass_not_to_the_mode_of_the_moment() -> None:
     ours, theirs = twins(sf.BatchNorm1d, nn.BatchNorm1d)
     x, grad = draw(6, 3), draw(6, 3, seed=1)
@@ -104,6 +137,7 @@ def test_optimisers_see_scale_and_shift_and_not_the_running_statistics() -> None
     assert [name for name, _ in layer.named_parameters()] == ["weight", "bias"]
     assert list(layer.state_dict()) == list(nn.BatchNorm1d(3).state_dict())
     layer(draw(5, 3))
+    assert layer.running_mean is not None
     before = layer.running_mean.value.clone()
     assert before.any()
     layer.zero_grad()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -14,32 +15,75 @@ import scratch_framework as sf
 
 F64 = torch.float64
 SIZES = st.integers(1, 3)
+PAIRS = st.tuples(SIZES, SIZES)
 
 
 @settings(max_examples=40)
 @given(
     points=SIZES,
     channels=st.tuples(SIZES, SIZES),
-    kernel_size=SIZES,
-    stride=SIZES,
-    padding=st.integers(0, 2),
+    kernel_size=SIZES | PAIRS,
+    stride=SIZES | PAIRS,
+    padding=st.sampled_from([0, 1, 2, (0, 1), (2, 0), "valid"]),
+    dilation=st.sampled_from([1, 2, (1, 2)]),
+    groups=st.integers(1, 2),
     more=st.tuples(st.integers(0, 4), st.integers(0, 4)),
     bias=st.booleans(),
 )
 def test_output_and_gradients_of_any_convolution_are_what_torch_finds(
     points: int,
     channels: tuple[int, int],
-    kernel_size: int,
-    stride: int,
-    padding: int,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
     more: tuple[int, int],
     bias: bool,
 ) -> None:
-    layer = sf.Conv2d(*channels, kernel_size, stride, padding, bias=bias, dtype=F64)
-    twin = nn.Conv2d(*channels, kernel_size, stride, padding, bias=bias, dtype=F64)
+    inputs, outputs = (groups * count for count in channels)
+    sizes = (inputs, outputs, kernel_size, stride, padding, dilation, groups, bias)
+    layer, twin = sf.Conv2d(*sizes, dtype=F64), nn.Conv2d(*sizes, dtype=F64)
     twin.load_state_dict(layer.state_dict())
-    height, width = (kernel_size + extra for extra in more)
-    assert_twins(layer, twin, draw(points, channels[0], height, width))
+    height, width = (span + extra for span, extra in zip(layer.window.span, more, strict=True))
+    assert_twins(layer, twin, draw(points, inputs, height, width))
+    assert repr(layer) == repr(twin)
+    assert_twins(layer, twin, draw(inputs, height, width))
+
+
+@pytest.mark.parametrize("kernel_size", [1, 2, 3, (3, 2)])
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_padding_same_keeps_the_size_of_the_image_as_torchs_does(kernel_size: Any, dilation: int) -> None:
+    options: dict[str, Any] = {"padding": "same", "dilation": dilation, "dtype": F64}
+    layer, twin = sf.Conv2d(2, 3, kernel_size, **options), nn.Conv2d(2, 3, kernel_size, **options)
+    twin.load_state_dict(layer.state_dict())
+    assert layer(draw(2, 2, 5, 4)).shape == (2, 3, 5, 4)
+    assert_twins(layer, twin, draw(2, 2, 5, 4))
+
+
+@settings(max_examples=20)
+@given(
+    kernel_size=SIZES,
+    stride=SIZES,
+    padding=st.sampled_from([0, 1, (2,), "valid"]),
+    dilation=SIZES,
+    groups=st.integers(1, 2),
+    batch=st.sampled_from([(), (3,)]),
+)
+def test_a_convolution_of_signals_is_torchs(
+    kernel_size: int, stride: int, padding: Any, dilation: int, groups: int, batch: tuple[int, ...]
+) -> None:
+    sizes = (2, 4, kernel_size, stride, padding, dilation, groups)
+    layer, twin = sf.Conv1d(*sizes, dtype=F64), nn.Conv1d(*sizes, dtype=F64)
+    twin.load_state_dict(layer.state_dict())
+    assert_twins(layer, twin, draw(*batch, 2, 9))
+    assert repr(layer) == repr(twin)
+
+
+def test_a_convolution_of_signals_has_the_gradients_of_finite_differences_and_its_replicas() -> None:
+    assert_gradients(sf.Conv1d(2, 4, 3, 2, 1, groups=2, dtype=F64), draw(2, 2, 6))
+    make = partial(sf.Conv1d, 2, 3, 3, dtype=F64)
+    assert_replicas(lambda replicas: make(replicas=replicas), draw(4, 5, 2, 7))
 
 
 @pytest.mark.parametrize("replicas", [None, 2])
@@ -53,9 +97,11 @@ def test_the_gradients_of_a_convolution_are_what_finite_differences_find(
     assert_gradients(layer, draw(*lead, 2, 2, 5, 4))
 
 
-@pytest.mark.parametrize("padding", [0, 1])
-def test_a_replica_of_a_convolution_is_the_layer_alone(padding: int) -> None:
-    make = partial(sf.Conv2d, 2, 3, 3, 1, padding, dtype=F64)
+@pytest.mark.parametrize(
+    "options", [{}, {"padding": 1}, {"padding": "same", "groups": 2, "dilation": (1, 2)}]
+)
+def test_a_replica_of_a_convolution_is_the_layer_alone(options: dict[str, Any]) -> None:
+    make = partial(sf.Conv2d, 2, 4, 3, **options, dtype=F64)
     assert_replicas(lambda replicas: make(replicas=replicas), draw(4, 5, 2, 6, 7))
 
 

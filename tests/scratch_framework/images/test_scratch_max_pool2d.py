@@ -1,4 +1,6 @@
-"""Max pooling against torch.nn.MaxPool2d: which of equal numbers takes the gradient, on real digits too."""
+"""Pooling against torch.nn's: which of equal numbers takes the gradient of a maximum, on real digits too."""
+
+from typing import Any
 
 import pytest
 import torch
@@ -15,26 +17,66 @@ from datamodules import DigitPairs
 @given(
     lead=st.lists(st.integers(1, 3), min_size=1, max_size=2),
     kernel_size=st.integers(1, 4),
-    stride=st.none() | st.integers(1, 5),
+    stride=st.none() | st.integers(1, 5) | st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    padding=st.integers(0, 2),
+    dilation=st.integers(1, 2),
     more=st.tuples(st.integers(0, 5), st.integers(0, 5)),
     levels=st.integers(1, 50),
     seed=st.integers(0, 99),
 )
 def test_output_and_gradient_of_any_pooling_are_what_torch_finds_ties_included(
-    lead: list[int], kernel_size: int, stride: int | None, more: tuple[int, int], levels: int, seed: int
+    lead: list[int],
+    kernel_size: int,
+    stride: Any,
+    padding: int,
+    dilation: int,
+    more: tuple[int, int],
+    levels: int,
+    seed: int,
 ) -> None:
-    height, width = (kernel_size + extra for extra in more)
+    height, width = (dilation * (kernel_size - 1) + 1 + extra for extra in more)
     x = (draw(*lead, height, width, seed=seed) * levels).round() / levels  # few levels: many ties
-    assert_twins(sf.MaxPool2d(kernel_size, stride), nn.MaxPool2d(kernel_size, stride), x)
+    sizes = (kernel_size, stride, min(padding, kernel_size // 2), dilation)
+    assert_twins(sf.MaxPool2d(*sizes), nn.MaxPool2d(*sizes), x)
+    assert repr(sf.MaxPool2d(*sizes)) == repr(nn.MaxPool2d(*sizes))
+
+
+@settings(max_examples=40)
+@given(
+    kernel_size=st.tuples(st.integers(2, 4), st.integers(2, 4)),
+    stride=st.none() | st.integers(1, 3),
+    padding=st.sampled_from([0, 1, (1, 0)]),
+    counted=st.booleans(),
+    divisor=st.none() | st.integers(1, 5),
+)
+def test_average_pooling_is_torchs(
+    kernel_size: tuple[int, int], stride: int | None, padding: Any, counted: bool, divisor: int | None
+) -> None:
+    options: dict[str, Any] = {"count_include_pad": counted, "divisor_override": divisor}
+    ours = sf.AvgPool2d(kernel_size, stride, padding, **options)
+    theirs = nn.AvgPool2d(kernel_size, stride, padding, **options)
+    assert_twins(ours, theirs, draw(2, 3, 6, 7))
+    assert repr(ours) == repr(theirs)
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, (2, None), (None, 9)])
+def test_adaptive_pooling_is_torchs_for_any_size_of_image(size: Any) -> None:
+    for shape in ((2, 3, 5, 6), (3, 7, 4), (2, 2, 9, 9)):
+        assert_twins(sf.AdaptiveAvgPool2d(size), nn.AdaptiveAvgPool2d(size), draw(*shape))
 
 
 def test_the_gradient_of_pooling_is_what_finite_differences_find() -> None:
     assert_gradients(sf.MaxPool2d(2), draw(2, 3, 4, 5))
     assert_gradients(sf.MaxPool2d(3, 1), draw(2, 5, 5))
+    assert_gradients(sf.MaxPool2d((3, 2), 2, 1), draw(2, 5, 5))
+    assert_gradients(sf.AvgPool2d((3, 2), 2, 1, count_include_pad=False), draw(2, 5, 5))
+    assert_gradients(sf.AdaptiveAvgPool2d((2, 3)), draw(2, 5, 4))
 
 
 def test_a_replica_is_pooled_as_alone() -> None:
     assert_replicas(lambda replicas: sf.MaxPool2d(2), draw(3, 4, 2, 6, 6))
+    assert_replicas(lambda replicas: sf.AvgPool2d(2), draw(3, 4, 2, 6, 6))
+    assert_replicas(lambda replicas: sf.AdaptiveAvgPool2d(2), draw(3, 4, 2, 6, 5))
 
 
 @pytest.mark.parametrize("kernel_size", [2, 3])

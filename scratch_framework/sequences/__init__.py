@@ -1,0 +1,1 @@
+"""Layers for sequences, such as words: embedding, layer normalisation, a recurrent cell."""
