@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 # What to show it as, and how its operations are called in torch's profiler.
 PARTS = {
-    "convolutions (oneDNN)": ("aten::mkldnn_convolution", "aten::convolution_backward"),
+    "pooled convolutions (numba)": ("PooledConvolution", "PooledConvolutionBackward"),
     "linear layers (BLAS)": ("aten::bmm", "aten::baddbmm", "aten::addmm", "aten::mm"),
-    "our loops (numba)": ("Normalise", "NormaliseBackward", "MaxPool", "MaxPoolBackward"),
+    "ReLU, normalisation, dropout (numba)": ("Normalise", "NormaliseBackward"),
     "copies between layouts and types": ("aten::copy_",),
     "optimiser": ("aten::_fused_sgd_", "Optimizer.step#SGD.step", "Optimizer.zero_grad#SGD.zero_grad"),
     "look-up of images": ("aten::index_select",),

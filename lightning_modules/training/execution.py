@@ -15,6 +15,7 @@ from lightning_modules.command.cores import core_count
 from lightning_modules.command.limits import MOST_PROCESSES
 from lightning_modules.command.options import Engine, Layout  # noqa: TC001  # types of settings
 from lightning_modules.command.settings import Settings, setting
+from lightning_modules.replicas.fused.support import obstacle
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -38,6 +39,7 @@ class Execution:
         return (
             f"{self.workers} processes with {self.threads} threads each, at most {self.replicas} replicas in"
             f" a program, engine {self.engine}, layout {self.layout}"
+            + (f"; not fused, because {obstacle()}" if obstacle() else "")
         )
 
 
@@ -101,7 +103,9 @@ class ExecutionConfig(Settings):
             raise CommandError(
                 "engine fused computes on a CPU and keeps weights in float32 or float64; take torch"
             )
-        engine = ("fused" if able else "torch") if self.engine == "auto" else self.engine
+        if obstacle() and self.engine == "fused":
+            raise CommandError(f"engine fused cannot be used here, because {obstacle()}; take torch")
+        engine = ("fused" if able and not obstacle() else "torch") if self.engine == "auto" else self.engine
         if engine == "fused" and self.layout == "contiguous":
             raise CommandError("layout must be channels_last with engine fused, got contiguous")
         layout = ("channels_last" if on_cpu else "contiguous") if self.layout == "auto" else self.layout

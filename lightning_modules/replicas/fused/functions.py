@@ -1,4 +1,8 @@
-"""The fused loops (kernels.py) with their gradients, as functions for autograd."""
+"""The loops with their gradients, as functions for autograd; shapes are checked here, before a loop runs.
+
+Between these functions replicas lie apart in memory, (R, calls * N, ...), and channels last. Where channels
+do not fill rows of registers they are filled up with zeros, which are cut off again.
+"""
 
 from typing import TYPE_CHECKING, Any, cast
 
@@ -7,9 +11,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from lightning_modules.replicas.dropout import Dropout
-from lightning_modules.replicas.fused import kernels
+from lightning_modules.replicas.fused.convolution import Images, pooled_convolution
+from lightning_modules.replicas.fused.normalisation import (
+    Batches,
+    Layer,
+    Moments,
+    Stream,
+    normalise,
+    normalise_backward,
+)
+from lightning_modules.replicas.fused.slopes import pooled_convolution_backward
+from lightning_modules.replicas.fused.vectors import ROW_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,103 +32,219 @@ if TYPE_CHECKING:
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
 
 
-class MaxPool(torch.autograd.Function):
-    """2x2 maxima of (N, H, W, C), plus a bias (C,)."""
+def lanes(x: Tensor) -> int:
+    """Numbers of a tensor's type in a row of registers."""
+    return ROW_BITS // (8 * x.element_size())
+
+
+def array(x: Tensor) -> NDArray[Any]:
+    """The memory of a tensor, contiguous and aligned."""
+    memory = x.detach().contiguous().numpy()
+    return memory if memory.flags.aligned else memory.copy()
+
+
+def flat(x: Tensor) -> NDArray[Any]:
+    """The same as one row of numbers."""
+    return array(x).reshape(-1)
+
+
+def filled(x: Tensor, dim: int, size: int) -> Tensor:
+    """Zeros added to a dimension, up to a size."""
+    missing = size - x.shape[dim]
+    return F.pad(x, [0, 0] * (-dim - 1) + [0, missing]) if missing > 0 else x
+
+
+def cut(x: Tensor, channels: int) -> Tensor:
+    """The first channels; the slope of a slice is a copy, even where it is of all."""
+    return x if x.shape[-1] == channels else x[..., :channels]
+
+
+def convolve_and_pool(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, planar: bool) -> Tensor:
+    """2x2 maxima of a 3x3 convolution.
+
+    Args:
+        x: (R, N, H, W, inputs).
+        weight: (R, outputs, inputs, 3, 3).
+        bias: (R, outputs).
+        padding: Zeros around the images.
+        planar: Whether x is (N, R, inputs, H, W) instead; then it has no gradient.
+
+    Returns:
+        (R, N, H', W', outputs).
+
+    Raises:
+        ValueError: Shapes or types do not go together.
+    """
+    replicas, outputs, inputs, *_ = weight.shape
+    bias = weight.new_zeros(replicas, outputs) if bias is None else bias
+    found, sides = (x.shape[1:3], x.shape[3:]) if planar else (x.shape[::4], x.shape[2:4])
+    fits = found == (replicas, inputs) and weight.shape[3:] == (3, 3) and bias.shape == weight.shape[:2]
+    if not fits or min(sides) + 2 * padding < 4 or {weight.dtype, bias.dtype} != {x.dtype}:
+        raise ValueError(f"images {tuple(x.shape)} do not fit weights {tuple(weight.shape)}")
+    row = lanes(x)
+    weight, bias = (filled(value, dim, -(-outputs // row) * row) for value, dim in ((weight, -4), (bias, -1)))
+    if not planar:
+        x, weight = (filled(value, dim, -(-inputs // row) * row) for value, dim in ((x, -1), (weight, -3)))
+    if padding:
+        x = F.pad(x, ([] if planar else [0, 0]) + [padding] * 4)
+    return cut(_convolve(x, weight, bias, planar), outputs)
+
+
+class PooledConvolution(torch.autograd.Function):
+    """2x2 maxima of a 3x3 convolution without padding, of channels that fill rows."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, bias: Tensor) -> Tensor:
-        """Pool, and save the places of the maxima."""
-        ctx.shape, ctx.dtype = x.shape, x.dtype
-        n, h, w, c = x.shape
-        out = bias.new_empty(n, h // 2, w // 2, c)
-        ctx.which = np.empty(out.shape, np.uint8)
-        kernels.max_pool(array(x), array(bias), array(out), ctx.which)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, planar: bool) -> Tensor:
+        """Convolve, and save the places of the maxima."""
+        (replicas, outputs), images = bias.shape, _images(x, planar)
+        out = x.new_empty(replicas, images.images, images.rows, images.columns, outputs)
+        which, windows = torch.empty(out.shape, dtype=torch.uint8), np.empty(out[0, ..., 0].numel(), np.int64)
+        panels = weight.flatten(3).unflatten(1, (-1, lanes(x)))  # (R, panels, lanes, inputs, 9)
+        panels = panels.permute(0, 1, *((3, 4) if planar else (4, 3)), 2)
+        pooled_convolution(flat(x), images, flat(panels), array(bias), windows, flat(out), flat(which))
+        ctx.save_for_backward(x, weight)
+        ctx.arguments, ctx.planar = (images, flat(which), windows), planar
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        """Pass the gradient to the maxima."""
-        odd = ctx.shape[1] % 2 or ctx.shape[2] % 2
-        out = (grad.new_zeros if odd else grad.new_empty)(ctx.shape, dtype=ctx.dtype)
-        d_bias = grad.new_empty(ctx.shape[-1])
-        kernels.max_pool_backward(array(grad), ctx.which, array(out), array(d_bias))
-        return out, d_bias
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Pass the gradient to the maxima, and from there on."""
+        (x, weight), wanted = ctx.saved_tensors, ctx.needs_input_grad[0]
+        replicas, outputs, inputs = weight.shape[:3]
+        by_tap = weight.flatten(3).transpose(2, 3) if wanted else grad.new_empty(0)
+        d_weight, d_bias = grad.new_empty(weight.numel()), grad.new_empty(replicas, outputs)
+        d_x = grad.new_empty(x.shape if wanted else 0)
+        results = flat(by_tap), flat(d_weight), array(d_bias), flat(d_x)
+        pooled_convolution_backward(flat(grad), flat(x), *ctx.arguments, *results)
+        if ctx.planar:
+            d_weight = d_weight.view(replicas, -1, inputs, 9, lanes(x)).permute(0, 1, 4, 2, 3)
+        else:
+            d_weight = d_weight.view(replicas, outputs, 9, inputs).transpose(2, 3)
+        return d_x if wanted else None, d_weight.reshape(weight.shape), d_bias, None
+
+
+def _images(x: Tensor, planar: bool) -> Images:
+    if planar:
+        count, replicas, planes, height, width = x.shape
+        channels, line, plane = 1, width, height * width
+        replica, image = planes * plane, replicas * planes * plane
+    else:
+        _, count, height, width, channels = x.shape
+        planes, line, plane = 1, width * channels, 0
+        replica, image = count * height * line, height * line
+    windows = height // 2 - 1, width // 2 - 1
+    return Images(count, *windows, channels, planes, replica, image, plane, line)
+
+
+def normalise_and_drop(x: Tensor, norm: Norm, dropout: Dropout, calls: int) -> Tensor:
+    """Dropout(BatchNorm(ReLU(x))).
+
+    Args:
+        x: (R, calls * N, ..., channels).
+        norm: Normalises by the batch's statistics in training, by the running ones in evaluation.
+        dropout: Draws for each call of each replica.
+        calls: Batches that are normalised apart.
+
+    Returns:
+        The same shape.
+
+    Raises:
+        ValueError: What is normalised does not fit the layer.
+    """
+    rows, odd = divmod(x[0, ..., 0].numel(), calls)
+    statistics = norm.running_mean, norm.running_var
+    if odd:
+        raise ValueError(f"{x.shape[1]} samples cannot be divided into {calls} calls")
+    if norm.num_features != len(x) * x.shape[-1]:
+        raise ValueError(f"BatchNorm has {norm.num_features} features, its input {len(x) * x.shape[-1]}")
+    if norm.training and rows < 2:
+        raise ValueError("BatchNorm needs more than 1 value per channel when training")
+    if not all(s is not None and s.is_contiguous() and s.dtype == x.dtype for s in statistics):
+        raise ValueError("BatchNorm's running statistics must be contiguous: they are changed in place")
+    wide = filled(x, -1, lanes(x))
+    return cut(_normalise(wide, norm.weight, norm.bias, norm, dropout, calls), x.shape[-1])
 
 
 class Normalise(torch.autograd.Function):
-    """Dropout(BatchNorm(ReLU(x))) of (calls * N, ..., R * F)."""
+    """Dropout(BatchNorm(ReLU(x))), of channels that fill a row."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        norm: Norm,
-        dropout: Dropout,
-        calls: int,
-        dtype: torch.dtype,
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, norm: Norm, dropout: Dropout, calls: int
     ) -> Tensor:
-        """Normalise by the batch's statistics in training, by the running ones in evaluation."""
-        out = x.new_empty(x.shape, dtype=dtype)
-        values = array(x).reshape(calls, -1, dropout.replicas, x.shape[-1] // dropout.replicas)
-        mean, inverse = _statistics(values, norm)
+        """Normalise, and save what was kept."""
+        replicas, room = len(x), x.shape[-1]
+        rows, channels = x[0, ..., 0].numel() // calls, norm.num_features // replicas
+        size = Batches(replicas, calls, rows, channels, room)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        assert norm.num_batches_tracked is not None
+        assert norm.momentum is not None
+        running = flat(norm.running_mean), flat(norm.running_var)
+        layer = Layer(flat(weight), flat(bias), *running, norm.momentum, norm.eps, norm.training)
         draw = dropout.next_draw(calls)
-        gain = mean.dtype.type(draw.gain)
-        scale = inverse * (array(weight) * gain).reshape(mean.shape[1:])
-        shift = (array(bias) * gain).reshape(mean.shape[1:]) - mean * scale
-        stream = (draw.keys, draw.call, draw.threshold)
-        kernels.normalise(values, scale, shift, *stream, array(out).reshape(values.shape))
-        count = mean.dtype.type(values.shape[1] if norm.training else np.inf)
-        ctx.arguments = (values, mean, inverse, scale, *stream, count)
-        ctx.gain, ctx.dtype = gain, x.dtype
+        stream = Stream(draw.keys, draw.call, draw.threshold, draw.gain)
+        moments = Moments(*array(x.new_empty(4, replicas * calls * room)))
+        out, kept = x.new_empty(x.shape), torch.empty(x.shape, dtype=torch.uint8)
+        normalise(flat(x), size, layer, stream, moments, flat(out), flat(kept))
+        if norm.training:
+            norm.num_batches_tracked.add_(calls)
+        share = moments.mean.dtype.type(1 / rows if norm.training else 0)
+        ctx.save_for_backward(x)
+        ctx.arguments, ctx.gain = (flat(kept), size, moments, share), draw.gain
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Differentiate, in training also through the batch's statistics."""
-        values, mean = ctx.arguments[:2]
-        out = grad.new_empty(grad.shape, dtype=ctx.dtype)
-        sums, products = np.zeros((2, *mean.shape), mean.dtype)
-        slope, result = (array(tensor).reshape(values.shape) for tensor in (grad, out))
-        arguments = (slope, *ctx.arguments, result, sums, products)
-        kernels.normalise_backward(*arguments)
-        d_weight, d_bias = (torch.from_numpy(ctx.gain * s.sum(0).ravel()) for s in (products, sums))
-        return out, d_weight, d_bias, None, None, None, None
+        size, out, (x,) = ctx.arguments[1], grad.new_empty(grad.shape), ctx.saved_tensors
+        slopes = grad.new_empty(2, size.replicas, size.calls, size.room)
+        normalise_backward(flat(grad), flat(x), *ctx.arguments, flat(out), *array(slopes).reshape(2, -1))
+        d_bias, d_weight = (ctx.gain * slopes.sum(2)[..., : size.channels]).flatten(1)
+        return out, d_weight, d_bias, None, None, None
+
+
+def multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A linear layer.
+
+    Args:
+        x: (R, N, inputs).
+        weight: (R * outputs, inputs).
+        bias: (R * outputs,).
+
+    Returns:
+        (R, N, outputs).
+    """
+    weight = weight.unflatten(0, (len(x), -1))
+    return _multiply(x, weight, bias if bias is None else bias.view(len(x), 1, -1))
+
+
+class Multiply(torch.autograd.Function):
+    """Products of R matrices, each in the order in which its result is wanted: nothing is copied."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Multiply, and add the bias."""
+        ctx.save_for_backward(x, weight)
+        if bias is None:
+            return torch.bmm(x, weight.transpose(1, 2))
+        return torch.baddbmm(bias, x, weight.transpose(1, 2))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Differentiate, by operations that can be differentiated again."""
+        (x, weight), wanted = ctx.saved_tensors, ctx.needs_input_grad
+        ones = grad.new_ones(len(grad), 1, grad.shape[1])  # a sum would round by a replica's place among R
+        return (
+            torch.bmm(grad, weight) if wanted[0] else None,
+            torch.bmm(grad.transpose(1, 2), x) if wanted[1] else None,
+            torch.bmm(ones, grad) if wanted[2] else None,
+        )
 
 
 # torch.autograd.Function.apply has no annotations.
-max_pool = cast("Callable[..., Tensor]", MaxPool.apply)
-normalise = cast("Callable[..., Tensor]", Normalise.apply)
-
-
-def array(x: Tensor) -> NDArray[Any]:
-    """The memory of a tensor, contiguous; the 16 bits of a bfloat16, which numpy has not, as an integer."""
-    x = x.detach().contiguous()
-    return (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
-
-
-def _statistics(x: NDArray[Any], norm: Norm) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Mean of ReLU(x) and one over its deviation, (calls, R, F); in training the running ones are moved."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    assert norm.num_batches_tracked is not None
-    assert norm.momentum is not None
-    shape = (len(x), *x.shape[2:])
-    if norm.num_features != shape[1] * shape[2]:
-        raise ValueError(f"BatchNorm has {norm.num_features} features, its input {shape[1] * shape[2]}")
-    if norm.training and x.shape[1] < 2:
-        raise ValueError("BatchNorm needs more than 1 value per channel when training")
-    if not (norm.running_mean.is_contiguous() and norm.running_var.is_contiguous()):
-        raise ValueError("BatchNorm's running statistics must be contiguous: they are changed in place")
-    running = array(norm.running_mean), array(norm.running_var)
-    if not norm.training:
-        inverse = 1 / np.sqrt(running[1] + running[1].dtype.type(norm.eps))
-        return np.tile(running[0], len(x)).reshape(shape), np.tile(inverse, len(x)).reshape(shape)
-    mean, inverse = np.empty((2, len(x), norm.num_features), running[0].dtype)
-    flat = x.reshape(*x.shape[:2], -1)
-    kernels.statistics(flat, norm.eps, mean, inverse, *running, norm.momentum)
-    norm.num_batches_tracked.add_(len(x))
-    return mean.reshape(shape), inverse.reshape(shape)
+_convolve = cast("Callable[..., Tensor]", PooledConvolution.apply)
+_normalise = cast("Callable[..., Tensor]", Normalise.apply)
+_multiply = cast("Callable[..., Tensor]", Multiply.apply)

@@ -1,0 +1,141 @@
+"""A 3x3 convolution and the 2x2 maxima of it, in one loop: the convolution's own outputs are never in memory.
+
+Replicas lie apart, ``(R, images, height, width, channels)`` in a flat array, and are computed one after the
+other. Images of few channels are read as they come, ``(images, R * channels, height, width)``.
+"""
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_modules.replicas.fused import numba_cache
+from lightning_modules.replicas.fused.vectors import (
+    above,
+    add_products,
+    fill,
+    load,
+    select,
+    store,
+    width,
+    zeros,
+)
+
+Array = NDArray[Any]
+
+# contract: a * b + c in one rounding. Nothing else is loosened: infinities and NaNs stay what they are.
+options: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
+compiled = numba_cache.compiled(**options)
+inlined = numba.njit(**options, inline="always")
+
+
+class Images(NamedTuple):
+    """How images lie in a flat array: how many there are, and how far it is from one thing to the next."""
+
+    images: int  # of one replica
+    rows: int  # of 2x2 windows
+    columns: int
+    channels: int  # that lie side by side; so far it is from one pixel to the next
+    planes: int  # 1, or as many as an image has channels that do not lie side by side
+    replica: int
+    image: int
+    plane: int
+    line: int
+
+
+@inlined
+def find_windows(images, out):
+    """Where each 2x2 window of one replica starts."""
+    window = 0
+    for n in range(images.images):
+        for i in range(images.rows):
+            for j in range(images.columns):
+                out[window] = n * images.image + 2 * i * images.line + 2 * j * images.channels
+                window += 1
+
+
+@inlined
+def square(corner, images):
+    """The four places of a window."""
+    return (
+        corner,
+        corner + images.channels,
+        corner + images.line,
+        corner + images.line + images.channels,
+    )
+
+
+@inlined
+def larger(value, number, best, place):
+    """The larger of two values and the place that it is from; NaN wins, so that it is seen."""
+    where = above(value, best)
+    return select(where, value, best), select(where, fill(np.uint8(number), best), place)
+
+
+@inlined
+def largest(first, second, third, fourth):
+    """Maximum of a window, and its place 0..3: the first one, where several are equal."""
+    best, place = larger(second, 1, first, fill(np.uint8(0), first))
+    best, place = larger(third, 2, best, place)
+    return larger(fourth, 3, best, place)
+
+
+@inlined
+def convolve(x, start, windows, images, panels, w, shift, out, which, begin, outputs):
+    """As many channels of the output as a row has, of one replica: maxima, plus a bias.
+
+    Eight sums stay in registers, one for each place of two windows. A row of weights is loaded once and
+    multiplied with eight pixels::
+
+                      channels of the output
+                      [ w w w w w w w w w w ]   one tap, one channel of the image
+        window 1  x   [ . . . . . . . . . . ]
+                  x   [ . . . . . . . . . . ]
+                  x   [ . . . . . . . . . . ]
+                  x   [ . . . . . . . . . . ]
+        window 2  x   [ . . . . . . . . . . ]
+                 ...
+    """
+    zero, last, first_weight = zeros(out), len(windows) - 1, w
+    for one in range(0, len(windows), 2):
+        two, w = min(one + 1, last), first_weight
+        tile = (zero, zero, zero, zero, zero, zero, zero, zero)
+        for step in range(3 * images.planes):
+            at = start + step // 3 * images.plane + step % 3 * images.line
+            places = square(at + windows[np.uint64(one)], images) + square(
+                at + windows[np.uint64(two)], images
+            )
+            for k in range(3 * images.channels):
+                tile = add_products(tile, x, places, k, load(panels, w, zero))
+                w += width(zero)
+        best, place = largest(tile[0], tile[1], tile[2], tile[3])
+        store(out, begin + one * outputs, best + shift)
+        store(which, begin + one * outputs, place)
+        best, place = largest(tile[4], tile[5], tile[6], tile[7])
+        store(out, begin + two * outputs, best + shift)
+        store(which, begin + two * outputs, place)
+
+
+@compiled
+def pooled_convolution(x, images, panels, bias, windows, out, which):
+    """Convolve and pool, replica by replica.
+
+    Args:
+        x: Images, flat.
+        images: How they lie there.
+        panels: Weights, (R, outputs / lanes, planes, 9, channels, lanes), flat.
+        bias: (R, outputs).
+        windows: (images * rows * columns,), written: where the windows of a replica start.
+        out: (R, images, rows, columns, outputs), flat, written.
+        which: The same in uint8, written: the place of each maximum in its window.
+    """
+    replicas, outputs = bias.shape
+    zero, biases, w = zeros(out), bias.reshape(-1), 0
+    find_windows(images, windows)
+    for r in range(replicas):
+        for channel in range(0, outputs, width(zero)):
+            begin, shift = r * len(windows) * outputs + channel, load(biases, r * outputs + channel, zero)
+            start = r * images.replica
+            convolve(x, start, windows, images, panels, w, shift, out, which, begin, outputs)
+            w += 9 * images.planes * images.channels * width(zero)

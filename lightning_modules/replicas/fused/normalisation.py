@@ -1,0 +1,208 @@
+"""ReLU, batch normalisation and dropout in two passes over memory, and their slopes in two.
+
+Replicas lie apart: (R, calls, rows, channels) in a flat array. ``calls`` are batches that are normalised
+apart, because a network with shared weights is called once for each digit of a pair.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lightning_modules.replicas.fused.convolution import Array, compiled, inlined
+from lightning_modules.replicas.fused.random_bits import call_key
+from lightning_modules.replicas.fused.vectors import (
+    above,
+    count,
+    fill,
+    fma,
+    load,
+    same,
+    select,
+    store,
+    width,
+    zeros,
+)
+
+u32 = np.uint32
+
+
+class Batches(NamedTuple):
+    """How many numbers there are."""
+
+    replicas: int
+    calls: int
+    rows: int
+    channels: int
+    room: int  # of the channels in memory, at least a row
+
+
+class Layer(NamedTuple):
+    """What a layer of batch normalisation holds, of R * channels."""
+
+    weight: Array
+    bias: Array
+    running_mean: Array
+    running_variance: Array
+    momentum: float  # share of the new in the running statistics
+    eps: float  # added to the variance
+    training: bool  # whether to normalise by the batch's own statistics
+
+
+class Moments(NamedTuple):
+    """How values are normalised, (R, calls, room), flat: ``relu(x) * scale + shift``."""
+
+    mean: Array  # of ReLU(x)
+    inverse: Array  # one over its deviation
+    scale: Array  # weight * inverse * what dropout multiplies kept values by
+    shift: Array
+
+
+class Stream(NamedTuple):
+    """Dropout's random numbers."""
+
+    keys: Array  # (R, 2) uint32
+    call: int  # number of the first call
+    threshold: np.uint32  # the share that is dropped, times 2**32
+    gain: float  # what kept values are multiplied by
+
+
+@inlined
+def relu(x, zero):
+    """The larger of x and 0; NaN stays."""
+    return select(above(x, zero), x, zero)
+
+
+@inlined
+def scramble_row(x):
+    """As random_bits.py does to a number."""
+    x = x ^ (x >> fill(u32(16), x))
+    x = x * fill(u32(0x7FEB352D), x)
+    x = x ^ (x >> fill(u32(15), x))
+    x = x * fill(u32(0x846CA68B), x)
+    return x ^ (x >> fill(u32(16), x))
+
+
+@inlined
+def statistics(x, begin, rows, room, channel, mean, variance, first):
+    """Mean and variance of ReLU(x), of as many channels as a row has."""
+    kind = mean.dtype.type
+    zero = zeros(mean)
+    share, total = fill(kind(1) / kind(rows), zero), zero
+    for m in range(rows):
+        total = total + relu(load(x, begin + m * room + channel, zero), zero)
+    centre, total = total * share, zero
+    for m in range(rows):
+        distance = relu(load(x, begin + m * room + channel, zero), zero) - centre
+        total = fma(distance, distance, total)
+    store(mean, first + channel, centre)
+    store(variance, first + channel, total * share)
+
+
+@inlined
+def find_scale(layer, own, rows, channels, gain, moments, first):
+    """Scale and shift of each channel; in training the running statistics are moved."""
+    kind = moments.mean.dtype.type
+    for c in range(channels):
+        mean, variance = layer.running_mean[own + c], layer.running_variance[own + c]
+        if layer.training:
+            new_mean, new_variance = moments.mean[first + c], moments.inverse[first + c]
+            unbiased = new_variance * kind(rows) / kind(rows - 1)  # as torch keeps it
+            layer.running_mean[own + c] = mean + layer.momentum * (new_mean - mean)
+            layer.running_variance[own + c] = variance + layer.momentum * (unbiased - variance)
+            mean, variance = new_mean, new_variance
+        inverse = 1 / np.sqrt(variance + kind(layer.eps))
+        scale = inverse * layer.weight[own + c] * kind(gain)
+        moments.mean[first + c], moments.inverse[first + c] = mean, inverse
+        moments.scale[first + c] = scale
+        moments.shift[first + c] = layer.bias[own + c] * kind(gain) - mean * scale
+
+
+@inlined
+def drop(x, begin, size, channel, moments, first, low, high, threshold, out, kept):
+    """Dropout(ReLU(x) * scale + shift), of as many channels as a row has, and what was kept."""
+    zero = zeros(out)
+    no, yes = fill(np.uint8(0), zero), fill(np.uint8(1), zero)
+    first_key, second_key, limit = fill(low, zero), fill(high, zero), fill(threshold, zero)
+    scale, shift = load(moments.scale, first + channel, zero), load(moments.shift, first + channel, zero)
+    place, step = count(zero) + fill(u32(channel), zero), fill(u32(size.channels), zero)
+    for m in range(size.rows):
+        i = begin + m * size.room + channel
+        value, dropped = fma(relu(load(x, i, zero), zero), scale, shift), above(no, no)
+        if threshold:
+            dropped = above(limit, scramble_row(scramble_row(place ^ first_key) ^ second_key))
+        store(out, i, select(dropped, zero, value))
+        store(kept, i, select(dropped, no, yes))
+        place = place + step
+
+
+@compiled
+def normalise(x, size, layer, stream, moments, out, kept):
+    """Dropout(BatchNorm(ReLU(x))).
+
+    Args:
+        x: (R, calls, rows, room), flat.
+        size: How many numbers these are.
+        layer: Its running statistics are changed in training, once for each call.
+        stream: Dropout's.
+        moments: Written.
+        out: As x, written.
+        kept: As x, in uint8, written: 0 where a value was dropped.
+    """
+    lanes = width(zeros(out))
+    for r in range(size.replicas):
+        for c in range(size.calls):
+            first = (r * size.calls + c) * size.room
+            begin, last = first * size.rows, size.room - lanes
+            if layer.training:
+                for panel in range((size.room + lanes - 1) // lanes):
+                    channel = min(panel * lanes, last)
+                    statistics(x, begin, size.rows, size.room, channel, moments.mean, moments.inverse, first)
+            find_scale(layer, r * size.channels, size.rows, size.channels, stream.gain, moments, first)
+            low, high = call_key(stream.keys, r, stream.call + c)
+            for panel in range((size.room + lanes - 1) // lanes):
+                channel = min(panel * lanes, last)
+                drop(x, begin, size, channel, moments, first, low, high, stream.threshold, out, kept)
+
+
+@compiled
+def normalise_backward(grad, x, kept, size, moments, share, out, sums, products):
+    """The slope of `normalise`, in training also through the batch's own mean and deviation.
+
+    With y = ReLU(x), z = (y - mean) * inverse, u = z * weight + bias, and g the slope at u: the slope at bias
+    is sum g, at weight sum g z, and at y weight * inverse * (g - (sum g + z sum g z) / rows).
+
+    Args:
+        grad: (R, calls, rows, room), flat: the slope at the output.
+        x: As in `normalise`.
+        kept: As `normalise` wrote it.
+        size: How many numbers these are.
+        moments: As `normalise` wrote it.
+        share: 1 / rows; 0 where mean and deviation are constants, not the batch's own.
+        out: As x, written: the slope at x.
+        sums: (R, calls, room), flat, written: sum g / gain.
+        products: Likewise: sum g z / gain.
+    """
+    zero = zeros(out)
+    lanes, none, part = width(zero), fill(np.uint8(0), zero), fill(share, zero)
+    for call in range(size.replicas * size.calls):
+        for panel in range((size.room + lanes - 1) // lanes):
+            channel = min(panel * lanes, size.room - lanes)
+            first, begin = call * size.room + channel, call * size.room * size.rows + channel
+            centre, inverse = load(moments.mean, first, zero), load(moments.inverse, first, zero)
+            total, product = zero, zero
+            for m in range(size.rows):
+                i = begin + m * size.room
+                slope = select(same(load(kept, i, zero), none), zero, load(grad, i, zero))
+                total = total + slope
+                product = fma(slope, relu(load(x, i, zero), zero) - centre, product)
+            product = product * inverse
+            store(sums, first, total)
+            store(products, first, product)
+            total, product = total * part, product * part * inverse
+            scale = load(moments.scale, first, zero)
+            for m in range(size.rows):
+                i = begin + m * size.room
+                slope = select(same(load(kept, i, zero), none), zero, load(grad, i, zero))
+                value = load(x, i, zero)
+                slope = slope - fma(value - centre, product, total)
+                store(out, i, select(above(value, zero), slope * scale, zero))

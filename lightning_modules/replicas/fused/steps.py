@@ -1,0 +1,227 @@
+"""The steps that a network's layers are computed by: runs of layers that the loops know, and single layers.
+
+Replicas lie apart in memory, (R, N, [H, W,] F), where a step says so, else side by side as layers have them,
+(N, R * F, [H, W]).
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from itertools import takewhile
+
+import torch
+from torch import Tensor, nn
+
+from lightning_modules.replicas.dropout import Dropout
+from lightning_modules.replicas.fused import functions
+from lightning_modules.replicas.fused.pooling import max_pool
+from lightning_modules.replicas.layers import Linear, Standardise, channels_last
+
+FEW = 8  # channels below this are read one by one, as images have them
+
+
+class Fused(ABC):
+    """A run of layers that the loops compute."""
+
+    @property
+    @abstractmethod
+    def replicas(self) -> int:
+        """How many lie apart in memory."""
+
+    @abstractmethod
+    def __call__(self, x: Tensor, calls: int) -> Tensor:
+        """Compute the run.
+
+        Args:
+            x: (R, calls * N, [H, W,] F).
+            calls: Batches that are normalised apart, one after the other.
+        """
+
+    def takes(self, x: Tensor, replicas: int) -> bool:
+        """Whether a loop is for this x, of so many replicas that lie apart; 0: they lie side by side."""
+        return True
+
+    def reads(self, x: Tensor) -> bool:
+        """Whether replicas are taken as they are, side by side."""
+        return False
+
+    def by_torch(self, x: Tensor) -> Tensor:
+        """Compute (N, R * F, ...), which a loop is not for."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Convolution(Fused):
+    """A 3x3 convolution and the pooling after it, in the weights' own precision."""
+
+    conv: nn.Conv2d
+
+    @property
+    def replicas(self) -> int:
+        return self.conv.groups
+
+    def reads(self, x: Tensor) -> bool:
+        return self.conv.weight.shape[1] < FEW and not x.requires_grad
+
+    def takes(self, x: Tensor, replicas: int) -> bool:
+        conv, channels = self.conv, x.shape[-1] * replicas if replicas else x.shape[1]
+        fits = x.dim() == (5 if replicas else 4) and channels == conv.in_channels
+        large = fits and min(x.shape[2:4]) + 2 * int(conv.padding[0]) >= 4
+        # Worth it where the output's channels fill a quarter of a row.
+        return large and 4 * conv.out_channels // conv.groups >= functions.lanes(conv.weight)
+
+    def by_torch(self, x: Tensor) -> Tensor:
+        return Pool()(self.conv(x))
+
+    def __call__(self, x: Tensor, calls: int) -> Tensor:
+        conv, planar = self.conv, x.dim() == 4
+        x = (x.unflatten(1, (conv.groups, -1)) if planar else x).to(conv.weight.dtype)
+        weight = conv.weight.unflatten(0, (conv.groups, -1))
+        bias = conv.bias if conv.bias is None else conv.bias.view(conv.groups, -1)
+        return functions.convolve_and_pool(x, weight, bias, int(conv.padding[0]), planar)
+
+
+@dataclass(frozen=True)
+class Block(Fused):
+    """A ReLU, a batch normalisation and a dropout, in the weights' own precision."""
+
+    norm: functions.Norm
+    dropout: Dropout
+
+    @property
+    def replicas(self) -> int:
+        return self.dropout.replicas
+
+    def __call__(self, x: Tensor, calls: int) -> Tensor:
+        self.norm._check_input_dim(x[0])
+        return functions.normalise_and_drop(x.to(self.norm.weight.dtype), self.norm, self.dropout, calls)
+
+
+@dataclass(frozen=True)
+class Product(Fused):
+    """A linear layer for each replica; under autocast in bfloat16, but for logits."""
+
+    layer: Linear
+
+    @property
+    def replicas(self) -> int:
+        return self.layer.replicas
+
+    def takes(self, x: Tensor, replicas: int) -> bool:
+        return x.dim() == (3 if replicas else 2)
+
+    def by_torch(self, x: Tensor) -> Tensor:
+        return self.layer(x)
+
+    def __call__(self, x: Tensor, calls: int) -> Tensor:
+        weight, bias = self.layer.weight, self.layer.bias
+        if not torch.is_autocast_enabled("cpu"):
+            return functions.multiply(x, weight, bias)
+        dtype = weight.dtype if self.layer.last else torch.bfloat16
+        with torch.autocast("cpu", enabled=False):
+            return functions.multiply(x.to(dtype), weight.to(dtype), bias if bias is None else bias.to(dtype))
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A 2x2 pooling elsewhere."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Pool (N, R * F, H, W)."""
+        return max_pool(x.movedim(1, -1)).movedim(-1, 1)
+
+
+Step = nn.Module | Fused | Pool
+
+# Layers whose class says what they compute; a subclass may compute anything.
+ANYWHERE = (nn.ReLU, nn.Identity, Standardise)  # each number by itself
+NORMS_AND_DROPOUT = (nn.BatchNorm1d, nn.BatchNorm2d, Dropout)
+KNOWN = (
+    *(*ANYWHERE, *NORMS_AND_DROPOUT),
+    *(nn.Conv2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Linear, Linear),
+)
+
+
+def is_of_samples(step: Step) -> bool:
+    """Whether a step may be given the samples of several calls at once."""
+    if isinstance(step, Fused | Pool):
+        return True
+    if isinstance(step, nn.Flatten) and step.start_dim != 1:
+        return False
+    return type(step) in KNOWN and not isinstance(step, NORMS_AND_DROPOUT)
+
+
+def find_steps(layers: list[nn.Module]) -> list[Step]:
+    """The steps that compute layers, one after the other."""
+    if not layers:
+        return []
+    known = list(takewhile(lambda layer: type(layer) in KNOWN, layers[:3]))
+    step: Step
+    match known:
+        case [
+            nn.Conv2d(kernel_size=(3, 3), stride=(1, 1), dilation=(1, 1), padding_mode="zeros") as conv,
+            nn.MaxPool2d() as pool,
+            *_,
+        ] if _is_plain(pool) and conv.padding in ((0, 0), (1, 1), (2, 2)):
+            step, count = Convolution(conv), 2
+        case [
+            nn.ReLU(inplace=False),
+            nn.BatchNorm1d() | nn.BatchNorm2d() as norm,
+            Dropout() as dropout,
+            *_,
+        ] if norm.affine and norm.track_running_stats and isinstance(norm.momentum, float):
+            step, count = Block(norm, dropout), 3
+        case [nn.MaxPool2d() as pool, *_] if _is_plain(pool):
+            step, count = Pool(), 1
+        case [Linear() as linear, *_]:
+            step, count = Product(linear), 1
+        case _:
+            step, count = layers[0], 1
+    return [step, *find_steps(layers[count:])]
+
+
+def _is_plain(pool: nn.MaxPool2d) -> bool:
+    settings = (pool.kernel_size, pool.stride, pool.padding, pool.dilation)
+    return settings == (2, 2, 0, 1) and not (pool.ceil_mode or pool.return_indices)
+
+
+def compute(steps: list[Step], x: Tensor, calls: int) -> Tensor:
+    """Compute steps.
+
+    Args:
+        steps: All of samples where there are several calls.
+        x: (calls * N, R * F, ...).
+        calls: Batches that are normalised apart.
+
+    Returns:
+        (calls * N, R * F', ...).
+    """
+    replicas = 0  # that lie apart; 0 while they lie side by side
+    first = next((step for step in steps if type(step) not in ANYWHERE), None)
+    if x.dim() == 4 and not (isinstance(first, Convolution) and first.takes(x, 0) and first.reads(x)):
+        x = channels_last(x)
+    for step in steps:
+        if isinstance(step, nn.Module) and type(step) in ANYWHERE:
+            x = step(x)
+        elif replicas and isinstance(step, nn.Flatten) and (step.start_dim, step.end_dim) == (1, -1):
+            x = x.movedim(-1, 2).flatten(2)  # (R, N, F * H * W)
+        elif isinstance(step, Fused) and step.takes(x, replicas):
+            if replicas and replicas != step.replicas:
+                x, replicas = side_by_side(x), 0
+            if not replicas and not step.reads(x):
+                x = apart(x, step.replicas)
+            x, replicas = step(x, calls), step.replicas
+        else:
+            if replicas:
+                x, replicas = side_by_side(x), 0
+            x = step.by_torch(x) if isinstance(step, Fused) else step(x)
+    return side_by_side(x) if replicas else x
+
+
+def apart(x: Tensor, replicas: int) -> Tensor:
+    """Replicas of (N, R * F, ...) one after the other, (R, N, ..., F)."""
+    return x.unflatten(1, (replicas, -1)).movedim((1, 2), (0, -1)).contiguous()
+
+
+def side_by_side(x: Tensor) -> Tensor:
+    """The same back; channels lie last in memory."""
+    return x.movedim(0, -2).flatten(-2).movedim(-1, 1)

@@ -1,0 +1,178 @@
+"""The loops against torch's operations: any shapes, strides and types, NaN and infinity."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lightning_modules.replicas.dropout import Dropout
+from lightning_modules.replicas.fused.functions import convolve_and_pool, multiply, normalise_and_drop
+from lightning_modules.replicas.fused.sequential import Sequential, set_engine
+
+DTYPES = (torch.float32, torch.float64)
+TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-11}
+few = st.integers(1, 3)
+any_seed = st.integers(0, 2**32 - 1)
+widths = st.one_of(st.integers(1, 9), st.integers(10, 130))
+dtypes = st.sampled_from(DTYPES)
+
+
+def strided(x: Tensor, how: int) -> Tensor:
+    """The same numbers, differently in memory."""
+    if how == 0:
+        return x
+    if how == 1:
+        return x.transpose(0, -1).contiguous().transpose(0, -1)
+    room = torch.zeros(*x.shape[:-1], 2 * x.shape[-1] + 1, dtype=x.dtype)
+    room[..., 1::2] = x
+    return room[..., 1::2]
+
+
+def assert_close(ours: Tensor, theirs: Tensor, dtype: torch.dtype) -> None:
+    largest = theirs[theirs.isfinite()].abs().max().item() if theirs.isfinite().any() else 1.0
+    atol = TOLERANCE[dtype] * max(1.0, largest)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=atol, equal_nan=True)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    sizes=st.tuples(few, few, st.integers(4, 9), st.integers(4, 9)),
+    inputs=widths,
+    outputs=widths,
+    dtype=dtypes,
+    how=st.integers(0, 2),
+    padding=st.integers(0, 2),
+    planar=st.booleans(),
+    strange=st.sampled_from([None, torch.nan, torch.inf, -torch.inf]),
+    seed=any_seed,
+)
+def test_a_pooled_convolution_is_torchs(
+    sizes: tuple[int, int, int, int],
+    inputs: int,
+    outputs: int,
+    dtype: torch.dtype,
+    how: int,
+    padding: int,
+    planar: bool,
+    strange: float | None,
+    seed: int,
+) -> None:
+    replicas, n, height, width = sizes
+    generator = torch.Generator().manual_seed(seed)
+    shape = (n, replicas, inputs, height, width)
+    images = torch.randint(-2, 3, shape, generator=generator).to(dtype)  # small integers tie
+    if strange is not None:
+        images.view(-1)[int(torch.randint(images.numel(), (1,), generator=generator))] = strange
+    weight = torch.randn(replicas, outputs, inputs, 3, 3, generator=generator, dtype=dtype).requires_grad_()
+    bias = torch.randn(replicas, outputs, generator=generator, dtype=dtype).requires_grad_()
+    x = strided(images if planar else images.permute(1, 0, 3, 4, 2), how).requires_grad_(not planar)
+    ours = convolve_and_pool(x, strided(weight, how), bias, padding, planar)
+    plain = images.flatten(1, 2).requires_grad_()
+    folded = F.conv2d(plain, weight.flatten(0, 1), bias.flatten(), padding=padding, groups=replicas)
+    theirs = F.max_pool2d(folded, 2).unflatten(1, (replicas, outputs)).permute(1, 0, 3, 4, 2)
+    assert_close(ours, theirs, dtype)
+    if strange is not None:
+        return  # torch's slopes are NaN also where an infinite pixel is multiplied by 0
+    slope = torch.randn(ours.shape, generator=generator, dtype=dtype)
+    wanted = (weight, bias) if planar else (weight, bias, x)
+    got = torch.autograd.grad(ours, wanted, slope)
+    expected = torch.autograd.grad(theirs, (weight, bias, plain), slope)
+    for one, other in zip(got[:2], expected, strict=False):
+        assert_close(one, other, dtype)
+    if not planar:
+        own = expected[2].unflatten(1, (replicas, inputs)).permute(1, 0, 3, 4, 2)
+        assert_close(got[2], own, dtype)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    sizes=st.tuples(few, few, st.integers(2, 9)),
+    channels=widths,
+    dtype=dtypes,
+    how=st.integers(0, 2),
+    training=st.booleans(),
+    p_and_strange=st.sampled_from(
+        [(0.0, None), (0.3, None), (0.0, torch.nan), (0.0, torch.inf), (0.0, -torch.inf)]
+    ),
+    seed=any_seed,
+)
+def test_normalisation_is_torchs(
+    sizes: tuple[int, int, int],
+    channels: int,
+    dtype: torch.dtype,
+    how: int,
+    training: bool,
+    p_and_strange: tuple[float, float | None],  # a NaN that is dropped is 0 here, and NaN in torch
+    seed: int,
+) -> None:
+    (replicas, calls, rows), (p, strange) = sizes, p_and_strange
+    generator = torch.Generator().manual_seed(seed)
+    norm, dropout = nn.BatchNorm1d(replicas * channels), Dropout(p, replicas)
+    layers = Sequential(nn.ReLU(), norm, dropout).to(dtype)
+    for value in layers.state_dict().values():
+        if not value.dim():
+            continue
+        value.uniform_(0.5, 2, generator=generator)
+    layers.train(training)
+    dropout.seed(list(range(replicas)))
+    x = torch.randn(calls * rows, replicas * channels, generator=generator, dtype=dtype)
+    if strange is not None:
+        x[0, 0] = strange
+    start = {name: value.clone() for name, value in layers.state_dict().items()}
+    found = []
+    for fused in (True, False):
+        layers.load_state_dict(start)
+        dropout.calls = 0
+        own = x.clone().requires_grad_()
+        if fused:
+            apart = strided(own.unflatten(1, (replicas, -1)).transpose(0, 1), how)
+            out = normalise_and_drop(apart, norm, dropout, calls).transpose(0, 1).flatten(1)
+        else:
+            set_engine(layers, "torch")
+            out = layers(own, calls)
+        slope = torch.arange(out.numel(), dtype=dtype).cos().view(out.shape)
+        grads = torch.autograd.grad(out, (own, norm.weight, norm.bias), slope)
+        found.append([out, *grads, *(value.clone() for value in layers.state_dict().values())])
+    for number, (one, other) in enumerate(zip(*found, strict=True)):
+        if strange is None or number == 0:
+            assert_close(one.to(dtype), other.to(dtype), dtype)
+
+
+def test_numbers_that_begin_between_two_words_are_read() -> None:
+    memory = bytearray(4 * 2 * 16 * 8 + 1)
+    x = torch.frombuffer(memory, dtype=torch.float32, offset=0, count=2 * 16 * 8).view(2, 4, 4, 8)[None]
+    x.normal_()
+    odd = torch.frombuffer(bytearray(b"0" + bytes(memory)), dtype=torch.uint8)[1 : 1 + 4 * 2 * 16 * 8]
+    weight = torch.randn(1, 32, 8, 3, 3)
+    misaligned = torch.frombuffer(odd.numpy().data, dtype=torch.float32).view_as(x)
+    assert torch.equal(
+        convolve_and_pool(misaligned, weight, None, 0, False), convolve_and_pool(x, weight, None, 0, False)
+    )
+
+
+@pytest.mark.parametrize(
+    ("x", "weight"),
+    [
+        (torch.zeros(2, 3, 4, 4, 8), torch.zeros(2, 32, 9, 3, 3)),
+        (torch.zeros(1, 3, 4, 4, 8), torch.zeros(2, 32, 8, 3, 3)),
+        (torch.zeros(2, 3, 3, 4, 8), torch.zeros(2, 32, 8, 3, 3)),
+        (torch.zeros(2, 3, 4, 4, 8).double(), torch.zeros(2, 32, 8, 3, 3)),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_a_loop_runs(x: Tensor, weight: Tensor) -> None:
+    with pytest.raises(ValueError, match="do not fit weights"):
+        convolve_and_pool(x, weight, None, 0, False)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_product_has_the_slopes_of_finite_differences_twice(bias: bool) -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(2, 3, 4, dtype=torch.float64), torch.randn(10, 4, dtype=torch.float64)
+    inputs: list[Any] = [x.requires_grad_(), weight.requires_grad_()]
+    inputs.append(torch.randn(10, dtype=torch.float64).requires_grad_() if bias else None)
+    assert torch.autograd.gradcheck(multiply, inputs)
+    assert torch.autograd.gradgradcheck(multiply, inputs)
