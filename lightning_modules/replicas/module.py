@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.utils._pytree import tree_leaves, tree_map
 from torchmetrics import Metric
 
-from lightning_modules.command.plain import PerReplica, plain_numbers
+from lightning_modules.command.plain import PerReplica, plain, plain_numbers
 from lightning_modules.replicas.apart import weigh_by_pairs
 from lightning_modules.replicas.base import ReplicatedBase
 from lightning_modules.replicas.convert import Engine, Replicas, replicate
@@ -67,7 +67,7 @@ class ReplicatedModule(ReplicatedBase):
         optimizer: MakeOptimizer = torch.optim.AdamW,
         weight_decay: PerReplica | None = None,
         schedule: Callable[[Optimizer], LRScheduler] | None = None,
-        interval: str = "epoch",
+        interval: Literal["epoch", "step"] = "epoch",
         loss_weights: Mapping[str, PerReplica] | None = None,
         target: int | str = -1,
         predict: Callable[[Any], Tensor] | None = None,
@@ -93,6 +93,8 @@ class ReplicatedModule(ReplicatedBase):
         Raises:
             ValueError: An argument is out of range, or there are not R of them.
         """
+        if "loss" in (metrics or {}):
+            raise ValueError("a metric must not be called loss, which is there already")
         numbers = as_seeds(seeds)
         weights = {
             name: per_replica(name, plain_numbers(name, value, float), len(numbers))
@@ -112,7 +114,8 @@ class ReplicatedModule(ReplicatedBase):
             else:
                 self.functions[name] = OfEachReplica(name, metric)
                 self.add_metric(name, partial(ReplicaMean, len(numbers)))
-        self.make_optimizer_of, self.make_schedule, self.interval = optimizer, schedule, interval
+        self.make_optimizer_of, self.make_schedule = optimizer, schedule
+        self.interval = plain("interval", interval, Literal["epoch", "step"])
         self.target_entry, self.prediction = target, predict
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:

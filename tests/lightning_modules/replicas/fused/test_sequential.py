@@ -1,6 +1,6 @@
 """Layers computed together are the same layers computed one by one: outputs, gradients, statistics, masks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -13,12 +13,12 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize, prune
 
 from datamodules import DigitPairs
-from lightning_modules.networks.pairs import EarlyFusion, Outputs, SharedTrunk, make_network
+from lightning_modules.networks.pairs import Outputs, PairReplicas, make_replicas
 from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.fused import kernels
 from lightning_modules.replicas.fused.functions import array, max_pool, normalise
 from lightning_modules.replicas.fused.sequential import Block, Sequential, set_engine
-from lightning_modules.replicas.seeding import initialise, reseed
+from lightning_modules.replicas.seeding import reseed
 
 SEEDS = [3, 1, 4]
 small = st.integers(1, 3)
@@ -69,40 +69,34 @@ def run(network: nn.Module, images: Tensor, epoch: int = 0) -> tuple[Outputs, di
     return outputs, {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
 
 
-def paper_cnn(replicas: int) -> EarlyFusion:
-    network = make_network(replicas, "early")
-    assert isinstance(network, EarlyFusion)
-    return network
+def paper_cnn(seeds: Sequence[int]) -> PairReplicas:
+    return make_replicas(seeds, "early")
 
 
-def paper_siamese(replicas: int) -> SharedTrunk:
-    network = make_network(replicas, "shared")
-    assert isinstance(network, SharedTrunk)
-    return network
+def paper_siamese(seeds: Sequence[int]) -> PairReplicas:
+    return make_replicas(seeds, "shared")
 
 
-def modern_shared(replicas: int) -> nn.Module:
-    return make_network(replicas, "shared", True, trunk="modern", width=4, head="exact")
+def modern_shared(seeds: Sequence[int]) -> PairReplicas:
+    return make_replicas(seeds, "shared", True, trunk="modern", width=4, head="exact")
 
 
-def deep_shared(replicas: int) -> nn.Module:
-    return make_network(replicas, "shared", True, trunk="deep", width=4, head="exact")
+def deep_shared(seeds: Sequence[int]) -> PairReplicas:
+    return make_replicas(seeds, "shared", True, trunk="deep", width=4, head="exact")
 
 
-def modern_separate(replicas: int) -> nn.Module:
-    return make_network(replicas, "separate", trunk="modern", width=4, head="mlp")
+def modern_separate(seeds: Sequence[int]) -> PairReplicas:
+    return make_replicas(seeds, "separate", trunk="modern", width=4, head="mlp")
 
 
 @pytest.mark.parametrize(
     "network_type", [paper_cnn, paper_siamese, modern_shared, deep_shared, modern_separate]
 )
 def test_in_training_the_fused_engine_gives_what_torchs_gives(
-    network_type: Callable[[int], nn.Module],
+    network_type: Callable[[Sequence[int]], PairReplicas],
 ) -> None:
     """Dropout included: both draw the same masks."""
-    fused, plain = (network_type(len(SEEDS)).double() for _ in range(2))
-    for network in (fused, plain):
-        initialise(network, SEEDS)
+    fused, plain = (network_type(SEEDS).double() for _ in range(2))
     set_engine(plain, "torch")
     images = digits()
     for epoch in range(2):
@@ -124,7 +118,7 @@ def test_in_training_the_fused_engine_gives_what_torchs_gives(
 
 
 def test_the_paper_networks_blocks_are_all_recognised() -> None:
-    network = paper_siamese(2)
+    network: Any = paper_siamese([0, 1]).net
     for part, blocks in ((network.trunk, 4), (network.head, 2)):
         assert isinstance(part, Sequential)
         assert sum(isinstance(step, Block) for step in part.steps) == blocks
@@ -217,15 +211,16 @@ def test_rounding_to_bfloat16_keeps_infinities_and_nans() -> None:
 
 
 def test_autocast_reaches_the_convolutions_of_blocks() -> None:
-    network, seen = paper_cnn(len(SEEDS)), list[torch.dtype]()
-    convolution = network.cnn[0]
+    network, seen = paper_cnn(SEEDS), list[torch.dtype]()
+    cnn: Any = network.net.cnn
+    convolution = cnn[0]
 
     def watched(x: Tensor, weight: Tensor, bias: None) -> Tensor:
         y = F.conv2d(x, weight, bias, groups=len(SEEDS))
         seen.append(y.dtype)
         return y
 
-    convolution._conv_forward = watched  # type: ignore[assignment]
+    convolution._conv_forward = watched
     network(digits(torch.float32))
     with torch.autocast("cpu", torch.bfloat16):
         network(digits(torch.float32))
@@ -234,9 +229,7 @@ def test_autocast_reaches_the_convolutions_of_blocks() -> None:
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.trace. is deprecated")
 def test_a_trace_holds_torchs_operations_and_computes_the_same() -> None:
-    network = paper_siamese(len(SEEDS)).double().eval()
-    initialise(network, SEEDS)
-    trunk = network.trunk
+    trunk: Any = paper_siamese(SEEDS).double().eval().net.trunk
     images = digits()[:, ::2]
     traced = torch.jit.trace(trunk, images)
     assert "max_pool2d" in str(traced.inlined_graph)
@@ -244,18 +237,18 @@ def test_a_trace_holds_torchs_operations_and_computes_the_same() -> None:
 
 
 def test_a_not_a_number_reaches_the_output() -> None:
-    network = paper_cnn(1)
+    network = paper_cnn([0])
     images = torch.rand(4, 2, 14, 14)
     images[0, 0, 5, 5] = np.nan
     assert network(images).pair.isnan().any()
 
 
 def test_a_hook_sees_its_layer_and_the_outputs_stay() -> None:
-    network = paper_cnn(len(SEEDS)).double().eval()
-    initialise(network, SEEDS)
+    network = paper_cnn(SEEDS).double().eval()
+    cnn: Any = network.net.cnn
     images, seen = digits(), list[torch.Size]()
     expected = network(images).pair
-    network.cnn[3].register_forward_hook(lambda layer, args, output: seen.append(output.shape))
+    cnn[3].register_forward_hook(lambda layer, args, output: seen.append(output.shape))
     torch.testing.assert_close(network(images).pair, expected, rtol=0, atol=1e-11)
     assert seen == [(50, 32 * len(SEEDS), 6, 6)]
 
@@ -283,11 +276,10 @@ def test_what_the_loops_cannot_compute_is_refused(norm: nn.Module, rows: int, me
 
 
 def test_an_exported_program_holds_torchs_operations() -> None:
-    network = paper_cnn(1).eval()
-    initialise(network, [0])
+    cnn: Any = paper_cnn([0]).eval().net.cnn
     images = digits(torch.float32)[:, :2]
-    program = torch.export.export(network.cnn, (images,))
-    torch.testing.assert_close(program.module()(images), network.cnn(images), rtol=1e-4, atol=1e-4)
+    program = torch.export.export(cnn, (images,))
+    torch.testing.assert_close(program.module()(images), cnn(images), rtol=1e-4, atol=1e-4)
 
 
 class Doubled(nn.Conv2d):
