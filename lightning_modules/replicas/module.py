@@ -96,12 +96,12 @@ class ReplicatedModule(ReplicatedBase):
         if "loss" in (metrics or {}):
             raise ValueError("a metric must not be called loss, which is there already")
         numbers = as_seeds(seeds)
-        weights = {
-            name: per_replica(name, plain_numbers(name, value, float), len(numbers))
-            for name, value in (loss_weights or {}).items()
-        }
+        given = {name: plain_numbers(name, value, float) for name, value in (loss_weights or {}).items()}
         decay = None if weight_decay is None else plain_numbers("weight_decay", weight_decay, float)
-        refuse_repeated(numbers, plain_numbers("lr", lr, float), decay or 0.0, *weights.values())
+        refuse_repeated(numbers, plain_numbers("lr", lr, float), decay or 0.0, *given.values())
+        weights = {name: per_replica(name, value, len(numbers)) for name, value in given.items()}
+        if isinstance(decay, list):
+            decay = per_replica("weight_decay", decay, len(numbers))
         super().__init__(replicate(make_net, numbers, engine), numbers, lr, ["loss"])
         self.save_hyperparameters(
             {"seeds": numbers, "lr": self.lr, "weight_decay": decay, "loss_weights": weights}

@@ -235,6 +235,14 @@ class Foreign(torch.optim.SGD):
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "two seeds alike": (lambda: build([1, 1]), "counted 2 times"),
+    "two seeds alike with one weight": (
+        lambda: build([1, 1], loss_weights={"weight": 0.5}),
+        "counted 2 times",
+    ),
+    "a wrong number of decays": (
+        lambda: build(weight_decay=[0.1]),
+        "weight_decay must be one number or one for each of 3",
+    ),
     "a wrong number of rates": (lambda: build(lr=[0.1, 0.2]), "lr must be one number or one for each of 3"),
     "an optimiser that mixes": (
         lambda: trainer().fit(build(optimizer=torch.optim.LBFGS), plain()),
