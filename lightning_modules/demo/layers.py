@@ -34,7 +34,7 @@ def describe(model: PairModule) -> Json:
     Raises:
         CommandError: It has a part that the page does not know.
     """
-    network = model.network
+    network = model.network.net
     latent = "latent classes" if isinstance(network.head, heads.PosteriorHead) else None
     return {
         "trunks": _trunks(network),

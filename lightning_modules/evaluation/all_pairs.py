@@ -30,7 +30,7 @@ class AllPairsTest(EnsembleTest):
             selected: (R, ensemble), the replicas that stand for each run.
         """
         super().__init__(module, selected)
-        self.has_posteriors = isinstance(module.network.head, PosteriorHead)
+        self.has_posteriors = isinstance(module.network.net.head, PosteriorHead)
         # The name of `errors` in `Run`.
         self.metric = "all_test_error" if self.has_posteriors else "fixed_pairs_error"
 
@@ -50,7 +50,7 @@ class AllPairsTest(EnsembleTest):
         assert outputs.digits is not None
         assert classes is not None
         digits = outputs.digits
-        if isinstance(self.module.network, SeparateTrunks):
+        if isinstance(self.module.network.net, SeparateTrunks):
             images, *labels = batch
             turned = self.answer((images.unflatten(1, (-1, 2)).flip(2).flatten(1, 2), *labels)).digits
             assert turned is not None
@@ -72,7 +72,7 @@ class AllPairsTest(EnsembleTest):
 
     def _posteriors(self, logits: list[Tensor]) -> tuple[Tensor, ...]:
         """The posteriors of the n digits, (n, C), of each run."""
-        head = self.module.network.head
+        head = self.module.network.net.head
         assert isinstance(head, PosteriorHead)
         return head.posteriors(torch.cat(logits)).transpose(1, 2).flatten(0, 1).unbind(1)
 

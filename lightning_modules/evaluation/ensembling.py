@@ -18,7 +18,7 @@ from lightning_modules.command.limits import check_range
 from lightning_modules.models.base import PairModule
 from lightning_modules.models.batches import Batch, as_batch
 from lightning_modules.models.settings import MOST_MEMBERS
-from lightning_modules.networks.heads import PosteriorHead
+from lightning_modules.networks.heads import PosteriorHead, compare
 from lightning_modules.networks.pairs import Outputs
 from lightning_modules.replicas.layers import wide
 from lightning_modules.replicas.metrics import MetricsModule
@@ -146,5 +146,6 @@ def average(outputs: Outputs, selected: Tensor, module: PairModule) -> Outputs:
     if outputs.digits is None or not module.has_digit_heads:
         return Outputs(mean(outputs.pair))
     digits = mean(outputs.digits)
-    head = module.network.head
-    return Outputs(head(digits) if isinstance(head, PosteriorHead) else mean(outputs.pair), digits)
+    head = module.network.net.head
+    is_posterior = isinstance(head, PosteriorHead)
+    return Outputs(compare(head.posteriors(digits)) if is_posterior else mean(outputs.pair), digits)

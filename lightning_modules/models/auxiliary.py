@@ -30,7 +30,7 @@ class AuxiliaryLoss(PairModule):
         for name, weight in (("alpha", self.settings.alpha), ("gamma", self.settings.gamma)):
             weights = torch.tensor(per_replica(name, weight, len(self.seeds)))
             self.register_buffer(name, weights, persistent=False)
-        learns = any(name.startswith("head.") for name, _ in self.network.named_parameters())
+        learns = any(name.startswith("head.") for name, _ in self.network.net.named_parameters())
         if learns and not self.gamma.all():
             raise ValueError(
                 f"gamma must be above 0 with head {self.settings.head}, which only the comparison's loss"

@@ -14,13 +14,12 @@ from torch import Tensor
 from lightning_modules.command.plain import plain
 from lightning_modules.models.batches import Batch, as_batch, as_images
 from lightning_modules.models.settings import PairSettings
-from lightning_modules.networks.pairs import Outputs, PairNetwork, make_network
+from lightning_modules.networks.pairs import Outputs, PairReplicas, make_replicas
 from lightning_modules.replicas.apart import weigh_by_pairs
 from lightning_modules.replicas.base import ReplicatedBase
 from lightning_modules.replicas.fused.sequential import Sequential
 from lightning_modules.replicas.layers import wide
 from lightning_modules.replicas.per_replica import Seeds, as_seeds, refuse_repeated
-from lightning_modules.replicas.seeding import initialise
 from lightning_modules.replicas.state import export_replica
 from lightning_modules.results.metrics import Answers
 from lightning_modules.results.runs import OVER_PAIRS, measure
@@ -36,7 +35,7 @@ class PairModule(ReplicatedBase, ABC):
     settings: PairSettings
     has_digit_heads = False
     ensemble = 1  # replicas that are averaged for one run; loading a checkpoint sets it
-    network: PairNetwork
+    network: PairReplicas
 
     def __init__(self, seed: Seeds = 0, **settings: Any) -> None:
         """Build one network a seed, initialised from it.
@@ -52,8 +51,8 @@ class PairModule(ReplicatedBase, ABC):
         """
         own, seeds = self.settings_type.in_python(type(self).__name__, settings), as_seeds(seed)
         refuse_repeated(seeds, *vars(own).values())
-        network = make_network(
-            len(seeds),
+        network = make_replicas(
+            seeds,
             own.branches,
             self.has_digit_heads,
             trunk=own.trunk,
@@ -63,7 +62,6 @@ class PairModule(ReplicatedBase, ABC):
             temperature=own.temperature,
             swap_trunks=own.swap_trunks,
         )
-        initialise(network, seeds)
         super().__init__(
             network,
             seeds,

@@ -10,7 +10,7 @@ from lightning_modules.models.latent.alignment import LatentAlignment
 from lightning_modules.models.latent.splitting import FROM, TO
 from lightning_modules.models.losses import balance_loss, consistency_loss, cross_entropy
 from lightning_modules.models.settings import LatentSettings
-from lightning_modules.networks.pairs import EarlyFusion, Outputs
+from lightning_modules.networks.pairs import Outputs
 from lightning_modules.replicas.layers import Linear
 
 RAMP = 0.2  # share of training over which the weight of consistency rises
@@ -79,8 +79,7 @@ class LatentDigitModule(PairModule):
         super().on_train_epoch_start()
         if self.alignment is None:
             return
-        assert not isinstance(self.network, EarlyFusion)
-        layer = self.network.trunk[-1]
+        layer = self.network.net.trunk[-1]  # there is one where the head is exact
         assert isinstance(layer, Linear)
         splits = self.settings.split_merged and FROM <= self.progress() <= TO
         self.alignment.align(

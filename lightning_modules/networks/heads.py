@@ -1,7 +1,8 @@
-"""Heads: modules that compare the features of two digits, for R replicas at once.
+"""Heads: modules that compare the features of two digits.
 
-A head takes features (N, R, 2, F) of first and second digits and gives logits (N, R, 2) of "first > second"
-and "first <= second".
+A head takes features (N, 2, F) of first and second digits and gives logits (N, 2) of "first > second" and
+"first <= second". Its `forward` leaves the size of dimension 1 open, so that `replicate` can put the digits
+of R replicas there: from (N, R * 2, F) to (N, R * 2).
 """
 
 from abc import ABC, abstractmethod
@@ -10,26 +11,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.fused.sequential import Sequential
-from lightning_modules.replicas.layers import Linear, wide
+from lightning_modules.replicas.layers import Logits, wide
 
 SMALLEST = 1e-6  # probabilities are clamped to this before the logarithm
 HEADS: dict[str, type["Head"]] = {}  # by name
 
 
 class Head(nn.Module):
-    """A head; a subclass is built from the number of replicas R and the settings that it `takes`.
+    """A head; a subclass is built from the number of classes and the settings that it `takes`.
 
     Attributes:
         name: The value of `--head` that asks for it.
         features: Features F of one digit.
+        reads_classes: Whether the features are the logits of the digit's class.
         differentiable: Whether the comparison's loss has a gradient in the features.
         takes: Settings that the constructor takes beside R.
     """
 
     name: str
-    features = 10
+    features: int
+    reads_classes = True
     differentiable = True
     takes: tuple[str, ...] = ()
 
@@ -39,9 +41,18 @@ class Head(nn.Module):
         if "name" in vars(cls):
             HEADS[cls.name] = cls
 
+    def __init__(self, classes: int = 10) -> None:
+        """Build a head.
+
+        Args:
+            classes: Number of classes of a digit.
+        """
+        super().__init__()
+        self.features = classes
+
 
 class PosteriorHead(Head, ABC):
-    """Features become a posterior over ten classes for each digit, and these alone decide the comparison.
+    """Features become a posterior over the classes for each digit, and these alone decide the comparison.
 
     The classes are the digits where labels say so, else latent ones. An ensemble of such nets averages the
     posteriors, not the comparisons.
@@ -49,11 +60,11 @@ class PosteriorHead(Head, ABC):
 
     @abstractmethod
     def posteriors(self, digits: Tensor) -> Tensor:
-        """Probabilities of the classes, (..., 10), from their logits (..., 10)."""
+        """Probabilities of the classes, (..., C), from their logits (..., C)."""
 
     def forward(self, digits: Tensor) -> Tensor:
-        """Compare (N, R, 2, 10)."""
-        return compare(self.posteriors(digits))
+        """Compare (N, 2, C)."""
+        return compare(self.posteriors(digits.unflatten(1, (-1, 2)))).flatten(1)
 
 
 class Exact(PosteriorHead):
@@ -62,18 +73,18 @@ class Exact(PosteriorHead):
     name = "exact"
     takes = ("temperature",)
 
-    def __init__(self, replicas: int, temperature: float = 1.0) -> None:
+    def __init__(self, classes: int = 10, temperature: float = 1.0) -> None:
         """Build a head without parameters.
 
         Args:
-            replicas: Number of replicas R.
+            classes: Number of classes of a digit.
             temperature: Logits are divided by it. Below 1 it sharpens what label smoothing has flattened.
         """
-        super().__init__()
+        super().__init__(classes)
         self.temperature = temperature
 
     def posteriors(self, digits: Tensor) -> Tensor:
-        """Softmax of (..., 10), over the temperature."""
+        """Softmax of (..., C), over the temperature."""
         return (wide(digits) / self.temperature).softmax(-1)
 
 
@@ -83,12 +94,8 @@ class Argmax(PosteriorHead):
     name = "argmax"
     differentiable = False
 
-    def __init__(self, replicas: int) -> None:
-        """Build a head without parameters."""
-        super().__init__()
-
     def posteriors(self, digits: Tensor) -> Tensor:
-        """One-hot of the largest of (..., 10)."""
+        """One-hot of the largest of (..., C)."""
         return F.one_hot(digits.argmax(-1), digits.shape[-1]).to(digits.dtype)
 
 
@@ -97,15 +104,15 @@ class Subtract(Head):
 
     name = "subtract"
 
-    def __init__(self, replicas: int) -> None:
-        """Build R layers."""
-        super().__init__()
-        self.linear = Linear(self.features, 2, replicas, last=True)
+    def __init__(self, classes: int = 10) -> None:
+        """Build the layer."""
+        super().__init__(classes)
+        self.linear = Logits(classes, 2)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Compare (N, R, 2, 10)."""
-        first, second = features.unbind(-2)
-        return self.linear((second - first).flatten(1)).unflatten(1, (-1, 2))
+        """Compare (N, 2, C)."""
+        first, second = features.unflatten(1, (-1, 2)).unbind(2)
+        return self.linear((second - first).flatten(1))
 
 
 class PaperHead(Head, Sequential):
@@ -113,49 +120,51 @@ class PaperHead(Head, Sequential):
 
     name = "paper"
 
-    def __init__(self, replicas: int) -> None:
-        """Build R MLPs."""
-        r = replicas
-        super().__init__(
-            Linear(20, 100, r),
+    def __init__(self, classes: int = 10) -> None:
+        """Build the MLP."""
+        Sequential.__init__(
+            self,
+            nn.Linear(2 * classes, 100),
             nn.ReLU(),
-            nn.BatchNorm1d(r * 100),
-            Dropout(0.2, r),
-            Linear(100, 20, r),
+            nn.BatchNorm1d(100),
+            nn.Dropout(0.2),
+            nn.Linear(100, 20),
             nn.ReLU(),
-            nn.BatchNorm1d(r * 20),
-            Dropout(0.2, r),
-            Linear(20, 2, r, last=True),
+            nn.BatchNorm1d(20),
+            nn.Dropout(0.2),
+            Logits(20, 2),
             nn.ReLU(),
         )
+        self.features = classes
 
     def forward(self, x: Tensor, calls: int = 1) -> Tensor:
-        """Compare (N, R, 2, 10)."""
-        return super().forward(x.flatten(1), calls).unflatten(1, (-1, 2))
+        """Compare (N, 2, C)."""
+        return Sequential.forward(self, x.flatten(1), calls)
 
 
 class MLP(Head, Sequential):
     """One hidden layer, normalised before each ReLU, to the log odds of "first <= second"."""
 
     name = "mlp"
-    features = 32
+    reads_classes = False
 
-    def __init__(self, replicas: int) -> None:
-        """Build R MLPs."""
-        r = replicas
-        super().__init__(
-            nn.BatchNorm1d(r * 64),
+    def __init__(self, classes: int = 10) -> None:
+        """Build the MLP; the number of classes does not matter."""
+        Sequential.__init__(
+            self,
+            nn.BatchNorm1d(64),
             nn.ReLU(),
-            Linear(64, 64, r, bias=False),
-            nn.BatchNorm1d(r * 64),
+            nn.Linear(64, 64, bias=False),
+            nn.BatchNorm1d(64),
             nn.ReLU(),
-            Linear(64, 1, r, last=True),
+            Logits(64, 1),
         )
+        self.features = 32
 
     def forward(self, x: Tensor, calls: int = 1) -> Tensor:
-        """Compare (N, R, 2, 32)."""
-        log_odds = super().forward(x.flatten(1), calls)  # (N, R)
-        return torch.stack([torch.zeros_like(log_odds), log_odds], -1)
+        """Compare (N, 2, 32)."""
+        log_odds = Sequential.forward(self, x.flatten(1), calls)  # (N, 1)
+        return torch.stack([torch.zeros_like(log_odds), log_odds], -1).flatten(1)
 
 
 def compare(posteriors: Tensor) -> Tensor:

@@ -1,6 +1,12 @@
-"""How two digits enter a network: as channels of one image, with a trunk each, or with one trunk for both."""
+"""How two digits enter a network: as channels of one image, with a trunk each, or with one trunk for both.
 
-from typing import NamedTuple, cast
+Each `forward` leaves the size of dimension 1 open, so that `replicate` can put R replicas there: images of
+pairs are (N, 2 * C, H, W), or (N, R * 2 * C, H, W), and the outputs (N, 2) or (N, R * 2).
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -8,15 +14,16 @@ from torch import Tensor, nn
 from lightning_modules.command.options import Branches, Pool, Trunk
 from lightning_modules.networks import heads
 from lightning_modules.networks.trunks import make_trunk
-from lightning_modules.replicas.dropout import Dropout
+from lightning_modules.replicas.convert import Replicas
 from lightning_modules.replicas.fused.sequential import Sequential
+from lightning_modules.replicas.registry import widen
 
 
 class Outputs(NamedTuple):
     """A network's outputs for N pairs."""
 
-    pair: Tensor  # (N, R, 2) logits of "first > second" and "first <= second"
-    digits: Tensor | None = None  # (N, R, 2, F) the trunk's features of each of the two digits
+    pair: Tensor  # (N, 2) logits of "first > second" and "first <= second"; of R replicas (N, R, 2)
+    digits: Tensor | None = None  # (N, 2, F) the trunk's features of each of the two digits; (N, R, 2, F)
 
 
 class EarlyFusion(nn.Module):
@@ -24,58 +31,59 @@ class EarlyFusion(nn.Module):
 
     head = None  # the CNN compares by itself
 
-    def __init__(self, cnn: Sequential, replicas: int) -> None:
-        """Put R nets together.
+    def __init__(self, cnn: Sequential) -> None:
+        """Take the CNN.
 
         Args:
-            cnn: From (N, 2R, 14, 14) to (N, 2R).
-            replicas: Number of replicas R.
+            cnn: From (N, 2 * C, H, W) to (N, 2).
         """
         super().__init__()
-        self.cnn, self.replicas = cnn, replicas
+        self.cnn = cnn
 
     def forward(self, pairs: Tensor) -> Outputs:
-        """Compare the digits of pairs (N, 2R, 14, 14).
+        """Compare the digits of pairs (N, 2 * C, H, W).
 
         Under `torch.jit.trace`, which takes no None, the outputs are a tuple of the logits alone.
         """
-        pair = self.cnn(pairs).unflatten(1, (self.replicas, 2))
+        pair = self.cnn(pairs)
         tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         return cast("Outputs", (pair,)) if tracing else Outputs(pair)
 
 
 class SeparateTrunks(nn.Module):
-    """A trunk for first digits, another for second ones: 2R trunks, in the order of the images.
+    """A trunk for first digits, another for second ones, side by side in one module.
 
     They share no weight. With `swap_trunks`, a coin decides for each pair of each training step which trunk
     reads which digit (the head still gets first digits first). So each trunk sees all digits, and an output
     means the same digit in both.
     """
 
-    def __init__(self, trunk: Sequential, head: heads.Head, replicas: int, swap_trunks: bool = False) -> None:
-        """Put R nets together.
+    def __init__(
+        self, trunk: nn.Module, head: heads.Head, swap_trunks: bool = False, channels: int = 1
+    ) -> None:
+        """Put the net together.
 
         Args:
-            trunk: From (N, 2R, 14, 14) to (N, 2R * F).
-            head: From (N, R, 2, F) to (N, R, 2).
-            replicas: Number of replicas R.
+            trunk: Two trunks side by side, from (N, 2 * C, H, W) to (N, 2 * F).
+            head: From (N, 2, F) to (N, 2).
             swap_trunks: Whether the trunks are swapped at random in training.
+            channels: Channels C of a digit.
         """
         super().__init__()
-        self.trunk, self.head, self.replicas = trunk, head, replicas
-        # A coin for each pair of each replica; in evaluation it is not tossed.
-        self.coin = Dropout(0.5, replicas) if swap_trunks else None
+        self.trunk, self.head, self.channels = trunk, head, channels
+        self.coin = nn.Dropout(0.5) if swap_trunks else None  # for each pair; in evaluation it is not tossed
 
     def forward(self, pairs: Tensor) -> Outputs:
-        """Compare the digits of pairs (N, 2R, 14, 14)."""
-        images = pairs.unflatten(1, (self.replicas, 2))
+        """Compare the digits of pairs (N, 2 * C, H, W)."""
+        images = pairs.unflatten(1, (-1, 2, self.channels))  # (N, 1, 2, C, H, W), or R in place of 1
         is_swapped = None
         if self.coin is not None and self.training:
-            is_swapped = self.coin(pairs.new_ones(len(pairs), self.replicas)) == 0  # (N, R)
+            is_swapped = self.coin(pairs.new_ones(images.shape[:2])) == 0  # (N, 1)
             images = _swap(images, is_swapped)
-        digits = self.trunk(images.flatten(1, 2)).unflatten(1, (self.replicas, 2, -1))  # (N, R, 2, F)
+        digits = self.trunk(images.flatten(1, 3)).unflatten(1, (-1, 2, self.head.features))  # (N, 1, 2, F)
         if is_swapped is not None:
             digits = _swap(digits, is_swapped)
+        digits = digits.flatten(1, 2)
         return Outputs(self.head(digits), digits)
 
 
@@ -90,23 +98,26 @@ class SharedTrunk(nn.Module):
     With the paper's trunk and head it is the network of figure 1.4 (sections 1.2.2 and 1.2.3).
     """
 
-    def __init__(self, trunk: Sequential, head: heads.Head, replicas: int, calls: int = 1) -> None:
-        """Put R nets together.
+    def __init__(self, trunk: Sequential, head: heads.Head, calls: int = 1, channels: int = 1) -> None:
+        """Put the net together.
 
         Args:
-            trunk: From (2N, R, 14, 14) to (2N, R * F).
-            head: From (N, R, 2, F) to (N, R, 2).
-            replicas: Number of replicas R.
+            trunk: From (2N, C, H, W) to (2N, F).
+            head: From (N, 2, F) to (N, 2).
             calls: 1 normalises all 2N images together, 2 first digits and second digits apart.
+            channels: Channels C of a digit.
         """
         super().__init__()
-        self.trunk, self.head, self.replicas, self.calls = trunk, head, replicas, calls
+        self.trunk, self.head, self.calls, self.channels = trunk, head, calls, channels
 
     def forward(self, pairs: Tensor) -> Outputs:
-        """Compare the digits of pairs (N, 2R, 14, 14)."""
-        images = pairs.unflatten(1, (self.replicas, 2)).movedim(2, 0).flatten(0, 1)  # (2N, R, 14, 14)
-        digits = self.trunk(images, calls=self.calls)  # (2N, R * F)
-        digits = digits.unflatten(0, (2, -1)).unflatten(-1, (self.replicas, -1)).movedim(0, 2)  # (N, R, 2, F)
+        """Compare the digits of pairs (N, 2 * C, H, W)."""
+        both = pairs.unflatten(1, (-1, 2, self.channels)).movedim(
+            2, 0
+        )  # (2, N, 1, C, H, W), or R in place of 1
+        digits = self.trunk(both.flatten(2, 3).flatten(0, 1), calls=self.calls)  # (2N, F)
+        digits = digits.unflatten(0, (2, -1)).unflatten(-1, (-1, self.head.features))  # (2, N, 1, F)
+        digits = digits.movedim(0, 2).flatten(1, 2)  # (N, 2, F)
         return Outputs(self.head(digits), digits)
 
 
@@ -114,7 +125,6 @@ PairNetwork = EarlyFusion | SeparateTrunks | SharedTrunk
 
 
 def make_network(
-    replicas: int,
     branches: Branches = "shared",
     labelled: bool = False,
     *,
@@ -124,22 +134,27 @@ def make_network(
     head: str = "paper",
     temperature: float = 1.0,
     swap_trunks: bool = False,
+    classes: int = 10,
+    channels: int = 1,
+    side: int = 14,
 ) -> PairNetwork:
-    """Build a network; by default the paper's.
+    """Build an ordinary network; by default the paper's.
 
     Args:
-        replicas: Number of replicas R.
         branches: How digits enter: `early`, `separate` or `shared`.
-        labelled: Whether digit labels train the trunk, which must then have ten outputs.
+        labelled: Whether digit labels train the trunk, whose outputs must then be the classes.
         trunk: Name of the trunk.
         width: Channels after the first convolution of the trunks modern and deep.
         pool: How the last map of these trunks becomes features.
         head: Name of the head; with branches early there is none.
         temperature: Digit logits are divided by it, in heads that take it.
         swap_trunks: Whether separate trunks are swapped at random in training.
+        classes: Number of classes of a digit.
+        channels: Channels of a digit's image: 3 for colours.
+        side: Its rows and columns.
 
     Returns:
-        From (N, 2R, 14, 14) to `Outputs`.
+        From (N, 2 * channels, side, side) to `Outputs`.
 
     Raises:
         ValueError: The parts do not go together.
@@ -147,19 +162,58 @@ def make_network(
     if branches == "early":
         if labelled:
             raise ValueError("branches must be separate or shared where nets are told the digits, got early")
-        return EarlyFusion(make_trunk(trunk, 2, 2, replicas, width, pool), replicas)
+        return EarlyFusion(make_trunk(trunk, 2 * channels, 2, width, pool, side))
     if head not in heads.HEADS:
         raise ValueError(f"head must be one of {', '.join(heads.HEADS)}, got {head}")
     kind = heads.HEADS[head]
-    if labelled and kind.features != 10:
+    if labelled and not kind.reads_classes:
         raise ValueError(f"head must take ten outputs a digit where they are told the digits, got {head}")
     if not labelled and not kind.differentiable:
         raise ValueError(f"head {head} has no gradient; without digit losses nothing would be learnt")
-    settings = {"temperature": temperature}
-    comparing = kind(replicas, **{name: settings[name] for name in kind.takes})
+    settings = {name: value for name, value in {"temperature": temperature}.items() if name in kind.takes}
+    features = classes if kind.reads_classes else 32
+    # The trunk comes first: that is the order in which a seed's initial weights are drawn.
     if branches == "separate":
-        body = make_trunk(trunk, 1, kind.features, 2 * replicas, width, pool)
-        return SeparateTrunks(body, comparing, replicas, swap_trunks)
-    body = make_trunk(trunk, 1, kind.features, replicas, width, pool)
+        trunks = _side_by_side(partial(make_trunk, trunk, channels, features, width, pool, side))
+        return SeparateTrunks(trunks, kind(classes, **settings), swap_trunks, channels)
+    body = make_trunk(trunk, channels, features, width, pool, side)
     # The paper calls its trunk once a digit, so the two digits are normalised apart, whatever the head.
-    return SharedTrunk(body, comparing, replicas, calls=2 if trunk == "paper" else 1)
+    return SharedTrunk(body, kind(classes, **settings), 2 if trunk == "paper" else 1, channels)
+
+
+def _side_by_side(make: Callable[[], nn.Module]) -> nn.Module:
+    """Two trunks in one module, whose weights are drawn layer by layer."""
+    with torch.random.fork_rng(devices=[]):
+        both = widen(make(), 2)
+    for layer in both.modules():
+        reset: Callable[[], None] | None = getattr(layer, "reset_parameters", None)
+        if reset is not None:
+            reset()
+    return both
+
+
+class PairReplicas(Replicas):
+    """R replicas of a network of pairs, each with pairs of its own."""
+
+    net: Any  # EarlyFusion, SeparateTrunks or SharedTrunk, with R replicas side by side
+
+    def forward(self, pairs: Tensor) -> Outputs:
+        """Compare the digits of pairs (N, R * 2 * C, H, W); outputs are (N, R, 2) and (N, R, 2, F)."""
+        outputs: Outputs = self.each(pairs.unflatten(1, (len(self.seeds), -1)))
+        return outputs
+
+
+def make_replicas(seeds: Sequence[int], *args: Any, **options: Any) -> PairReplicas:
+    """Build a network for each of R seeds.
+
+    Args:
+        seeds: R seeds.
+        *args: As `make_network` takes them.
+        **options: As `make_network` takes them.
+
+    Raises:
+        ValueError: The parts do not go together.
+    """
+    replicas = PairReplicas(partial(make_network, *args, **options), seeds, "wide")
+    replicas.is_proven = True  # by the tests, once for all
+    return replicas

@@ -21,7 +21,6 @@ from lightning_modules.replicas.convert import Replicas
 from lightning_modules.replicas.metrics import MetricsModule, epoch_state, restore_epoch
 from lightning_modules.replicas.optimizers import make_optimizer, with_warmup_linear
 from lightning_modules.replicas.per_replica import per_replica
-from lightning_modules.replicas.pruning import select_replicas
 from lightning_modules.replicas.seeding import reseed
 
 
@@ -36,7 +35,7 @@ class ReplicatedBase(MetricsModule):
 
     def __init__(
         self,
-        network: torch.nn.Module,
+        network: Replicas,
         seeds: Sequence[int],
         lr: PerReplica,
         metrics: Mapping[str, Callable[[Tensor], Tensor] | None],
@@ -137,10 +136,7 @@ class ReplicatedBase(MetricsModule):
         Args:
             kept: Which replicas stay, in this order.
         """
-        if isinstance(self.network, Replicas):
-            self.network.select(kept)
-        else:
-            select_replicas(self.network, kept, len(self.seeds))
+        self.network.select(kept)
         for metric in self._metrics("").values():
             metric.select(kept)
         own = {name: value for name, value in self.hparams.items() if isinstance(value, list)}

@@ -40,11 +40,13 @@ class Replicas(nn.Module):
         net: What holds the tensors; with engine wide it can be called, with (N, R * D, ...).
     """
 
-    def __init__(self, nets: Sequence[nn.Module], seeds: Sequence[int], engine: Engine) -> None:
-        """Join ordinary nets.
+    def __init__(
+        self, make_net: Callable[[], nn.Module], seeds: Sequence[int], engine: Engine = "auto"
+    ) -> None:
+        """Make ordinary nets and join them.
 
         Args:
-            nets: R ordinary nets.
+            make_net: See `replicate`.
             seeds: R seeds.
             engine: See `replicate`.
 
@@ -52,6 +54,13 @@ class Replicas(nn.Module):
             ValueError: With engine wide, a module has no form with replicas.
         """
         super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            self._join([_make(make_net, seed) for seed in seeds], seeds, engine)
+        reseed(self, self.seeds, 0)
+        self.register_state_dict_post_hook(_drop_prefix)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_add_prefix)  # type: ignore[no-untyped-call]
+
+    def _join(self, nets: Sequence[nn.Module], seeds: Sequence[int], engine: Engine) -> None:
         self.seeds, self.reason = list(seeds), ""
         self._wanted: Engine = engine
         self._ordinary = (nets[0],)  # in a tuple, so that its parameters are not ours
@@ -69,9 +78,6 @@ class Replicas(nn.Module):
         if self.engine == "vmap":
             self.net = with_streams(nets[0], len(nets))
             self._hold(tensors)
-        reseed(self, self.seeds, 0)
-        self.register_state_dict_post_hook(_drop_prefix)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_pre_hook(_add_prefix)  # type: ignore[no-untyped-call]
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call all replicas with the same batch.
@@ -236,9 +242,7 @@ def replicate(
         ValueError: With engine wide, the net has no such form, or computes something else in it.
     """
     numbers, engine = as_seeds(seeds), plain("engine", engine, Engine)
-    with torch.random.fork_rng(devices=[]):
-        nets = [_make(make_net, seed) for seed in numbers]
-        replicas = Replicas(nets, numbers, engine)
+    replicas = Replicas(make_net, numbers, engine)
     if example is not None:
         replicas.prove(*(example if isinstance(example, tuple) else (example,)))
     return replicas

@@ -13,6 +13,8 @@ from lightning_modules.replicas.pruning import prune_fit
 class StopReplicas(pl.Callback):
     """Stops each replica once its metric has not improved for some epochs.
 
+    Logged means are from then on of those that are left. Once all are done, training ends.
+
     Attributes:
         stopped: By seed, the ordinary nets of the replicas that were dropped; the module holds the others.
     """

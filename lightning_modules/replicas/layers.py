@@ -23,37 +23,6 @@ def channels_last(images: Tensor) -> Tensor:
     return images.movedim(1, -1).clone(memory_format=torch.contiguous_format).movedim(-1, 1)
 
 
-def conv2d(
-    in_channels: int,
-    out_channels: int,
-    kernel_size: int,
-    replicas: int,
-    padding: int = 0,
-    bias: bool = True,
-) -> nn.Conv2d:
-    """A convolution for each replica.
-
-    Args:
-        in_channels: Input channels of one replica.
-        out_channels: Output channels of one replica.
-        kernel_size: Side of the kernel.
-        replicas: Number of replicas R.
-        padding: Zeros around the image.
-        bias: Whether to add a bias.
-
-    Returns:
-        A layer from (N, R * in_channels, H, W) to (N, R * out_channels, H', W').
-    """
-    return nn.Conv2d(
-        replicas * in_channels,
-        replicas * out_channels,
-        kernel_size,
-        padding=padding,
-        groups=replicas,
-        bias=bias,
-    )
-
-
 def wide(x: Tensor) -> Tensor:
     """A tensor in float32 at least: in half precision sums stall, and different numbers tie."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

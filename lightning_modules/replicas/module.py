@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.utils._pytree import tree_leaves, tree_map
 from torchmetrics import Metric
 
-from lightning_modules.command.plain import PerReplica, plain_numbers
+from lightning_modules.command.plain import PerReplica, plain, plain_numbers
 from lightning_modules.replicas.apart import weigh_by_pairs
 from lightning_modules.replicas.base import ReplicatedBase
 from lightning_modules.replicas.convert import Engine, Replicas, replicate
@@ -67,7 +67,7 @@ class ReplicatedModule(ReplicatedBase):
         optimizer: MakeOptimizer = torch.optim.AdamW,
         weight_decay: PerReplica | None = None,
         schedule: Callable[[Optimizer], LRScheduler] | None = None,
-        interval: str = "epoch",
+        interval: Literal["epoch", "step"] = "epoch",
         loss_weights: Mapping[str, PerReplica] | None = None,
         target: int | str = -1,
         predict: Callable[[Any], Tensor] | None = None,
@@ -93,13 +93,15 @@ class ReplicatedModule(ReplicatedBase):
         Raises:
             ValueError: An argument is out of range, or there are not R of them.
         """
+        if "loss" in (metrics or {}):
+            raise ValueError("a metric must not be called loss, which is there already")
         numbers = as_seeds(seeds)
-        weights = {
-            name: per_replica(name, plain_numbers(name, value, float), len(numbers))
-            for name, value in (loss_weights or {}).items()
-        }
+        given = {name: plain_numbers(name, value, float) for name, value in (loss_weights or {}).items()}
         decay = None if weight_decay is None else plain_numbers("weight_decay", weight_decay, float)
-        refuse_repeated(numbers, plain_numbers("lr", lr, float), decay or 0.0, *weights.values())
+        refuse_repeated(numbers, plain_numbers("lr", lr, float), decay or 0.0, *given.values())
+        weights = {name: per_replica(name, value, len(numbers)) for name, value in given.items()}
+        if isinstance(decay, list):
+            decay = per_replica("weight_decay", decay, len(numbers))
         super().__init__(replicate(make_net, numbers, engine), numbers, lr, {"loss": None})
         self.save_hyperparameters(
             {"seeds": numbers, "lr": self.lr, "weight_decay": decay, "loss_weights": weights}
@@ -112,7 +114,8 @@ class ReplicatedModule(ReplicatedBase):
             else:
                 self.functions[name] = OfEachReplica(name, metric)
                 self.add_metric(name, partial(ReplicaMean, len(numbers)))
-        self.make_optimizer_of, self.make_schedule, self.interval = optimizer, schedule, interval
+        self.make_optimizer_of, self.make_schedule = optimizer, schedule
+        self.interval = plain("interval", interval, Literal["epoch", "step"])
         self.target_entry, self.prediction = target, predict
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:

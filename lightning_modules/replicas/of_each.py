@@ -44,10 +44,7 @@ class OfEachReplica:
         if self.is_vectorised:
             try:
                 values = self._vectorised(outputs, target, each, weights)
-            except (
-                RuntimeError,
-                ValueError,
-            ):  # it looks at numbers, or uses an operation that vmap does not know
+            except (RuntimeError, ValueError):  # it looks at numbers, or vmap lacks an operation
                 self.is_vectorised = False
         if not self.is_vectorised:
             values = self._looped(outputs, target, each, weights)

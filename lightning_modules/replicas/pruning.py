@@ -12,30 +12,8 @@ import pytorch_lightning as pl
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.optimizers import DECAY, SHARE
 from lightning_modules.replicas.state import are_finite, take_replicas
-
-# Attributes of torch's layers and ours that are the number of replicas, or a multiple of it.
-COUNTS = ("replicas", "groups", "in_channels", "out_channels", "num_features")
-
-
-def select_replicas(network: nn.Module, kept: Sequence[int], replicas: int) -> None:
-    """Keep only the given replicas of a network; its parameters stay the objects that optimisers hold.
-
-    Args:
-        network: R replicas.
-        kept: Which replicas stay, in this order.
-        replicas: Number of replicas R.
-    """
-    select_tensors(network, kept, replicas)
-    for layer in network.modules():
-        if isinstance(layer, Dropout):
-            layer.select(kept, replicas)
-            continue
-        for name in COUNTS:
-            if isinstance(count := getattr(layer, name, None), int):
-                setattr(layer, name, count // replicas * len(kept))
 
 
 def select_tensors(network: nn.Module, kept: Sequence[int], replicas: int) -> None:

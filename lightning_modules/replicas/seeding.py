@@ -1,13 +1,11 @@
 """Random streams of R replicas: initial weights and dropout masks, each replica's from its own seed."""
 
-import math
 import random
 from collections.abc import Sequence
 
-from torch import Generator, nn
+from torch import nn
 
 from lightning_modules.replicas.dropout import Dropout
-from lightning_modules.replicas.layers import Linear
 
 
 def derive_seed(seed: int, purpose: str) -> int:
@@ -21,24 +19,6 @@ def derive_seed(seed: int, purpose: str) -> int:
         A seed for `torch.Generator.manual_seed`.
     """
     return random.Random(f"{purpose} {seed}").getrandbits(32)  # torch's generators see no more
-
-
-def initialise(network: nn.Module, seeds: Sequence[int]) -> None:
-    """Draw torch's default initialisation, U(-1/sqrt(fan_in), 1/sqrt(fan_in)), for each replica by its seed.
-
-    Args:
-        network: R replicas; its convolutions and linear layers are set.
-        seeds: R seeds.
-    """
-    generators = [Generator().manual_seed(derive_seed(seed, "initialisation")) for seed in seeds]
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d | Linear):
-            bound = 1 / math.sqrt(layer.weight[0].numel())
-            for parameter in (layer.weight, layer.bias):
-                if parameter is None:
-                    continue
-                for block, generator in zip(parameter.detach().chunk(len(seeds)), generators, strict=True):
-                    block.uniform_(-bound, bound, generator=generator)
 
 
 def reseed(network: nn.Module, seeds: Sequence[int], epoch: int, rank: int = 0) -> None:

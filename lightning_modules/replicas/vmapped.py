@@ -89,7 +89,7 @@ def call_by_vmap(
         What the ordinary net returns, each tensor (N, R, ...), or (R,) where the ordinary one is a scalar.
 
     Raises:
-        ValueError: The net draws random numbers that are not a dropout layer's.
+        ValueError: The net draws random numbers that are not a dropout layer's, or vmap cannot compute it.
     """
     own, shared = dict[str, Tensor](), dict[str, Tensor]()
     for name, value in [*net.named_parameters(), *net.named_buffers()]:
@@ -109,5 +109,8 @@ def call_by_vmap(
                 "the net draws random numbers that no replica has a stream for; in forward take nn.Dropout or"
                 f" nn.Dropout1d to 3d, as layers: {str(error).splitlines()[0]}"
             ) from error
-        raise
+        raise ValueError(
+            "torch.func.vmap cannot compute this net; write it of registered layers, or register one:"
+            f" {(str(error).splitlines() or [''])[0]}"
+        ) from error
     return tree_map(lambda y: y.movedim(0, 1) if isinstance(y, Tensor) and y.dim() > 1 else y, outputs)

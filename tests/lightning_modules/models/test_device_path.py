@@ -74,7 +74,7 @@ def test_64_replicas_by_torchs_operations_train_as_by_the_fused_ones(model: str,
 
 @pytest.mark.parametrize("model", MODULES)
 def test_no_step_of_an_epoch_waits_for_the_device(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Dropout, "_mask", Dropout._device_mask)  # what other devices draw by
+    monkeypatch.setattr(Dropout, "mask", Dropout._device_mask)  # what other devices draw by
     module, data = replicas(model, "torch")
     with NoWaiting():  # type: ignore[no-untyped-call]
         an_epoch(module, data)

@@ -1,7 +1,7 @@
 """Settings given in Python: refused like a command's where they are wrong, plain where they are kept."""
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 import pytest
@@ -18,11 +18,11 @@ from lightning_modules.command.options import Trunk
 from lightning_modules.models.recipes import PAPER, resolve
 from lightning_modules.models.registry import MODULES
 from lightning_modules.models.settings import SETTING_NAMES, WeightSharingSettings
-from lightning_modules.networks.pairs import SharedTrunk, make_network
+from lightning_modules.networks.pairs import make_replicas
 from lightning_modules.networks.trunks import make_trunk
 from lightning_modules.replicas.fused.sequential import Sequential, set_engine
 from lightning_modules.replicas.optimizers import make_optimizer
-from lightning_modules.replicas.seeding import initialise, reseed
+from lightning_modules.replicas.seeding import reseed
 
 QUIET: dict[str, Any] = {
     "max_epochs": 1,
@@ -97,9 +97,7 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
     (lambda **overrides: resolve(PAPER, ["cnn"], overrides), {"branchs": "early"}, "did you mean branches?"),
     (
         make_trunk,
-        dict(
-            zip(("name", "in_channels", "out_features", "replicas", "width", "pool"), "resnet", strict=True)
-        ),
+        dict(zip(("name", "in_channels", "out_features", "width", "pool", "side"), "resnet", strict=True)),
         "trunk must be one of",
     ),
 ]
@@ -125,7 +123,7 @@ def test_no_name_that_is_no_setting_is_accepted(module_type: Any, name: str) -> 
 
 def test_no_text_that_is_no_optimiser_is_taken_for_one() -> None:
     with pytest.raises(ValueError, match="optimizer must be one of sgd, adamw"):
-        make_optimizer("SGD", make_network(1), [0.1], 0.0)  # type: ignore[arg-type]
+        make_optimizer("SGD", make_replicas([0]), [0.1], 0.0)  # type: ignore[arg-type]
 
 
 def test_defaults_count_as_left_out_whether_they_have_an_effect_or_not() -> None:
@@ -290,27 +288,25 @@ def test_a_single_replica_computes_as_all_did() -> None:
 @pytest.mark.parametrize("engine", ["fused", "torch"])
 def test_the_papers_trunk_normalises_the_two_digits_apart_whatever_the_head(engine: Any) -> None:
     """So that another head is another head, and nothing else: trunks read alike, statistics move alike."""
-    siamese = make_network(2)
-    assert isinstance(siamese, SharedTrunk)
-    initialise(siamese, [1, 2])
+    siamese = make_replicas([1, 2])
     images = torch.rand(6, 4, 14, 14, generator=torch.Generator().manual_seed(0)) * 255
     for head in ("exact", "subtract", "argmax"):
-        other = make_network(2, labelled=True, head=head)
-        assert isinstance(other, SharedTrunk)
-        other.trunk.load_state_dict(siamese.trunk.state_dict())
+        other = make_replicas([1, 2], labelled=True, head=head)
+        ours, theirs = (cast("Sequential", network.net.trunk) for network in (siamese, other))
+        theirs.load_state_dict(ours.state_dict())
         for network in (siamese, other):
             set_engine(network, engine)
             reseed(network, [1, 2], 0)
         before = {name: value.clone() for name, value in siamese.state_dict().items()}
         assert torch.equal(siamese(images).digits, other(images).digits)
-        for name, value in siamese.trunk.state_dict().items():
-            assert torch.equal(value, other.trunk.state_dict()[name]), name
+        for name, value in ours.state_dict().items():
+            assert torch.equal(value, theirs.state_dict()[name]), name
         siamese.load_state_dict(before)
 
 
 def test_trunks_of_other_recipes_normalise_both_digits_together() -> None:
     for trunk in get_args(Trunk)[1:]:
-        network = make_network(1, labelled=True, trunk=trunk, head="exact")
+        network = make_replicas([0], labelled=True, trunk=trunk, head="exact")
         network(torch.rand(3, 2, 14, 14))
         counts = [value for name, value in network.state_dict().items() if name.endswith("batches_tracked")]
         assert {int(count) for count in counts} == {1}

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from datamodules import DigitPairs
 from lightning_modules.command.options import Branches, Pool, Trunk
 from lightning_modules.networks.heads import HEADS, Exact, compare
-from lightning_modules.networks.pairs import make_network
-from lightning_modules.replicas.seeding import initialise, reseed
+from lightning_modules.networks.pairs import make_network, make_replicas
+from lightning_modules.replicas.seeding import reseed
 from lightning_modules.replicas.state import export_replica
 
 SEEDS = [3, 1, 4]
@@ -38,7 +38,7 @@ def test_sure_digits_are_compared_as_numbers_and_their_loss_is_finite() -> None:
 @given(st.integers(0, 10**6))
 def test_half_the_temperature_squares_the_odds_and_leaves_the_likeliest_digit(seed: int) -> None:
     logits = torch.randn(5, 3, 2, 10, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    flat, sharp = Exact(3).posteriors(logits), Exact(3, temperature=0.5).posteriors(logits)
+    flat, sharp = Exact().posteriors(logits), Exact(temperature=0.5).posteriors(logits)
     torch.testing.assert_close(sharp, flat.square() / flat.square().sum(-1, keepdim=True))
     assert torch.equal(sharp.argmax(-1), flat.argmax(-1))
 
@@ -48,16 +48,15 @@ def test_a_networks_exact_head_has_the_temperature_asked_for(
     temperature: float | None, expected: float
 ) -> None:
     own: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
-    network = make_network(len(SEEDS), "shared", True, trunk="deep", width=4, head="exact", **own).double()
-    initialise(network, SEEDS)  # memory as it was found may hold NaN
+    network = make_replicas(SEEDS, "shared", True, trunk="deep", width=4, head="exact", **own).double()
     outputs = network(images())
     torch.testing.assert_close(outputs.pair, compare((outputs.digits / expected).softmax(-1)))
 
 
 def test_heads_have_the_sign_of_the_order() -> None:
     """Equal digits are "at most"."""
-    argmax = HEADS["argmax"](1)
-    digits = torch.nn.functional.one_hot(torch.tensor([[3, 3], [4, 3], [3, 4]]), 10).float().unsqueeze(1)
+    argmax = HEADS["argmax"]()
+    digits = torch.nn.functional.one_hot(torch.tensor([[3, 3], [4, 3], [3, 4]]), 10).float()
     assert argmax(digits).argmax(-1).flatten().tolist() == [1, 0, 1]
 
 
@@ -84,9 +83,7 @@ NETWORKS: list[tuple[Any, Any]] = [
 def test_a_replica_of_any_network_gives_what_it_gives_alone(
     branches: Any, options: dict[str, Any], train: bool
 ) -> None:
-    networks = [make_network(count, branches, **options).double() for count in (len(SEEDS), 1)]
-    together, alone = networks
-    initialise(together, SEEDS)
+    together, alone = (make_replicas(seeds, branches, **options).double() for seeds in (SEEDS, [0]))
     pairs = images()
     together(pairs)  # statistics
     for r, seed in enumerate(SEEDS):
@@ -106,8 +103,7 @@ def test_shared_trunks_read_a_digit_alike_on_either_side_and_separate_ones_do_no
     pairs = images()
     sides: list[tuple[Branches, bool]] = [("shared", True), ("separate", False)]
     for branches, same in sides:
-        network = make_network(3, branches, trunk="modern", head="exact").double()
-        initialise(network, SEEDS)
+        network = make_replicas(SEEDS, branches, trunk="modern", head="exact").double()
         network.eval()
         mirrored = pairs.view(20, 3, 2, 14, 14).flip(2).flatten(1, 2)
         assert torch.allclose(network(pairs).digits, network(mirrored).digits.flip(2)) == same
@@ -122,16 +118,15 @@ def test_shared_trunks_read_a_digit_alike_on_either_side_and_separate_ones_do_no
 )
 def test_parts_that_do_not_go_together_are_named(labelled: bool, options: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        make_network(1, "shared", labelled, **options)
+        make_network("shared", labelled, **options)
 
 
 def test_swapped_trunks_read_either_digit_in_training_and_their_own_in_evaluation() -> None:
     pairs = images()
     plain, swapping = (
-        make_network(3, "separate", trunk="modern", width=4, head="exact", swap_trunks=swap).double()
+        make_replicas(SEEDS, "separate", trunk="modern", width=4, head="exact", swap_trunks=swap).double()
         for swap in (False, True)
     )
-    initialise(plain, SEEDS)
     swapping.load_state_dict(plain.state_dict())
     for network in (plain, swapping):
         for layer in network.modules():

@@ -1,6 +1,6 @@
 """The three networks are the paper's, and R replicas are R networks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +13,31 @@ from torch import nn
 from benchmarks.speed.plain_loop import PlainNet, SiameseNet
 from datamodules import DigitPairs
 from lightning_modules import PlainCNN
-from lightning_modules.networks.pairs import PairNetwork, make_network
+from lightning_modules.networks.pairs import PairReplicas, make_replicas
 from lightning_modules.replicas.dropout import Dropout
-from lightning_modules.replicas.seeding import initialise, reseed
+from lightning_modules.replicas.seeding import reseed
 from lightning_modules.replicas.state import export_replica, join_replicas
 
 SEEDS = [3, 1, 4]
 
 
-def paper_cnn(replicas: int) -> PairNetwork:
-    return make_network(replicas, "early")
+def paper_cnn(seeds: Sequence[int]) -> PairReplicas:
+    return make_replicas(seeds, "early")
 
 
-def paper_siamese(replicas: int) -> PairNetwork:
-    return make_network(replicas, "shared")
+def paper_siamese(seeds: Sequence[int]) -> PairReplicas:
+    return make_replicas(seeds, "shared")
+
+
+Make = Callable[[Sequence[int]], PairReplicas]
 
 
 NETWORKS = [(paper_cnn, PlainNet), (paper_siamese, SiameseNet)]
 
 
-def trained(network_type: Callable[[int], nn.Module]) -> nn.Module:
+def trained(network_type: Make) -> nn.Module:
     """Replicas with statistics of real digits, as batch normalisation keeps them."""
-    network = network_type(len(SEEDS)).double()
-    initialise(network, SEEDS)
+    network = network_type(SEEDS).double()
     data = DigitPairs(seed=SEEDS, train_pairs=100)
     data.setup()
     for images, _, _ in data.train_dataloader():
@@ -44,17 +46,15 @@ def trained(network_type: Callable[[int], nn.Module]) -> nn.Module:
 
 
 @pytest.mark.parametrize(("ours", "plain"), NETWORKS)
-def test_names_and_shapes_with_one_replica_are_the_ordinary_nets(
-    ours: Callable[[int], nn.Module], plain: type[nn.Module]
-) -> None:
+def test_names_and_shapes_with_one_replica_are_the_ordinary_nets(ours: Make, plain: type[nn.Module]) -> None:
     shapes = {name: value.shape for name, value in plain().state_dict().items()}
-    assert {name: value.shape for name, value in ours(1).state_dict().items()} == shapes
+    assert {name: value.shape for name, value in ours([0]).state_dict().items()} == shapes
 
 
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize(("ours", "plain"), NETWORKS)
 def test_an_exported_replica_gives_equal_outputs_in_the_ordinary_and_in_a_plain_torch_net(
-    ours: Callable[[int], nn.Module], plain: type[nn.Module], train: bool
+    ours: Make, plain: type[nn.Module], train: bool
 ) -> None:
     network = trained(ours)
     data = DigitPairs(seed=SEEDS)
@@ -66,7 +66,7 @@ def test_an_exported_replica_gives_equal_outputs_in_the_ordinary_and_in_a_plain_
     together = network(images)
     for r, state in enumerate(states):
         own = images[:, 2 * r : 2 * r + 2]
-        for single in (ours(1).double(), plain().double()):
+        for single in (ours([0]).double(), plain().double()):
             single.load_state_dict(state)
             single.train(train)
             without_dropout(single)
@@ -83,7 +83,7 @@ def without_dropout(network: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("ours", [paper_cnn, paper_siamese])
-def test_joining_exported_replicas_gives_the_network_back(ours: Callable[[int], nn.Module]) -> None:
+def test_joining_exported_replicas_gives_the_network_back(ours: Make) -> None:
     state = trained(ours).state_dict()
     parts = [export_replica(state, r, len(SEEDS)) for r in range(len(SEEDS))]
     joined = join_replicas(parts)
@@ -92,11 +92,10 @@ def test_joining_exported_replicas_gives_the_network_back(ours: Callable[[int], 
 
 
 @pytest.mark.parametrize("ours", [paper_cnn, paper_siamese])
-def test_a_replica_starts_and_drops_as_its_seed_does_alone(ours: Callable[[int], nn.Module]) -> None:
-    together, alone = ours(3), ours(1)
+def test_a_replica_starts_and_drops_as_its_seed_does_alone(ours: Make) -> None:
+    together, alone = ours(SEEDS), ours(SEEDS[2:])
     images = torch.rand(20, 6, 14, 14)
     for network, seeds in ((together, SEEDS), (alone, SEEDS[2:])):
-        initialise(network, seeds)
         reseed(network, seeds, epoch=4)
     for name, value in export_replica(together.state_dict(), 2, 3).items():
         assert torch.equal(value, alone.state_dict()[name]), name
@@ -105,8 +104,7 @@ def test_a_replica_starts_and_drops_as_its_seed_does_alone(ours: Callable[[int],
 
 
 def test_the_initialisation_has_torchs_own_range_and_spread() -> None:
-    network = paper_cnn(40)
-    initialise(network, range(40))
+    network = paper_cnn(range(40)).net
     theirs = PlainNet()
     for name, value in network.named_parameters():
         layer = theirs.get_submodule(name.rpartition(".")[0])
@@ -118,7 +116,7 @@ def test_the_initialisation_has_torchs_own_range_and_spread() -> None:
 
 
 def test_dropout_streams_differ_between_seeds_epochs_layers_and_processes() -> None:
-    network = paper_cnn(2)
+    network = paper_cnn([0, 1])
     states = set()
     for epoch in range(2):
         for rank in range(2):
@@ -132,8 +130,7 @@ def test_dropout_streams_differ_between_seeds_epochs_layers_and_processes() -> N
 @pytest.mark.parametrize("trunk", ["paper", "modern"])
 @pytest.mark.parametrize("branches", ["early", "shared", "separate"])
 def test_every_network_can_be_traced(branches: Any, trunk: Any) -> None:
-    network = make_network(2, branches, trunk=trunk, width=4, head="mlp").eval()
-    initialise(network, [0, 1])
+    network = make_replicas([0, 1], branches, trunk=trunk, width=4, head="mlp").eval()
     images = 255 * torch.rand(5, 4, 14, 14)
     traced, said = torch.jit.trace(network, images[:2])(images), network(images)
     for one, other in zip(traced, [part for part in said if part is not None], strict=True):
@@ -154,4 +151,4 @@ def test_tensorboard_gets_the_graph_of_a_network_that_reads_no_digits(tmp_path: 
     )
     trainer.fit(module, DigitPairs(train_pairs=50, val_pairs=0, test_pairs=2))
     events = b"".join(path.read_bytes() for path in tmp_path.rglob("events*"))
-    assert b"EarlyFusion[network]" in events
+    assert b"EarlyFusion[net]" in events

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.fused.random_bits import dropout_mask
-from lightning_modules.replicas.layers import Linear, conv2d
+from lightning_modules.replicas.layers import Linear
 from lightning_modules.replicas.seeding import reseed
 
 sizes = st.integers(1, 6)
@@ -32,19 +32,6 @@ def test_linear_is_torchs_linear_for_every_replica(
             x.view(batch, replicas, inputs)[:, r], ours.weight[block], ours.bias[block]
         )
         torch.testing.assert_close(y[:, r], theirs, rtol=0, atol=1e-12)
-
-
-@settings(max_examples=20)
-@given(replicas=sizes, inputs=sizes, outputs=sizes)
-def test_convolution_is_torchs_convolution_for_every_replica(
-    replicas: int, inputs: int, outputs: int
-) -> None:
-    ours = conv2d(inputs, outputs, 3, replicas).double()
-    x = torch.randn(2, replicas * inputs, 5, 5, dtype=torch.float64)
-    for r, y in enumerate(ours(x).chunk(replicas, 1)):
-        alone = nn.Conv2d(inputs, outputs, 3).double()
-        alone.load_state_dict({k: v.chunk(replicas)[r] for k, v in ours.state_dict().items()})
-        torch.testing.assert_close(y, alone(x.chunk(replicas, 1)[r]), rtol=0, atol=1e-12)
 
 
 def seeded(p: float, seeds: list[int]) -> Dropout:

@@ -219,6 +219,15 @@ def test_a_net_that_mixes_channels_is_run_by_vmap_and_a_line_says_why(make: Make
     assert_each_is_its_seed_alone(make, IMAGES_OF_EACH, "vmap")
 
 
+def test_one_replica_side_by_side_is_what_it_is_among_several_by_vmap() -> None:
+    """A softmax over channels is right for one replica, and drops the same."""
+    together, alone = replicate(Mixing, SEEDS, "vmap").double(), replicate(Mixing, SEEDS[1]).double()
+    several = step(together, IMAGES_OF_EACH, epoch=3)[:, [1]]
+    one = step(alone, IMAGES_OF_EACH[:, [1]], epoch=3)
+    assert (together.engine, alone.engine) == ("vmap", "wide")
+    torch.testing.assert_close(one, several, rtol=0, atol=1e-12)
+
+
 def test_the_first_batch_proves_it_within_training_and_the_parameters_stay_the_same_objects() -> None:
     net = replicate(Mixing, SEEDS)
     parameters = [*net.parameters()]

@@ -1,6 +1,6 @@
 """Layers computed together are the same layers computed one by one: outputs, gradients, statistics, masks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -13,13 +13,13 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize, prune
 
 from datamodules import DigitPairs
-from lightning_modules.networks.pairs import EarlyFusion, Outputs, SharedTrunk, make_network
+from lightning_modules.networks.pairs import Outputs, PairReplicas, make_replicas
 from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.fused.functions import normalise_and_drop
 from lightning_modules.replicas.fused.pooling import max_pool
 from lightning_modules.replicas.fused.sequential import Engine, Sequential, set_engine
 from lightning_modules.replicas.fused.steps import Block, Convolution, Product, find_steps
-from lightning_modules.replicas.seeding import initialise, reseed
+from lightning_modules.replicas.seeding import reseed
 from lightning_modules.replicas.state import take_replicas
 
 SEEDS = [3, 1, 4]
@@ -69,40 +69,34 @@ def run(network: nn.Module, images: Tensor, epoch: int = 0) -> tuple[Outputs, di
     return outputs, {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
 
 
-def paper_cnn(replicas: int) -> EarlyFusion:
-    network = make_network(replicas, "early")
-    assert isinstance(network, EarlyFusion)
-    return network
+def paper_cnn(seeds: Sequence[int]) -> PairReplicas:
+    return make_replicas(seeds, "early")
 
 
-def paper_siamese(replicas: int) -> SharedTrunk:
-    network = make_network(replicas, "shared")
-    assert isinstance(network, SharedTrunk)
-    return network
+def paper_siamese(seeds: Sequence[int]) -> PairReplicas:
+    return make_replicas(seeds, "shared")
 
 
-def modern_shared(replicas: int) -> nn.Module:
-    return make_network(replicas, "shared", True, trunk="modern", width=4, head="exact")
+def modern_shared(seeds: Sequence[int]) -> PairReplicas:
+    return make_replicas(seeds, "shared", True, trunk="modern", width=4, head="exact")
 
 
-def deep_shared(replicas: int) -> nn.Module:
-    return make_network(replicas, "shared", True, trunk="deep", width=4, head="exact")
+def deep_shared(seeds: Sequence[int]) -> PairReplicas:
+    return make_replicas(seeds, "shared", True, trunk="deep", width=4, head="exact")
 
 
-def modern_separate(replicas: int) -> nn.Module:
-    return make_network(replicas, "separate", trunk="modern", width=4, head="mlp")
+def modern_separate(seeds: Sequence[int]) -> PairReplicas:
+    return make_replicas(seeds, "separate", trunk="modern", width=4, head="mlp")
 
 
 @pytest.mark.parametrize(
     "network_type", [paper_cnn, paper_siamese, modern_shared, deep_shared, modern_separate]
 )
 def test_in_training_the_fused_engine_gives_what_torchs_gives(
-    network_type: Callable[[int], nn.Module],
+    network_type: Callable[[Sequence[int]], PairReplicas],
 ) -> None:
     """Dropout included: both draw the same masks."""
-    fused, plain = (network_type(len(SEEDS)).double() for _ in range(2))
-    for network in (fused, plain):
-        initialise(network, SEEDS)
+    fused, plain = (network_type(SEEDS).double() for _ in range(2))
     set_engine(plain, "torch")
     images = digits()
     for epoch in range(2):
@@ -126,11 +120,10 @@ def test_in_training_the_fused_engine_gives_what_torchs_gives(
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("network_type", [paper_cnn, paper_siamese])
 def test_a_replica_computes_what_it_computes_alone_bit_for_bit(
-    network_type: Callable[[int], nn.Module], dtype: torch.dtype
+    network_type: Callable[[list[int]], nn.Module], dtype: torch.dtype
 ) -> None:
     def trained_by(seeds: list[int], images: Tensor) -> dict[str, Tensor]:
-        network = network_type(len(seeds)).to(dtype)
-        initialise(network, seeds)
+        network = network_type(seeds).to(dtype)
         optimizer = torch.optim.SGD(network.parameters(), 0.01)
         for epoch in range(3):
             reseed(network, seeds, epoch)
@@ -147,7 +140,7 @@ def test_a_replica_computes_what_it_computes_alone_bit_for_bit(
 
 
 def test_the_paper_networks_blocks_are_all_recognised() -> None:
-    network = paper_siamese(2)
+    network: Any = paper_siamese([0, 1]).net
     for part, blocks in ((network.trunk, 4), (network.head, 2)):
         assert isinstance(part, Sequential)
         steps = find_steps(list(part))
@@ -237,9 +230,10 @@ def test_pooling_reads_and_writes_bfloat16() -> None:
 
 def test_autocast_reaches_linear_layers_but_the_last() -> None:
     """Pooled convolutions stay in float32, which is faster; so do logits, which would tie."""
-    network, seen = paper_cnn(len(SEEDS)), list[torch.dtype]()
+    network, seen = paper_cnn(SEEDS), list[torch.dtype]()
+    cnn: Any = network.net.cnn
     with torch.autocast("cpu", torch.bfloat16):
-        for step in find_steps(list(network.cnn)):
+        for step in find_steps(list(cnn)):
             if isinstance(step, Product):
                 x = torch.randn(len(SEEDS), 5, step.layer.in_features)
                 seen.append(step(x, 1).dtype)
@@ -248,9 +242,7 @@ def test_autocast_reaches_linear_layers_but_the_last() -> None:
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.trace. is deprecated")
 def test_a_trace_holds_torchs_operations_and_computes_the_same() -> None:
-    network = paper_siamese(len(SEEDS)).double().eval()
-    initialise(network, SEEDS)
-    trunk = network.trunk
+    trunk: Any = paper_siamese(SEEDS).double().eval().net.trunk
     images = digits()[:, ::2]
     traced = torch.jit.trace(trunk, images)
     assert "max_pool2d" in str(traced.inlined_graph)
@@ -258,7 +250,7 @@ def test_a_trace_holds_torchs_operations_and_computes_the_same() -> None:
 
 
 def test_a_not_a_number_reaches_the_output() -> None:
-    network = paper_cnn(1)
+    network = paper_cnn([0])
     images = torch.rand(4, 2, 14, 14)
     images[0, 0, 5, 5] = np.nan
     assert network(images).pair.isnan().any()
@@ -266,8 +258,7 @@ def test_a_not_a_number_reaches_the_output() -> None:
 
 def test_images_can_have_a_slope() -> None:
     """As those of a saliency map have."""
-    network, found = paper_siamese(len(SEEDS)).double().eval(), []
-    initialise(network, SEEDS)
+    network, found = paper_siamese(SEEDS).double().eval(), []
     engines: list[Engine] = ["fused", "torch"]
     for engine in engines:
         set_engine(network, engine)
@@ -277,11 +268,11 @@ def test_images_can_have_a_slope() -> None:
 
 
 def test_a_hook_sees_its_layer_and_the_outputs_stay() -> None:
-    network = paper_cnn(len(SEEDS)).double().eval()
-    initialise(network, SEEDS)
+    network = paper_cnn(SEEDS).double().eval()
+    cnn: Any = network.net.cnn
     images, seen = digits(), list[torch.Size]()
     expected = network(images).pair
-    network.cnn[3].register_forward_hook(lambda layer, args, output: seen.append(output.shape))
+    cnn[3].register_forward_hook(lambda layer, args, output: seen.append(output.shape))
     torch.testing.assert_close(network(images).pair, expected, rtol=0, atol=1e-11)
     assert seen == [(50, 32 * len(SEEDS), 6, 6)]
 
@@ -309,11 +300,10 @@ def test_what_the_loops_cannot_compute_is_refused(norm: nn.Module, rows: int, me
 
 
 def test_an_exported_program_holds_torchs_operations() -> None:
-    network = paper_cnn(1).eval()
-    initialise(network, [0])
+    cnn: Any = paper_cnn([0]).eval().net.cnn
     images = digits(torch.float32)[:, :2]
-    program = torch.export.export(network.cnn, (images,))
-    torch.testing.assert_close(program.module()(images), network.cnn(images), rtol=1e-4, atol=1e-4)
+    program = torch.export.export(cnn, (images,))
+    torch.testing.assert_close(program.module()(images), cnn(images), rtol=1e-4, atol=1e-4)
 
 
 class Doubled(nn.Conv2d):

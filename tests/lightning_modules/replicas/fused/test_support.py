@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from lightning_modules.command.cli import CommandError
-from lightning_modules.networks.pairs import make_network
+from lightning_modules.networks.pairs import make_replicas
 from lightning_modules.replicas.fused import sequential, support
 from lightning_modules.replicas.fused.sequential import set_engine
-from lightning_modules.replicas.seeding import initialise
 from lightning_modules.training import execution
 from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import make_trainer
@@ -43,8 +42,7 @@ def test_a_processor_of_this_kind_without_fma_is_an_obstacle(
 def test_with_an_obstacle_torch_computes_and_the_choice_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (sequential, execution):
         monkeypatch.setattr(module, "obstacle", lambda: "it is Monday")
-    network = make_network(2, "early").double()
-    initialise(network, [0, 1])
+    network = make_replicas([0, 1], "early").double()
     images = torch.rand(5, 4, 14, 14, dtype=torch.float64)
     network.eval()
     found = network(images).pair

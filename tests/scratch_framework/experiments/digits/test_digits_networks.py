@@ -12,9 +12,8 @@ from benchmarks.speed.plain_loop import NETS
 from datamodules import DigitPairs
 from lightning_modules.models.recipes import PAPER
 from lightning_modules.models.registry import MODULES
-from lightning_modules.networks.pairs import PairNetwork, make_network
+from lightning_modules.networks.pairs import PairReplicas, make_replicas
 from lightning_modules.replicas.dropout import Dropout
-from lightning_modules.replicas.seeding import initialise
 from lightning_modules.replicas.state import export_replica, join_replicas
 from scratch_framework.experiments.digits.learner import Batch, DigitLearner, make_learner
 from scratch_framework.experiments.digits.networks import NETWORKS, initial_state
@@ -43,8 +42,8 @@ def pairs(batch: Batch, replicas: int) -> Tensor:
     return batch[0].unflatten(1, (replicas, 2)).movedim(1, 0)
 
 
-def lightning_network(net: str) -> PairNetwork:
-    return make_network(len(SEEDS), "early" if net == "cnn" else "shared")
+def lightning_network(net: str) -> PairReplicas:
+    return make_replicas(SEEDS, "early" if net == "cnn" else "shared")
 
 
 def from_lightning(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -99,7 +98,6 @@ class Plain:
 @ALL
 def test_weights_start_as_those_of_lightning_modules_bit_for_bit(net: str) -> None:
     network = lightning_network(net)
-    initialise(network, SEEDS)
     state = initial_state(net, SEEDS)
     theirs = from_lightning(network.state_dict())
     assert list(state) == list(theirs)
