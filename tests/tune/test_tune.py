@@ -74,7 +74,7 @@ def test_a_grid_leaves_its_files_and_is_exhausted_then(
     ("flags", "message"),
     [
         (("--space", "modern"), "sampler grid needs choices, but lr has a range; take tpe or random"),
-        (("--sampler", "sobol"), "--sampler: "),
+        (("--sampler", "sobol"), "--sampler must be one of grid, tpe, random"),
         (("--repeats", "0"), "repeats must be at least 1, got 0"),
         (("--n_trials", "0"), "n_trials must be at least 1, got 0"),
         (("--workers", "0"), "workers must be at least 1, got 0"),
