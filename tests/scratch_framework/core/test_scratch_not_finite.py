@@ -53,7 +53,6 @@ LAYERS: dict[str, tuple[Pair, tuple[int, ...]]] = {
     "padded pool": (lambda: (sf.MaxPool2d(3, 2, 1), nn.MaxPool2d(3, 2, 1)), (1, 2, 4, 5)),
     "mean pool": (lambda: (sf.AvgPool2d(2), nn.AvgPool2d(2)), (1, 2, 4, 4)),
     "adaptive pool": (lambda: (sf.AdaptiveAvgPool2d(2), nn.AdaptiveAvgPool2d(2)), (1, 2, 5, 4)),
-    "layer norm": (lambda: twins(sf.LayerNorm(3, dtype=F64), nn.LayerNorm(3, dtype=F64)), (4, 3)),
     "overlapping pool": (lambda: (sf.MaxPool2d(3, 1), nn.MaxPool2d(3, 1)), (1, 2, 5, 4)),
     "flatten": (lambda: (sf.Flatten(), nn.Flatten()), (2, 2, 3)),
     "dropout, evaluation": (lambda: (sf.Dropout().eval(), nn.Dropout().eval()), (4, 5)),
