@@ -51,7 +51,9 @@ class Sequential(nn.Sequential):
         return torch.cat(parts) if calls > 1 else parts[0]
 
     def _is_fused(self, x: Tensor, on_cpu: bool) -> bool:
-        if self.engine == "torch":
+        # A trace must see torch's operations, and a hook every layer; both engines compute the same.
+        tracing = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        if self.engine == "torch" or tracing or torch._C._are_functorch_transforms_active():
             return False
         types = {p.dtype for p in self.parameters()}
         able = on_cpu and types <= {torch.float32, torch.float64}
@@ -59,14 +61,11 @@ class Sequential(nn.Sequential):
             raise ValueError("engine fused computes on a CPU, with weights in float32 or float64; take torch")
         if self.engine == "fused" and obstacle():
             raise ValueError(f"engine fused cannot be used here, because {obstacle()}; take torch")
-        # A trace must see torch's operations, and a hook every layer; both engines compute the same.
-        tracing = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-        tracing |= torch._C._are_functorch_transforms_active()
         watched = _has_any_global_hook() or any(_is_watched(layer) for layer in self)
         fitting = not types - {x.dtype} or x.dtype == torch.bfloat16  # the latter under autocast
         # The loops know no float16, to which torch can autocast too.
         fitting &= not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") == torch.bfloat16
-        return able and not obstacle() and fitting and not tracing and not watched
+        return able and not obstacle() and fitting and not watched
 
 
 def _is_watched(layer: nn.Module) -> bool:

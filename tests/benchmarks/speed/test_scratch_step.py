@@ -53,7 +53,7 @@ def test_a_missing_compiler_or_library_is_a_row_of_the_table(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--repeats", "x"], "--repeats: expected int, got x"),
+        (["--repeats", "x"], "--repeats must be a whole number, got 'x'"),
         (["--repeats", "0"], "repeats must be at least 1, got 0"),
         (["--replicas", "0"], "replicas must be whole numbers of at least 1 with commas between, got 0"),
         (["--replicas", "x"], "replicas must be whole numbers of at least 1 with commas between, got x"),

@@ -275,7 +275,7 @@ def test_a_replica_that_is_none_is_refused(index: int) -> None:
 
 def test_a_single_replica_computes_as_all_did() -> None:
     module = WeightSharing(seed=range(3)).double().eval()
-    module.get_submodule("network.head").train()
+    module.get_submodule("network.net.head").train()
     set_engine(module.network, "torch", "contiguous")
     single = module.replica(np.int64(2))  # type: ignore[arg-type]
     assert {parameter.dtype for parameter in single.network.parameters()} == {torch.float64}
