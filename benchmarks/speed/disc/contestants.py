@@ -123,7 +123,7 @@ def scratch(task: Task, replicas: int | None = None, compiled: bool = True, infe
     In inference mode torch skips autograd's bookkeeping, which nobody needs here.
     """
     recipe, part = task.recipe, task.single() if replicas is None else task
-    criterion = getattr(sf, OBJECTIVES[recipe.loss].criterion)(recipe.reduction, replicas=replicas)
+    criterion = getattr(sf, OBJECTIVES[recipe.loss].criterion)(reduction=recipe.reduction, replicas=replicas)
     batches = part.batches()
     with torch.inference_mode(inference):
         model = scratch_net(recipe, replicas, task.x.dtype)

@@ -15,7 +15,7 @@ from lightning_modules import AuxiliaryLoss, WeightSharing
 from lightning_modules.evaluation.ensembling import Ensembling, average
 from lightning_modules.models.loading import load_model, select_runs
 from lightning_modules.models.recipes import MODERN, resolve
-from lightning_modules.networks.heads import Exact
+from lightning_modules.networks.heads import compare
 from lightning_modules.predict.inference import answer
 from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.studies import make_study
@@ -71,7 +71,7 @@ def test_digit_posteriors_are_averaged_where_digits_are_told_and_the_comparisons
     ours = average(outputs, selected, told)
     assert ours.digits is not None
     torch.testing.assert_close(ours.digits.softmax(-1), posteriors)
-    torch.testing.assert_close(ours.pair, Exact(4)(posteriors.log()))
+    torch.testing.assert_close(ours.pair, compare(posteriors))
     untold = WeightSharing(seed=[1, 2, 3, 4]).eval()
     outputs = untold(images)
     expected = outputs.pair.softmax(-1).unflatten(1, (2, 2)).mean(2)

@@ -93,7 +93,14 @@ def each(name: str, values: list[float], k: int | None) -> dict[str, Any]:
 OPTIONS: dict[str, Callable[[int | None], tuple[dict[str, Any], dict[str, Any]]]] = {
     "AdamW": lambda k: ({}, {}),
     "vmap": lambda k: ({"net": Mixing, "engine": "vmap"}, {}),
-    "rates, Adam": lambda k: ({**each("lr", [0.1, 0.01, 0.02], k), "optimizer": torch.optim.Adam}, {}),
+    "rates, Adam": lambda k: (
+        {
+            **each("lr", [0.1, 0.01, 0.02], k),
+            # eps: a bias before batch normalisation has no gradient but rounding, which Adam would enlarge.
+            "optimizer": lambda parameters, **own: torch.optim.Adam(parameters, eps=1e-4, **own),
+        },
+        {},
+    ),
     "rates and decays, SGD with momentum": lambda k: (
         {
             **each("lr", [0.1, 0.01, 0.02], k),
