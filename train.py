@@ -95,7 +95,7 @@ def train(**flags: Any) -> None:
         worker_context()  # the workers' server imports while we do
     with cli.imports():
         from datamodules import DigitPairs
-        from lightning_modules.results.runs import PAPER_FIGURES
+        from lightning_modules.results.table import PAPER_FIGURES
         from lightning_modules.training.experiment import Experiment
         from lightning_modules.training.precision import recipe_precision
 

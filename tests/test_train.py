@@ -18,7 +18,7 @@ import train
 from datamodules import DigitPairs
 from lightning_modules import AuxiliaryLoss
 from lightning_modules.models.registry import MODULES
-from lightning_modules.results.runs import PAPER_FIGURES
+from lightning_modules.results.table import PAPER_FIGURES
 
 ROOT = Path(__file__).parents[1]
 CPU = ["--accelerator", "cpu"]

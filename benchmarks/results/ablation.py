@@ -31,7 +31,8 @@ from lightning_modules.evaluation.significance import (
     verdicts,
 )
 from lightning_modules.results.progress import progress_bar
-from lightning_modules.results.runs import ModelRuns, Run, percent, spread
+from lightning_modules.results.runs import ModelRuns, Run, spread
+from lightning_modules.results.table import percent
 from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import quiet
 

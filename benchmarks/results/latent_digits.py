@@ -28,7 +28,8 @@ from lightning_modules.models.latent.ordering import best_matching
 from lightning_modules.models.loading import load_model
 from lightning_modules.models.recipes import MODERN, resolve
 from lightning_modules.results.progress import StudyProgress
-from lightning_modules.results.runs import percent, spread
+from lightning_modules.results.runs import spread
+from lightning_modules.results.table import percent
 from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import quiet, run_study
 from lightning_modules.training.studies import make_study

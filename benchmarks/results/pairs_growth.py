@@ -28,7 +28,8 @@ from lightning_modules.command.cli import CommandError
 from lightning_modules.models.recipes import RECIPES
 from lightning_modules.models.registry import MODULES
 from lightning_modules.results.progress import progress_bar
-from lightning_modules.results.runs import ModelRuns, Run, percent, spread
+from lightning_modules.results.runs import ModelRuns, Run, spread
+from lightning_modules.results.table import percent
 from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import quiet
 

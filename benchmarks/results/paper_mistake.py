@@ -22,7 +22,8 @@ from lightning_modules.command import cli
 from lightning_modules.models.recipes import PAPER
 from lightning_modules.models.settings import AuxiliaryLossSettings
 from lightning_modules.results.progress import StudyProgress
-from lightning_modules.results.runs import PAPER_FIGURES, ModelRuns, percent, spread, write_results
+from lightning_modules.results.runs import ModelRuns, spread, write_results
+from lightning_modules.results.table import PAPER_FIGURES, percent
 from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import run_study
 from lightning_modules.training.studies import make_study

@@ -30,7 +30,8 @@ from lightning_modules.command import cli
 from lightning_modules.command.cores import core_count
 from lightning_modules.models.recipes import PAPER
 from lightning_modules.models.registry import MODULES
-from lightning_modules.results.runs import percent, spread
+from lightning_modules.results.runs import spread
+from lightning_modules.results.table import percent
 from lightning_modules.results.tensorboard import StudyLog
 from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import quiet, run_study

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lightning_modules.command.atomic_io import whole_file
-from lightning_modules.results.runs import PaperFigure, spread
+from lightning_modules.results.runs import spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
+
+    from lightning_modules.results.table import PaperFigure
 
 COLUMNS = 6
 

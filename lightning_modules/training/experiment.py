@@ -25,14 +25,8 @@ from lightning_modules.models.settings import DATA, TRAINER, PairSettings
 from lightning_modules.results.figures import results_figure, write_figure
 from lightning_modules.results.progress import StudyProgress
 from lightning_modules.results.provenance import DigitData, data_digest
-from lightning_modules.results.runs import (
-    ModelRuns,
-    PaperFigure,
-    read_results,
-    refuse_diverged,
-    results_table,
-    write_results,
-)
+from lightning_modules.results.runs import ModelRuns, read_results, refuse_diverged, write_results
+from lightning_modules.results.table import PaperFigure, results_table
 from lightning_modules.results.tensorboard import EpochMetrics, StudyLog
 from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.manifest import Manifest, device_name, open_study

@@ -24,7 +24,7 @@ from rich.table import Table
 from lightning_modules.command.atomic_io import write_whole
 from lightning_modules.command.settings_file import to_yaml
 from lightning_modules.results.figures import write_figure
-from lightning_modules.results.runs import percent
+from lightning_modules.results.table import percent
 from tune.fit.trial_batch import SECONDS, STD
 from tune.report.plots import draw
 from tune.report.tensorboard import log_plots, log_trials

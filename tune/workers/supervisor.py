@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from lightning_modules.command.cli import CommandError
 from lightning_modules.results.progress import progress_bar
-from lightning_modules.results.runs import percent
+from lightning_modules.results.table import percent
 from lightning_modules.training.workers import WorkerError, receive, start
 from tune.fit.trial_batch import STD
 from tune.study.queue import TrialQueue

@@ -62,7 +62,7 @@ def digits(**flags: Any) -> None:
 
         from datamodules import DigitPairs
         from lightning_modules.command.cores import core_count
-        from lightning_modules.results.runs import PAPER_FIGURES
+        from lightning_modules.results.table import PAPER_FIGURES
         from scratch_framework.experiments.digits.experiment import Experiment
         from scratch_framework.experiments.digits.training import Training
 

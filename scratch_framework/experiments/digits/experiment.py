@@ -22,13 +22,8 @@ from lightning_modules.command.console import make_console
 from lightning_modules.replicas.checkpoints import save_checkpoint
 from lightning_modules.results.figures import results_figure, write_figure
 from lightning_modules.results.progress import StudyProgress
-from lightning_modules.results.runs import (
-    ModelRuns,
-    PaperFigure,
-    refuse_diverged,
-    results_table,
-    write_results,
-)
+from lightning_modules.results.runs import ModelRuns, refuse_diverged, write_results
+from lightning_modules.results.table import PaperFigure, results_table
 from lightning_modules.results.tensorboard import EpochMetrics, StudyLog
 from lightning_modules.training.execution import divide
 from lightning_modules.training.workers import check_start, run_jobs, threads

@@ -21,16 +21,8 @@ from lightning_modules.command.console import make_console
 from lightning_modules.replicas.checkpoints import save_checkpoint
 from lightning_modules.results.figures import write_figure
 from lightning_modules.results.progress import progress_bar
-from lightning_modules.results.runs import (
-    ModelRuns,
-    PaperFigure,
-    Run,
-    percent,
-    refuse_diverged,
-    results_table,
-    spread,
-    write_results,
-)
+from lightning_modules.results.runs import ModelRuns, Run, refuse_diverged, spread, write_results
+from lightning_modules.results.table import PaperFigure, percent, results_table
 from lightning_modules.results.tensorboard import EpochMetrics, StudyLog
 from scratch_framework.experiments.disc.command import DiscFlags
 from scratch_framework.experiments.disc.figures import figures

@@ -9,7 +9,7 @@ from scipy.special import logit
 from lightning_modules.evaluation.mistakes import Mistakes
 from lightning_modules.evaluation.mistakes_figure import mistakes_figure
 from lightning_modules.results.figures import results_figure
-from lightning_modules.results.runs import PAPER_FIGURES
+from lightning_modules.results.table import PAPER_FIGURES
 
 
 def made_up(

@@ -10,7 +10,8 @@ from statistics import stdev
 import pytest
 from rich.console import Console
 
-from lightning_modules.results.runs import PAPER_FIGURES, ModelRuns, Run, results_table, write_results
+from lightning_modules.results.runs import ModelRuns, Run, write_results
+from lightning_modules.results.table import PAPER_FIGURES, results_table
 
 RUNS = [Run(3, 0.01, 0.12, 0.11), Run(4, 0.02, 0.16, 0.13)]
 SPREAD = [Run(0, 0.21, 0.22, None), Run(1, 0.45, 0.46, None)]
