@@ -1,8 +1,8 @@
 """A training step of R ordinary nets: `replicate`, and every other way that we know.
 
 Command lines:
-    python -m benchmarks.replicate                                  about 12 minutes
-    python -m benchmarks.replicate --nets cnn,mlp --replicas 1,16
+    python -m benchmarks.replicate                 tens of minutes, most of them for Equinox's convolutions
+    python -m benchmarks.replicate --nets cnn,mlp --replicas 1,16 --ways replicate,vmap        a minute
     python -m benchmarks.replicate --nets mlp --replicas 2 --turns 1 --steps 1     some seconds
 
 All train by SGD with the same batches from the same weights. Before they are timed, the losses of some steps
