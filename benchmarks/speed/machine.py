@@ -17,7 +17,8 @@ from lightning_modules.results.provenance import versions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PACKAGES = ("torch", "pytorch-lightning", "numba", "numpy", "optuna", "jax", "tinygrad")
+RIVALS = ("jax", "tinygrad", "tensordict", "equinox")
+PACKAGES = ("torch", "pytorch-lightning", "numba", "numpy", "optuna", *RIVALS)
 
 
 def one_core() -> None:
