@@ -77,5 +77,5 @@ def calibration_error(values: Tensor) -> Tensor:
     # Not above: the experiments of the framework from scratch import this file, and not torchmetrics.
     from torchmetrics.functional.classification import binary_calibration_error
 
-    probability, target = values.unbind(-1)
+    probability, target = values.T.contiguous()  # torch warns of numbers that lie apart in memory
     return binary_calibration_error(probability, target.long(), n_bins=15, validate_args=False)
