@@ -102,7 +102,7 @@ class PairModule(ReplicatedBase, ABC):
             classes: (N, R, 2), the digits; None for a model without digit heads, so that none can reach it.
 
         Returns:
-            (N, R).
+            (N, R), of several views the mean.
         """
 
     def regulariser(self, outputs: Outputs, views: int) -> Tensor:

@@ -88,8 +88,8 @@ def _widen_container(module: nn.Module, replicas: int, made: dict[int, nn.Module
     ]
     if own:
         raise NoWideFormError(
-            f"{kind.__name__} has tensors of its own ({', '.join(own)}) and is not registered: call"
-            f" register({kind.__name__}, widen=...), or take engine vmap"
+            f"{kind.__name__} has tensors of its own ({', '.join(own)}) and is not registered: keep them in"
+            f" layers such as torch.nn.Linear, or call register({kind.__name__}, widen=...)"
         )
     wide = kind.__new__(kind)
     wide.__dict__ = copy.copy(module.__dict__)
@@ -167,7 +167,7 @@ def _attention(layer: nn.MultiheadAttention, replicas: int) -> nn.Module:
     if not same or not layer.batch_first or layer.bias_k is not None or layer.add_zero_attn:
         raise NoWideFormError(
             "MultiheadAttention has a form with replicas only with batch_first=True, and without kdim, vdim,"
-            " add_bias_kv and add_zero_attn; take engine vmap"
+            " add_bias_kv and add_zero_attn"
         )
     return wide_layers.MultiheadAttention(layer, replicas)
 

@@ -14,7 +14,8 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text()
 DIFFS = re.findall(r"^```diff\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
 FLAGS = (
     "--accelerator cpu --workers 1 --engine torch --head concatenate --margin 2 --pair_smoothing 0.1 --runs 2"
-    " --max_epochs 1 --train_pairs 50 --val_pairs 20 --test_pairs 20 --log_dir runs --name new"
+    " --augment bilinear --two_views_from 0 --max_epochs 1 --train_pairs 50 --val_pairs 20 --test_pairs 20"
+    " --log_dir runs --name new"
 )
 SCRIPT = f"""
 import train
