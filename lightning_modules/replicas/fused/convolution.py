@@ -82,7 +82,7 @@ def largest(first, second, third, fourth):
 
 
 @inlined
-def convolve(x, start, windows, images, panels, w, shift, out, which, begin, outputs):
+def convolve(x, start, windows, images, panel, shift, out, which, begin, outputs):
     """As many channels of the output as a row has, of one replica: maxima, plus a bias.
 
     Eight sums stay in registers, one for each place of two windows. A row of weights is loaded once and
@@ -97,9 +97,9 @@ def convolve(x, start, windows, images, panels, w, shift, out, which, begin, out
         window 2  x   [ . . . . . . . . . . ]
                  ...
     """
-    zero, last, first_weight = zeros(out), len(windows) - 1, w
+    zero, last = zeros(out), len(windows) - 1
     for one in range(0, len(windows), 2):
-        two, w = min(one + 1, last), first_weight
+        two, w = min(one + 1, last), 0
         tile = (zero, zero, zero, zero, zero, zero, zero, zero)
         for step in range(3 * images.planes):
             at = start + step // 3 * images.plane + step % 3 * images.line
@@ -107,7 +107,7 @@ def convolve(x, start, windows, images, panels, w, shift, out, which, begin, out
                 at + windows[np.uint64(two)], images
             )
             for k in range(3 * images.channels):
-                tile = add_products(tile, x, places, k, load(panels, w, zero))
+                tile = add_products(tile, x, places, k, load(panel, w, zero))
                 w += width(zero)
         best, place = largest(tile[0], tile[1], tile[2], tile[3])
         store(out, begin + one * outputs, best + shift)
@@ -117,25 +117,41 @@ def convolve(x, start, windows, images, panels, w, shift, out, which, begin, out
         store(which, begin + two * outputs, place)
 
 
+@inlined
+def permute(x, start, sizes, steps, out, begin):
+    """Write numbers of three dimensions one after the other, that lie so many steps apart."""
+    at = begin
+    for i in range(sizes[0]):
+        for j in range(sizes[1]):
+            row = start + i * steps[0] + j * steps[1]
+            for k in range(sizes[2]):
+                out[np.uint64(at)] = x[np.uint64(row + k * steps[2])]
+                at += 1
+
+
 @compiled
-def pooled_convolution(x, images, panels, bias, windows, out, which):
+def pooled_convolution(x, images, weight, bias, outputs, windows, panel, out, which):
     """Convolve and pool, replica by replica.
 
     Args:
         x: Images, flat.
         images: How they lie there.
-        panels: Weights, (R, outputs / lanes, planes, 9, channels, lanes), flat.
-        bias: (R, outputs).
+        weight: (R, outputs, inputs, 9), flat.
+        bias: (R, outputs), flat.
+        outputs: Channels of the output.
         windows: (images * rows * columns,), written: where the windows of a replica start.
+        panel: Room for weights in the order in which they are read, (planes, 9, channels, lanes), flat.
         out: (R, images, rows, columns, outputs), flat, written.
         which: The same in uint8, written: the place of each maximum in its window.
     """
-    replicas, outputs = bias.shape
-    zero, biases, w = zeros(out), bias.reshape(-1), 0
+    zero, taps = zeros(out), 9 * images.planes * images.channels
+    lanes = width(zero)
     find_windows(images, windows)
-    for r in range(replicas):
-        for channel in range(0, outputs, width(zero)):
-            begin, shift = r * len(windows) * outputs + channel, load(biases, r * outputs + channel, zero)
-            start = r * images.replica
-            convolve(x, start, windows, images, panels, w, shift, out, which, begin, outputs)
-            w += 9 * images.planes * images.channels * width(zero)
+    for first in range(0, len(bias), lanes):
+        replica, channel = first // outputs, first % outputs
+        if images.channels == 1:
+            permute(weight, first * taps, (1, taps, lanes), (0, 1, taps), panel, 0)
+        else:
+            permute(weight, first * taps, (9, images.channels, lanes), (1, 9, taps), panel, 0)
+        start, begin = replica * images.replica, replica * len(windows) * outputs + channel
+        convolve(x, start, windows, images, panel, load(bias, first, zero), out, which, begin, outputs)

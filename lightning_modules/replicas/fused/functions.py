@@ -4,6 +4,7 @@ Between these functions replicas lie apart in memory, (R, calls * N, ...), and c
 do not fill rows of registers they are filled up with zeros, which are cut off again.
 """
 
+import math
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -37,21 +38,21 @@ def lanes(x: Tensor) -> int:
     return ROW_BITS // (8 * x.element_size())
 
 
-def array(x: Tensor) -> NDArray[Any]:
-    """The memory of a tensor, contiguous and aligned."""
-    memory = x.detach().contiguous().numpy()
-    return memory if memory.flags.aligned else memory.copy()
-
-
 def flat(x: Tensor) -> NDArray[Any]:
-    """The same as one row of numbers."""
-    return array(x).reshape(-1)
+    """The memory of a tensor as one row of numbers; a copy, where it is not contiguous or not aligned."""
+    memory = x.detach().numpy().reshape(-1)
+    return memory if memory.flags.aligned else memory.copy()
 
 
 def filled(x: Tensor, dim: int, size: int) -> Tensor:
     """Zeros added to a dimension, up to a size."""
     missing = size - x.shape[dim]
     return F.pad(x, [0, 0] * (-dim - 1) + [0, missing]) if missing > 0 else x
+
+
+def up(number: int, step: int) -> int:
+    """The next multiple of a step."""
+    return -(-number // step) * step
 
 
 def cut(x: Tensor, channels: int) -> Tensor:
@@ -64,8 +65,8 @@ def convolve_and_pool(x: Tensor, weight: Tensor, bias: Tensor | None, padding: i
 
     Args:
         x: (R, N, H, W, inputs).
-        weight: (R, outputs, inputs, 3, 3).
-        bias: (R, outputs).
+        weight: (R * outputs, inputs, 3, 3).
+        bias: (R * outputs,).
         padding: Zeros around the images.
         planar: Whether x is (N, R, inputs, H, W) instead; then it has no gradient.
 
@@ -75,16 +76,22 @@ def convolve_and_pool(x: Tensor, weight: Tensor, bias: Tensor | None, padding: i
     Raises:
         ValueError: Shapes or types do not go together.
     """
-    replicas, outputs, inputs, *_ = weight.shape
-    bias = weight.new_zeros(replicas, outputs) if bias is None else bias
-    found, sides = (x.shape[1:3], x.shape[3:]) if planar else (x.shape[::4], x.shape[2:4])
-    fits = found == (replicas, inputs) and weight.shape[3:] == (3, 3) and bias.shape == weight.shape[:2]
-    if not fits or min(sides) + 2 * padding < 4 or {weight.dtype, bias.dtype} != {x.dtype}:
+    rows, inputs, *kernel = weight.shape
+    bias = weight.new_zeros(rows) if bias is None else bias
+    (replicas, found), sides = (x.shape[1:3], x.shape[3:]) if planar else (x.shape[::4], x.shape[2:4])
+    fits = found == inputs and kernel == [3, 3] and bias.shape == (rows,) and rows % replicas == 0
+    if not fits or min(sides) + 2 * padding < 4 or not x.dtype == weight.dtype == bias.dtype:
         raise ValueError(f"images {tuple(x.shape)} do not fit weights {tuple(weight.shape)}")
-    row = lanes(x)
-    weight, bias = (filled(value, dim, -(-outputs // row) * row) for value, dim in ((weight, -4), (bias, -1)))
-    if not planar:
-        x, weight = (filled(value, dim, -(-inputs // row) * row) for value, dim in ((x, -1), (weight, -3)))
+    row, outputs = lanes(x), rows // replicas
+    if outputs % row:
+        weight, bias = (
+            filled(value.unflatten(0, (replicas, -1)).movedim(1, -1), -1, up(outputs, row))
+            .movedim(-1, 1)
+            .flatten(0, 1)
+            for value in (weight, bias)
+        )
+    if inputs % row and not planar:
+        x, weight = (filled(value, dim, up(inputs, row)) for value, dim in ((x, -1), (weight, -3)))
     if padding:
         x = F.pad(x, ([] if planar else [0, 0]) + [padding] * 4)
     return cut(_convolve(x, weight, bias, planar), outputs)
@@ -96,14 +103,15 @@ class PooledConvolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, planar: bool) -> Tensor:
         """Convolve, and save the places of the maxima."""
-        (replicas, outputs), images = bias.shape, _images(x, planar)
-        out = x.new_empty(replicas, images.images, images.rows, images.columns, outputs)
-        which, windows = torch.empty(out.shape, dtype=torch.uint8), np.empty(out[0, ..., 0].numel(), np.int64)
-        panels = weight.flatten(3).unflatten(1, (-1, lanes(x)))  # (R, panels, lanes, inputs, 9)
-        panels = panels.permute(0, 1, *((3, 4) if planar else (4, 3)), 2)
-        pooled_convolution(flat(x), images, flat(panels), array(bias), windows, flat(out), flat(which))
+        images, replicas = _images(x, planar), x.shape[planar]
+        out = x.new_empty(replicas, images.images, images.rows, images.columns, len(bias) // replicas)
+        which = torch.empty(out.shape, dtype=torch.uint8)
+        windows = np.empty(images.images * images.rows * images.columns, np.int64)
+        panel = x.new_empty(lanes(x) * weight[0].numel())
+        arguments = flat(weight), flat(bias), out.shape[-1], windows, flat(panel), flat(out), flat(which)
+        pooled_convolution(flat(x), images, *arguments)
         ctx.save_for_backward(x, weight)
-        ctx.arguments, ctx.planar = (images, flat(which), windows), planar
+        ctx.arguments = images, flat(which), windows
         return out
 
     @staticmethod
@@ -111,17 +119,11 @@ class PooledConvolution(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Pass the gradient to the maxima, and from there on."""
         (x, weight), wanted = ctx.saved_tensors, ctx.needs_input_grad[0]
-        replicas, outputs, inputs = weight.shape[:3]
-        by_tap = weight.flatten(3).transpose(2, 3) if wanted else grad.new_empty(0)
-        d_weight, d_bias = grad.new_empty(weight.numel()), grad.new_empty(replicas, outputs)
-        d_x = grad.new_empty(x.shape if wanted else 0)
-        results = flat(by_tap), flat(d_weight), array(d_bias), flat(d_x)
-        pooled_convolution_backward(flat(grad), flat(x), *ctx.arguments, *results)
-        if ctx.planar:
-            d_weight = d_weight.view(replicas, -1, inputs, 9, lanes(x)).permute(0, 1, 4, 2, 3)
-        else:
-            d_weight = d_weight.view(replicas, outputs, 9, inputs).transpose(2, 3)
-        return d_x if wanted else None, d_weight.reshape(weight.shape), d_bias, None
+        d_weight, d_bias = grad.new_empty(weight.shape), grad.new_empty(len(grad), grad.shape[-1])
+        d_x, room = grad.new_empty(x.shape if wanted else 0), grad.new_empty(weight.numel() // len(grad))
+        results = flat(room), flat(d_weight), d_bias.numpy(), flat(d_x)
+        pooled_convolution_backward(flat(grad), flat(x), *ctx.arguments, flat(weight), *results)
+        return d_x if wanted else None, d_weight, d_bias.flatten(), None
 
 
 def _images(x: Tensor, planar: bool) -> Images:
@@ -152,7 +154,7 @@ def normalise_and_drop(x: Tensor, norm: Norm, dropout: Dropout, calls: int) -> T
     Raises:
         ValueError: What is normalised does not fit the layer.
     """
-    rows, odd = divmod(x[0, ..., 0].numel(), calls)
+    rows, odd = divmod(math.prod(x.shape[1:-1]), calls)
     statistics = norm.running_mean, norm.running_var
     if odd:
         raise ValueError(f"{x.shape[1]} samples cannot be divided into {calls} calls")
@@ -175,7 +177,7 @@ class Normalise(torch.autograd.Function):
     ) -> Tensor:
         """Normalise, and save what was kept."""
         replicas, room = len(x), x.shape[-1]
-        rows, channels = x[0, ..., 0].numel() // calls, norm.num_features // replicas
+        rows, channels = math.prod(x.shape[1:-1]) // calls, norm.num_features // replicas
         size = Batches(replicas, calls, rows, channels, room)
         assert norm.running_mean is not None
         assert norm.running_var is not None
@@ -185,14 +187,14 @@ class Normalise(torch.autograd.Function):
         layer = Layer(flat(weight), flat(bias), *running, norm.momentum, norm.eps, norm.training)
         draw = dropout.next_draw(calls)
         stream = Stream(draw.keys, draw.call, draw.threshold, draw.gain)
-        moments = Moments(*array(x.new_empty(4, replicas * calls * room)))
+        moments = Moments(*x.new_empty(4, replicas * calls * room).numpy())
         out, kept = x.new_empty(x.shape), torch.empty(x.shape, dtype=torch.uint8)
         normalise(flat(x), size, layer, stream, moments, flat(out), flat(kept))
         if norm.training:
             norm.num_batches_tracked.add_(calls)
         share = moments.mean.dtype.type(1 / rows if norm.training else 0)
         ctx.save_for_backward(x)
-        ctx.arguments, ctx.gain = (flat(kept), size, moments, share), draw.gain
+        ctx.arguments = flat(kept), size, moments, share, draw.gain
         return out
 
     @staticmethod
@@ -200,37 +202,26 @@ class Normalise(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Differentiate, in training also through the batch's statistics."""
         size, out, (x,) = ctx.arguments[1], grad.new_empty(grad.shape), ctx.saved_tensors
-        slopes = grad.new_empty(2, size.replicas, size.calls, size.room)
-        normalise_backward(flat(grad), flat(x), *ctx.arguments, flat(out), *array(slopes).reshape(2, -1))
-        d_bias, d_weight = (ctx.gain * slopes.sum(2)[..., : size.channels]).flatten(1)
+        slopes = grad.new_empty(2, size.replicas, size.room)
+        normalise_backward(flat(grad), flat(x), *ctx.arguments, flat(out), *slopes.flatten(1).numpy())
+        d_bias, d_weight = slopes[..., : size.channels].flatten(1)
         return out, d_weight, d_bias, None, None, None
 
 
-def multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """A linear layer.
-
-    Args:
-        x: (R, N, inputs).
-        weight: (R * outputs, inputs).
-        bias: (R * outputs,).
-
-    Returns:
-        (R, N, outputs).
-    """
-    weight = weight.unflatten(0, (len(x), -1))
-    return _multiply(x, weight, bias if bias is None else bias.view(len(x), 1, -1))
-
-
 class Multiply(torch.autograd.Function):
-    """Products of R matrices, each in the order in which its result is wanted: nothing is copied."""
+    """Linear layers: (R, N, inputs), (R * outputs, inputs) and a bias (R * outputs,) to (R, N, outputs).
+
+    Each product is made in the order in which its result is wanted: nothing is copied.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Multiply, and add the bias."""
         ctx.save_for_backward(x, weight)
+        transposed = weight.view(len(x), -1, x.shape[2]).transpose(1, 2)
         if bias is None:
-            return torch.bmm(x, weight.transpose(1, 2))
-        return torch.baddbmm(bias, x, weight.transpose(1, 2))
+            return torch.bmm(x, transposed)
+        return torch.baddbmm(bias.view(len(x), 1, -1), x, transposed)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -238,13 +229,13 @@ class Multiply(torch.autograd.Function):
         (x, weight), wanted = ctx.saved_tensors, ctx.needs_input_grad
         ones = grad.new_ones(len(grad), 1, grad.shape[1])  # a sum would round by a replica's place among R
         return (
-            torch.bmm(grad, weight) if wanted[0] else None,
-            torch.bmm(grad.transpose(1, 2), x) if wanted[1] else None,
-            torch.bmm(ones, grad) if wanted[2] else None,
+            torch.bmm(grad, weight.view(len(x), -1, x.shape[2])) if wanted[0] else None,
+            torch.bmm(grad.transpose(1, 2), x).view(weight.shape) if wanted[1] else None,
+            torch.bmm(ones, grad).flatten() if wanted[2] else None,
         )
 
 
 # torch.autograd.Function.apply has no annotations.
 _convolve = cast("Callable[..., Tensor]", PooledConvolution.apply)
 _normalise = cast("Callable[..., Tensor]", Normalise.apply)
-_multiply = cast("Callable[..., Tensor]", Multiply.apply)
+multiply = cast("Callable[[Tensor, Tensor, Tensor | None], Tensor]", Multiply.apply)

@@ -165,7 +165,7 @@ def normalise(x, size, layer, stream, moments, out, kept):
 
 
 @compiled
-def normalise_backward(grad, x, kept, size, moments, share, out, sums, products):
+def normalise_backward(grad, x, kept, size, moments, share, gain, out, d_bias, d_weight):
     """The slope of `normalise`, in training also through the batch's own mean and deviation.
 
     With y = ReLU(x), z = (y - mean) * inverse, u = z * weight + bias, and g the slope at u: the slope at bias
@@ -178,31 +178,36 @@ def normalise_backward(grad, x, kept, size, moments, share, out, sums, products)
         size: How many numbers these are.
         moments: As `normalise` wrote it.
         share: 1 / rows; 0 where mean and deviation are constants, not the batch's own.
+        gain: What kept values were multiplied by.
         out: As x, written: the slope at x.
-        sums: (R, calls, room), flat, written: sum g / gain.
-        products: Likewise: sum g z / gain.
+        d_bias: (R, room), flat, written.
+        d_weight: Likewise.
     """
     zero = zeros(out)
     lanes, none, part = width(zero), fill(np.uint8(0), zero), fill(share, zero)
-    for call in range(size.replicas * size.calls):
+    factor, last = fill(out.dtype.type(gain), zero), size.room - width(zero)
+    for r in range(size.replicas):
         for panel in range((size.room + lanes - 1) // lanes):
-            channel = min(panel * lanes, size.room - lanes)
-            first, begin = call * size.room + channel, call * size.room * size.rows + channel
-            centre, inverse = load(moments.mean, first, zero), load(moments.inverse, first, zero)
-            total, product = zero, zero
-            for m in range(size.rows):
-                i = begin + m * size.room
-                slope = select(same(load(kept, i, zero), none), zero, load(grad, i, zero))
-                total = total + slope
-                product = fma(slope, relu(load(x, i, zero), zero) - centre, product)
-            product = product * inverse
-            store(sums, first, total)
-            store(products, first, product)
-            total, product = total * part, product * part * inverse
-            scale = load(moments.scale, first, zero)
-            for m in range(size.rows):
-                i = begin + m * size.room
-                slope = select(same(load(kept, i, zero), none), zero, load(grad, i, zero))
-                value = load(x, i, zero)
-                slope = slope - fma(value - centre, product, total)
-                store(out, i, select(above(value, zero), slope * scale, zero))
+            channel = min(panel * lanes, last)
+            all_totals, all_products = zero, zero
+            for call in range(r * size.calls, (r + 1) * size.calls):
+                first, begin = call * size.room + channel, call * size.room * size.rows + channel
+                centre, inverse = load(moments.mean, first, zero), load(moments.inverse, first, zero)
+                total, product = zero, zero
+                for m in range(size.rows):
+                    i = begin + m * size.room
+                    slope = select(same(load(kept, i, zero), none), zero, load(grad, i, zero))
+                    total = total + slope
+                    product = fma(slope, relu(load(x, i, zero), zero) - centre, product)
+                product = product * inverse
+                all_totals, all_products = all_totals + total, all_products + product
+                total, product = total * part, product * part * inverse
+                scale = load(moments.scale, first, zero)
+                for m in range(size.rows):
+                    i = begin + m * size.room
+                    slope = select(same(load(kept, i, zero), none), zero, load(grad, i, zero))
+                    value = load(x, i, zero)
+                    slope = slope - fma(value - centre, product, total)
+                    store(out, i, select(above(value, zero), slope * scale, zero))
+            store(d_bias, r * size.room + channel, all_totals * factor)
+            store(d_weight, r * size.room + channel, all_products * factor)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lightning_modules.replicas.fused.convolution import compiled, inlined
+from lightning_modules.replicas.fused.convolution import compiled, inlined, permute
 from lightning_modules.replicas.fused.vectors import (
     add_products,
     add_rows,
@@ -48,7 +48,7 @@ def bias_slope(slope, begin, windows, outputs):
 
 
 @inlined
-def few_slope(x, start, windows, images, slope, which, begin, outputs, out, w):
+def few_slope(x, start, windows, images, slope, which, begin, outputs, out):
     """The slope at weights (planes, 9, lanes) of few input channels: rows of output channels."""
     zero = zeros(out)
     for plane in range(images.planes):
@@ -60,18 +60,18 @@ def few_slope(x, start, windows, images, slope, which, begin, outputs, out, w):
                 i = begin + window * outputs
                 row = select(same(load(which, i, zero), place), load(slope, i, zero), zero)
                 tile = add_products(tile, x, taps(at + windows[np.uint64(window)], 1, images.line), 0, row)
-        store_tile(out, taps(w + 9 * plane * width(zero), width(zero), 3 * width(zero)), tile)
+        store_tile(out, taps(9 * plane * width(zero), width(zero), 3 * width(zero)), tile)
 
 
 @inlined
-def weight_slope(x, start, windows, images, offsets, slope, which, begin, outputs, out, w):
+def weight_slope(x, start, windows, images, offsets, slope, which, begin, outputs, out):
     """The slope at weights (outputs, 9, channels): nine sums in registers, one for each tap."""
     zero, inputs = zeros(out), images.channels
     for group in range(0, len(windows), GROUP):
         end = min(len(windows), group + GROUP)
         for o in range(outputs):
             for channel in range(0, inputs, width(zero)):
-                own = taps(w + o * 9 * inputs + channel, inputs, 3 * inputs)
+                own = taps(o * 9 * inputs + channel, inputs, 3 * inputs)
                 tile = (zero, zero, zero, zero, zero, zero, zero, zero, zero)
                 if group:
                     tile = load_tile(out, own, zero)
@@ -85,33 +85,35 @@ def weight_slope(x, start, windows, images, offsets, slope, which, begin, output
 
 
 @inlined
-def input_slope(weight, w, windows, images, offsets, slope, which, begin, outputs, chosen, many, out, start):
+def input_slope(weight, windows, images, offsets, slope, which, begin, outputs, chosen, out, start):
     """The slope at images: for each place of a window, from those outputs whose maximum was there."""
     zero, inputs = zeros(out), images.channels
     for i in range(start, start + images.replica):
         out[np.uint64(i)] = 0
     for group in range(0, outputs, GROUP):
         for window in range(len(windows)):
-            many[0] = many[1] = many[2] = many[3] = 0
             row = begin + window * outputs
+            counts = np.uint64(0)  # how many are chosen for each of the four places, in 16 bits each
             for o in range(group, min(outputs, group + GROUP)):
                 place = np.uint64(which[np.uint64(row + o)])
-                chosen[place * np.uint64(GROUP) + np.uint64(many[place])] = o
-                many[place] += slope[np.uint64(row + o)] != 0  # a ReLU has stopped the others
+                bits = place * np.uint64(16)
+                chosen[place * np.uint64(GROUP) + ((counts >> bits) & np.uint64(0xFFFF))] = o
+                counts += np.uint64(slope[np.uint64(row + o)] != 0) << bits  # a ReLU has stopped the others
             for corner in range(4):
+                many = (counts >> np.uint64(16 * corner)) & np.uint64(0xFFFF)
                 at = start + windows[np.uint64(window)] + offsets[np.uint64(corner)]
                 for channel in range(0, inputs, width(zero)):
                     pixels = taps(at + channel, inputs, images.line)
                     tile = load_tile(out, pixels, zero)
-                    for number in range(many[np.uint64(corner)]):
-                        o = chosen[np.uint64(corner * GROUP + number)]
-                        weights = taps(w + o * 9 * inputs + channel, inputs, 3 * inputs)
+                    for number in range(corner * GROUP, corner * GROUP + np.int64(many)):
+                        o = chosen[np.uint64(number)]
+                        weights = taps(o * 9 * inputs + channel, inputs, 3 * inputs)
                         tile = add_rows(tile, weight, weights, spread(slope, row + o, zero))
                     store_tile(out, pixels, tile)
 
 
 @compiled
-def pooled_convolution_backward(slope, x, images, which, windows, weight, d_weight, d_bias, d_x):
+def pooled_convolution_backward(slope, x, images, which, windows, weight, room, d_weight, d_bias, d_x):
     """The slopes of `pooled_convolution`.
 
     Args:
@@ -120,25 +122,27 @@ def pooled_convolution_backward(slope, x, images, which, windows, weight, d_weig
         images: As in `pooled_convolution`.
         which: As `pooled_convolution` wrote it.
         windows: As `pooled_convolution` wrote it.
-        weight: (R, outputs, 9, channels), flat; empty where d_x is not wanted.
-        d_weight: The same, written; of images by planes (R, outputs / lanes, planes, 9, lanes).
+        weight: (R, outputs, inputs, 9), flat.
+        room: For the weights of a replica, in the order in which they are read or written.
+        d_weight: As weight, written.
         d_bias: (R, outputs), written.
-        d_x: (R, images, height, width, channels), flat, written; or empty.
+        d_x: (R, images, height, width, channels), flat, written; empty where it is not wanted.
     """
     replicas, outputs = d_bias.shape
-    zero, sums, few = zeros(slope), d_bias.reshape(-1), images.channels == 1
+    zero, sums, inputs = zeros(slope), d_bias.reshape(-1), images.channels * images.planes
+    lanes, line = width(zero), 9 * inputs
     offsets = np.array([0, images.channels, images.line, images.line + images.channels])
-    chosen, many = np.empty(4 * GROUP, np.int64), np.empty(4, np.int64)
+    chosen = np.empty(4 * GROUP, np.int64)
     for r in range(replicas):
-        w, begin, start = r * (len(d_weight) // replicas), r * len(windows) * outputs, r * images.replica
-        for channel in range(0, outputs, width(zero)):
-            store(sums, r * outputs + channel, bias_slope(slope, begin + channel, windows, outputs))
-            if few:
-                own = w + channel * 9 * images.planes
-                few_slope(x, start, windows, images, slope, which, begin + channel, outputs, d_weight, own)
-        if not few:
-            weight_slope(x, start, windows, images, offsets, slope, which, begin, outputs, d_weight, w)
+        first, begin, start = r * outputs, r * len(windows) * outputs, r * images.replica
+        for channel in range(0, outputs, lanes):
+            store(sums, first + channel, bias_slope(slope, begin + channel, windows, outputs))
+            if images.channels == 1:
+                few_slope(x, start, windows, images, slope, which, begin + channel, outputs, room)
+                permute(room, 0, (1, lanes, line), (0, 1, lanes), d_weight, (first + channel) * line)
+        if images.channels > 1:
+            weight_slope(x, start, windows, images, offsets, slope, which, begin, outputs, room)
+            permute(room, 0, (outputs, inputs, 9), (line, 1, inputs), d_weight, first * line)
         if len(d_x):
-            input_slope(
-                weight, w, windows, images, offsets, slope, which, begin, outputs, chosen, many, d_x, start
-            )
+            permute(weight, first * line, (outputs, 9, inputs), (line, 1, 9), room, 0)
+            input_slope(room, windows, images, offsets, slope, which, begin, outputs, chosen, d_x, start)

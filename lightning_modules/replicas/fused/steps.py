@@ -75,9 +75,7 @@ class Convolution(Fused):
     def __call__(self, x: Tensor, calls: int) -> Tensor:
         conv, planar = self.conv, x.dim() == 4
         x = (x.unflatten(1, (conv.groups, -1)) if planar else x).to(conv.weight.dtype)
-        weight = conv.weight.unflatten(0, (conv.groups, -1))
-        bias = conv.bias if conv.bias is None else conv.bias.view(conv.groups, -1)
-        return functions.convolve_and_pool(x, weight, bias, int(conv.padding[0]), planar)
+        return functions.convolve_and_pool(x, conv.weight, conv.bias, int(conv.padding[0]), planar)
 
 
 @dataclass(frozen=True)

@@ -67,12 +67,12 @@ def test_a_pooled_convolution_is_torchs(
     images = torch.randint(-2, 3, shape, generator=generator).to(dtype)  # small integers tie
     if strange is not None:
         images.view(-1)[int(torch.randint(images.numel(), (1,), generator=generator))] = strange
-    weight = torch.randn(replicas, outputs, inputs, 3, 3, generator=generator, dtype=dtype).requires_grad_()
-    bias = torch.randn(replicas, outputs, generator=generator, dtype=dtype).requires_grad_()
+    weight = torch.randn(replicas * outputs, inputs, 3, 3, generator=generator, dtype=dtype).requires_grad_()
+    bias = torch.randn(replicas * outputs, generator=generator, dtype=dtype).requires_grad_()
     x = strided(images if planar else images.permute(1, 0, 3, 4, 2), how).requires_grad_(not planar)
     ours = convolve_and_pool(x, strided(weight, how), bias, padding, planar)
     plain = images.flatten(1, 2).requires_grad_()
-    folded = F.conv2d(plain, weight.flatten(0, 1), bias.flatten(), padding=padding, groups=replicas)
+    folded = F.conv2d(plain, weight, bias, padding=padding, groups=replicas)
     theirs = F.max_pool2d(folded, 2).unflatten(1, (replicas, outputs)).permute(1, 0, 3, 4, 2)
     assert_close(ours, theirs, dtype)
     if strange is not None:
@@ -147,7 +147,7 @@ def test_numbers_that_begin_between_two_words_are_read() -> None:
     x = torch.frombuffer(memory, dtype=torch.float32, offset=0, count=2 * 16 * 8).view(2, 4, 4, 8)[None]
     x.normal_()
     odd = torch.frombuffer(bytearray(b"0" + bytes(memory)), dtype=torch.uint8)[1 : 1 + 4 * 2 * 16 * 8]
-    weight = torch.randn(1, 32, 8, 3, 3)
+    weight = torch.randn(32, 8, 3, 3)
     misaligned = torch.frombuffer(odd.numpy().data, dtype=torch.float32).view_as(x)
     assert torch.equal(
         convolve_and_pool(misaligned, weight, None, 0, False), convolve_and_pool(x, weight, None, 0, False)
@@ -157,10 +157,10 @@ def test_numbers_that_begin_between_two_words_are_read() -> None:
 @pytest.mark.parametrize(
     ("x", "weight"),
     [
-        (torch.zeros(2, 3, 4, 4, 8), torch.zeros(2, 32, 9, 3, 3)),
-        (torch.zeros(1, 3, 4, 4, 8), torch.zeros(2, 32, 8, 3, 3)),
-        (torch.zeros(2, 3, 3, 4, 8), torch.zeros(2, 32, 8, 3, 3)),
-        (torch.zeros(2, 3, 4, 4, 8).double(), torch.zeros(2, 32, 8, 3, 3)),
+        (torch.zeros(2, 3, 4, 4, 8), torch.zeros(64, 9, 3, 3)),
+        (torch.zeros(2, 3, 4, 4, 8), torch.zeros(65, 8, 3, 3)),
+        (torch.zeros(2, 3, 3, 4, 8), torch.zeros(64, 8, 3, 3)),
+        (torch.zeros(2, 3, 4, 4, 8).double(), torch.zeros(64, 8, 3, 3)),
     ],
 )
 def test_what_does_not_fit_is_refused_before_a_loop_runs(x: Tensor, weight: Tensor) -> None:
