@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scratch_framework.core.left_out import IN_PLACE, leaves_out
 from scratch_framework.core.module import Module
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+@leaves_out(inplace=IN_PLACE)
 class ReLU(Module):
     """y = max(x, 0): lets the positive through, and what is not a number (NaN)."""
 
@@ -35,6 +37,7 @@ class ReLU(Module):
         return grad_input if grad_input.sum().isfinite() else grad_output.where(y != 0, 0)
 
 
+@leaves_out(inplace=IN_PLACE)
 class LeakyReLU(Module):
     """y = x above 0, a small multiple of x below: every unit gets some gradient."""
 

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from scratch_framework.core.checks import check_at_least
+from scratch_framework.core.left_out import NO_AUTOGRAD, NO_GRAPH, ONE_BY_ONE, LeftOut, leaves_out
 from scratch_framework.core.optim import Optimizer
 
 if TYPE_CHECKING:
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     from scratch_framework.core.parameter import Parameter, Rate
 
 
+@leaves_out(
+    foreach=ONE_BY_ONE,
+    fused=ONE_BY_ONE,
+    differentiable=NO_AUTOGRAD,
+    capturable=NO_GRAPH,
+    decoupled_weight_decay=LeftOut(False, "AdamW"),
+)
 class Adam(Optimizer):
     """w <- w - lr m / (sqrt(v) + eps): the mean gradient m over its typical size sqrt(v).
 
@@ -32,6 +40,7 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: Rate = 0,
         amsgrad: bool = False,
+        *,
         maximize: bool = False,
     ) -> None:
         """Choose rates.
@@ -89,6 +98,7 @@ class Adam(Optimizer):
         self.descend(parameter, direction, scale)
 
 
+@leaves_out(foreach=ONE_BY_ONE, fused=ONE_BY_ONE, differentiable=NO_AUTOGRAD, capturable=NO_GRAPH)
 class AdamW(Adam):
     """Adam with decay kept out of the quotient: w <- w - lr (m / (sqrt(v) + eps) + weight_decay w).
 
@@ -106,7 +116,8 @@ class AdamW(Adam):
         eps: float = 1e-8,
         weight_decay: Rate = 1e-2,
         amsgrad: bool = False,
+        *,
         maximize: bool = False,
     ) -> None:
         """Choose rates as for `Adam`; here decay is on by default, as in torch."""
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize)
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)

@@ -29,6 +29,7 @@ class ClassCriterion(Criterion):
     def __init__(
         self,
         weight: Tensor | None = None,
+        *,
         ignore_index: int = -100,
         reduction: str = "mean",
         replicas: int | None = None,
@@ -42,7 +43,7 @@ class ClassCriterion(Criterion):
             reduction: ``mean``, ``sum`` or ``none``.
             replicas: R, when the first dimension of x counts replicas.
         """
-        super().__init__(reduction, replicas)
+        super().__init__(reduction=reduction, replicas=replicas)
         self.weight, self.ignore_index = weight, ignore_index
 
     def shares(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -30,7 +30,7 @@ class Criterion:
     _versions: list[tuple[Tensor, int]]
     _passes: dict[int, int]  # whose output the prediction was
 
-    def __init__(self, reduction: str = "mean", replicas: int | None = None) -> None:
+    def __init__(self, *, reduction: str = "mean", replicas: int | None = None) -> None:
         """Choose the reduction, and R where the first dimension of the prediction counts replicas."""
         check_choice("reduction", reduction, ("mean", "sum", "none"))
         check_at_least(1, replicas=replicas)

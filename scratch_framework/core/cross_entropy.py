@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from scratch_framework.core.checks import check_share
 from scratch_framework.core.class_targets import ClassCriterion
+from scratch_framework.core.left_out import REDUCTION, leaves_out
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+@leaves_out(size_average=REDUCTION, reduce=REDUCTION)
 class NLLLoss(ClassCriterion):
     """Negative log likelihood, l = -w_c x_c of the right class c, for a net that ends in log p itself.
 
@@ -28,6 +30,7 @@ class NLLLoss(ClassCriterion):
         return self.scale_gradient(-q, grad_output)
 
 
+@leaves_out(size_average=REDUCTION, reduce=REDUCTION)
 class CrossEntropyLoss(ClassCriterion):
     """Softmax and the negative log likelihood in one: minus the log of the right class's probability.
 
@@ -40,6 +43,7 @@ class CrossEntropyLoss(ClassCriterion):
     def __init__(
         self,
         weight: Tensor | None = None,
+        *,
         ignore_index: int = -100,
         reduction: str = "mean",
         label_smoothing: float = 0.0,
@@ -55,7 +59,7 @@ class CrossEntropyLoss(ClassCriterion):
                 that the net need not be infinitely sure (https://arxiv.org/abs/1512.00567).
             replicas: R, when the first dimension of the scores counts replicas.
         """
-        super().__init__(weight, ignore_index, reduction, replicas)
+        super().__init__(weight, ignore_index=ignore_index, reduction=reduction, replicas=replicas)
         check_share(label_smoothing=label_smoothing)
         self.label_smoothing = label_smoothing
 

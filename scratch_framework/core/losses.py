@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from scratch_framework.core.broadcasting import check_broadcast
 from scratch_framework.core.checks import check_above_zero
 from scratch_framework.core.criterion import Criterion
+from scratch_framework.core.left_out import REDUCTION, leaves_out
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+@leaves_out(size_average=REDUCTION, reduce=REDUCTION)
 class MSELoss(Criterion):
     """Mean squared error, l = (x - t)^2.
 
@@ -29,6 +31,7 @@ class MSELoss(Criterion):
         return self.scale_gradient(2 * difference, grad_output)
 
 
+@leaves_out(size_average=REDUCTION, reduce=REDUCTION)
 class L1Loss(Criterion):
     """Mean absolute error, l = |x - t|: an error twice as large counts twice, not four times.
 
@@ -52,9 +55,9 @@ class HuberLoss(Criterion):
     So an outlier pulls with a limited force. Shapes: prediction and target alike.
     """
 
-    def __init__(self, reduction: str = "mean", delta: float = 1.0, replicas: int | None = None) -> None:
+    def __init__(self, reduction: str = "mean", delta: float = 1.0, *, replicas: int | None = None) -> None:
         """Choose the reduction, and the error ``delta`` above which the loss grows on a straight line."""
-        super().__init__(reduction, replicas)
+        super().__init__(reduction=reduction, replicas=replicas)
         check_above_zero(delta=delta)
         self.delta = delta
 
@@ -71,6 +74,7 @@ class HuberLoss(Criterion):
         return self.scale_gradient(difference.clamp(-self.delta, self.delta), grad_output)
 
 
+@leaves_out(size_average=REDUCTION, reduce=REDUCTION)
 class BCEWithLogitsLoss(Criterion):
     """Binary cross entropy, l = -t log p - (1 - t) log(1 - p) with p = sigmoid(x).
 
@@ -80,6 +84,7 @@ class BCEWithLogitsLoss(Criterion):
     def __init__(
         self,
         weight: Tensor | None = None,
+        *,
         reduction: str = "mean",
         pos_weight: Tensor | None = None,
         replicas: int | None = None,
@@ -92,7 +97,7 @@ class BCEWithLogitsLoss(Criterion):
             pos_weight: How often the part of yes, -t log p, counts: above 1 where yes is rare.
             replicas: R, when the first dimension of the prediction counts replicas.
         """
-        super().__init__(reduction, replicas)
+        super().__init__(reduction=reduction, replicas=replicas)
         self.weight, self.pos_weight = weight, pos_weight
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from scratch_framework.core.checks import check_above_zero, check_at_least, check_choice, check_share
+from scratch_framework.core.left_out import FROM_THE_START, leaves_out
 from scratch_framework.core.optim_checks import check_rate
 from scratch_framework.core.schedules import LRScheduler, cosine, linear
 
@@ -23,6 +24,7 @@ class Phase(NamedTuple):
     momentum: tuple[float, float]
 
 
+@leaves_out(last_epoch=FROM_THE_START)
 class OneCycleLR(LRScheduler):
     """From max_lr / div_factor up to max_lr, then down to almost nothing; momentum goes the other way.
 

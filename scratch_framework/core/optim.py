@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scratch_framework.core.checks import check_at_least
+from scratch_framework.core.left_out import NO_AUTOGRAD, ONE_BY_ONE, leaves_out
 from scratch_framework.core.optim_checks import check_parameters, check_rate
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Optimizer:
             parameter.value.addcmul_(direction, rate, value=-scale)
 
 
+@leaves_out(foreach=ONE_BY_ONE, fused=ONE_BY_ONE, differentiable=NO_AUTOGRAD)
 class SGD(Optimizer):
     """w <- w - lr g, with momentum w <- w - lr v where the velocity v gathers past gradients.
 
@@ -96,6 +98,7 @@ class SGD(Optimizer):
         dampening: float = 0,
         weight_decay: Rate = 0,
         nesterov: bool = False,
+        *,
         maximize: bool = False,
     ) -> None:
         """Choose rates: ``momentum`` is the share of v that stays, ``dampening`` of g that is left out."""

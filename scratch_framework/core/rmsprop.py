@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scratch_framework.core.checks import check_at_least, check_share
+from scratch_framework.core.left_out import NO_AUTOGRAD, NO_GRAPH, ONE_BY_ONE, leaves_out
 from scratch_framework.core.optim import Optimizer
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from scratch_framework.core.parameter import Parameter, Rate
 
 
+@leaves_out(foreach=ONE_BY_ONE, fused=ONE_BY_ONE, differentiable=NO_AUTOGRAD)
 class Adagrad(Optimizer):
     """w <- w - lr g / (sqrt(s) + eps), where s adds up all g^2 so far.
 
@@ -33,6 +35,7 @@ class Adagrad(Optimizer):
         weight_decay: Rate = 0,
         initial_accumulator_value: float = 0,
         eps: float = 1e-10,
+        *,
         maximize: bool = False,
     ) -> None:
         """Choose rates.
@@ -64,6 +67,7 @@ class Adagrad(Optimizer):
         )
 
 
+@leaves_out(foreach=ONE_BY_ONE, differentiable=NO_AUTOGRAD, capturable=NO_GRAPH)
 class RMSprop(Optimizer):
     """w <- w - lr g / (sqrt(v) + eps), where v is a running mean of g^2, which forgets the distant past.
 
@@ -79,6 +83,7 @@ class RMSprop(Optimizer):
         weight_decay: Rate = 0,
         momentum: float = 0,
         centered: bool = False,
+        *,
         maximize: bool = False,
     ) -> None:
         """Choose rates.

@@ -11,12 +11,14 @@ import math
 from typing import TYPE_CHECKING
 
 from scratch_framework.core.checks import check_at_least
+from scratch_framework.core.left_out import FROM_THE_START, leaves_out
 
 if TYPE_CHECKING:
     from scratch_framework.core.optim import Optimizer
     from scratch_framework.core.parameter import Rate
 
 
+@leaves_out(last_epoch=FROM_THE_START)
 class LRScheduler:
     """Base of the schedules: counts the steps from 0."""
 
@@ -44,6 +46,7 @@ class LRScheduler:
         return [self.optimizer.lr]
 
 
+@leaves_out(last_epoch=FROM_THE_START)
 class StepLR(LRScheduler):
     """lr = base gamma^k after k times step_size steps: a staircase."""
 
@@ -64,6 +67,7 @@ class StepLR(LRScheduler):
         return self.base_lr * self.gamma ** (step // self.step_size)
 
 
+@leaves_out(last_epoch=FROM_THE_START)
 class CosineAnnealingLR(LRScheduler):
     """lr = eta_min + (base - eta_min) (1 + cos(pi t / T_max)) / 2: half a wave down to eta_min.
 

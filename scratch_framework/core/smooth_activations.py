@@ -11,6 +11,7 @@ import math
 from typing import TYPE_CHECKING
 
 from scratch_framework.core.checks import check_above_zero, check_choice
+from scratch_framework.core.left_out import IN_PLACE, leaves_out
 from scratch_framework.core.module import Module
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Softplus(Module):
         return f"beta={self.beta}, threshold={self.threshold}"
 
 
+@leaves_out(inplace=IN_PLACE)
 class SiLU(Module):
     """y = x sigmoid(x), also called swish. Paper: https://arxiv.org/abs/1702.03118."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scratch_framework.core.checks import check_at_least, check_shape
+from scratch_framework.core.left_out import WHOLE_PATCHES, leaves_out
 from scratch_framework.core.module import Module
 from scratch_framework.images.patches import Window
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from scratch_framework.images.patches import Pair
 
 
+@leaves_out(ceil_mode=WHOLE_PATCHES)
 class AvgPool2d(Module):
     """y_ij = (1 / k k) sum_uv x_si+u,sj+v over k x k patches that lie a stride s apart.
 
@@ -27,6 +29,7 @@ class AvgPool2d(Module):
         kernel_size: Pair,
         stride: Pair | None = None,
         padding: Pair = 0,
+        *,
         count_include_pad: bool = True,
         divisor_override: int | None = None,
     ) -> None:

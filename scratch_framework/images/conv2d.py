@@ -33,6 +33,7 @@ from torch import empty
 from scratch_framework.core import init
 from scratch_framework.core.broadcasting import unbroadcast
 from scratch_framework.core.checks import check_at_least, check_shape
+from scratch_framework.core.left_out import LeftOut, leaves_out
 from scratch_framework.core.module import Module
 from scratch_framework.core.parameter import Parameter
 from scratch_framework.images.patches import Window
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from scratch_framework.images.patches import Pair
 
 
+@leaves_out(padding_mode=LeftOut("zeros", "padding=0 on an input that has the border already"))
 class Conv(Module):
     """Base of `Conv2d` and of `Conv1d`, whose signals are images of one row.
 

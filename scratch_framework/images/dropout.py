@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from scratch_framework.core.checks import check_shape, check_share
+from scratch_framework.core.left_out import IN_PLACE, leaves_out
 from scratch_framework.core.module import Module
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 
+@leaves_out(inplace=IN_PLACE)
 class Dropout(Module):
     """Each number is dropped with probability p, the others grow by 1 / (1 - p).
 
@@ -19,7 +21,7 @@ class Dropout(Module):
     Paper: https://jmlr.org/papers/v15/srivastava14a.html
     """
 
-    def __init__(self, p: float = 0.5, generator: Generator | Sequence[Generator] | None = None) -> None:
+    def __init__(self, p: float = 0.5, *, generator: Generator | Sequence[Generator] | None = None) -> None:
         """Choose how much to drop.
 
         Args:

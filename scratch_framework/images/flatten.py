@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Flatten(Module):
     """Joins dimensions into one: (N, C, H, W) to (N, C H W), row by row; with replicas R stands before."""
 
-    def __init__(self, start_dim: int = 1, end_dim: int = -1, replicas: int | None = None) -> None:
+    def __init__(self, start_dim: int = 1, end_dim: int = -1, *, replicas: int | None = None) -> None:
         """Choose dimensions.
 
         Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scratch_framework.core.checks import check_shape
+from scratch_framework.core.left_out import WHOLE_PATCHES, LeftOut, leaves_out
 from scratch_framework.core.module import Module
 from scratch_framework.images.patches import Window
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from scratch_framework.images.patches import Pair
 
 
+@leaves_out(
+    return_indices=LeftOut(False, "backward(ones), which is not 0 at the places of the maxima"),
+    ceil_mode=WHOLE_PATCHES,
+)
 class MaxPool2d(Module):
     """y_ij = max_uv x_si+u,sj+v over k x k patches that lie a stride s apart.
 
@@ -26,7 +31,6 @@ class MaxPool2d(Module):
         stride: Pair | None = None,
         padding: Pair = 0,
         dilation: Pair = 1,
-        return_indices: bool = False,
     ) -> None:
         """Choose the patches; each argument is one number or a pair, see `Window`.
 
@@ -35,13 +39,7 @@ class MaxPool2d(Module):
             stride: From one patch to the next; by default they lie side by side.
             padding: Rows and columns around the image that are never the largest, at most k / 2.
             dilation: From one number of a patch to the next.
-            return_indices: Must be False: a module has one output.
         """
-        if return_indices:
-            raise ValueError(
-                "MaxPool2d: return_indices must be False, got True: a module has one output; use"
-                " backward(ones), which is not 0 at the places of the maxima"
-            )
         stride = kernel_size if stride is None else stride
         self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
         self.window = Window.of(kernel_size, stride, padding, dilation)

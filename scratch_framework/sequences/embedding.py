@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from torch import empty
 
 from scratch_framework.core.checks import check_at_least, check_shape
+from scratch_framework.core.left_out import LeftOut, leaves_out
 from scratch_framework.core.module import Module
 from scratch_framework.core.parameter import Parameter
 
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor, device, dtype
 
 
+@leaves_out(
+    max_norm=LeftOut(None, "weight.value.copy_(weight.value.renorm(norm_type, 0, max_norm)) before forward"),
+    norm_type=LeftOut(2.0, "renorm, as for max_norm"),
+    scale_grad_by_freq=LeftOut(False, "weight.grad, divided row by row by how often the word occurs"),
+    sparse=LeftOut(False, "weight.grad, in which the rows of other words are 0"),
+    _weight=LeftOut(None, "load_state_dict"),
+    _freeze=LeftOut(False, "an optimizer that is not given the weight"),
+)
 class Embedding(Module):
     """y_n = W_x_n: row x_n of the table W, (V, D), drawn from N(0, 1) as in torch.
 
@@ -25,8 +34,8 @@ class Embedding(Module):
         num_embeddings: int,
         embedding_dim: int,
         padding_idx: int | None = None,
-        replicas: int | None = None,
         *,
+        replicas: int | None = None,
         device: device | str | None = None,
         dtype: dtype | None = None,
         generator: Generator | None = None,

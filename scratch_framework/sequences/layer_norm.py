@@ -37,8 +37,8 @@ class LayerNorm(Module):
         eps: float = 1e-5,
         elementwise_affine: bool = True,
         bias: bool = True,
-        replicas: int | None = None,
         *,
+        replicas: int | None = None,
         device: device | str | None = None,
         dtype: dtype | None = None,
     ) -> None:

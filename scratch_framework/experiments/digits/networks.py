@@ -32,21 +32,21 @@ def paper_cnn(
         sf.MaxPool2d(2),  # (R, N, 32, 6, 6)
         sf.ReLU(),
         sf.BatchNorm2d(32, **shape),
-        sf.Dropout(0.2, masks),
+        sf.Dropout(0.2, generator=masks),
         sf.Conv2d(32, 64, 3, **options),  # (R, N, 64, 4, 4)
         sf.MaxPool2d(2),  # (R, N, 64, 2, 2)
         sf.ReLU(),
         sf.BatchNorm2d(64, **shape),
-        sf.Dropout(0.2, masks),
+        sf.Dropout(0.2, generator=masks),
         sf.Flatten(replicas=replicas),  # (R, N, 256)
         sf.Linear(256, 200, **options),
         sf.ReLU(),
         sf.BatchNorm1d(200, **shape),
-        sf.Dropout(0.3, masks),
+        sf.Dropout(0.3, generator=masks),
         sf.Linear(200, out_features, **options),
         sf.ReLU(),
         sf.BatchNorm1d(out_features, **shape),
-        sf.Dropout(0.3, masks),
+        sf.Dropout(0.3, generator=masks),
     )
 
 
@@ -57,11 +57,11 @@ def paper_head(*, masks: Sequence[Generator] | None = None, **options: Any) -> s
         sf.Linear(20, 100, **options),
         sf.ReLU(),
         sf.BatchNorm1d(100, **shape),
-        sf.Dropout(0.2, masks),
+        sf.Dropout(0.2, generator=masks),
         sf.Linear(100, 20, **options),
         sf.ReLU(),
         sf.BatchNorm1d(20, **shape),
-        sf.Dropout(0.2, masks),
+        sf.Dropout(0.2, generator=masks),
         sf.Linear(20, 2, **options),
         sf.ReLU(),
     )

@@ -62,7 +62,7 @@ def test_replicas_have_the_bounds_and_deviations_of_one(
 @pytest.mark.parametrize("bias", [True, False])
 def test_layers_start_with_what_torchs_start_with(replicas: int | None, bias: bool) -> None:
     pairs: list[tuple[Any, Any]] = [
-        (Linear(5, 4, bias, replicas, generator=Generator().manual_seed(1)), nn.Linear(5, 4, bias)),
+        (Linear(5, 4, bias, replicas=replicas, generator=Generator().manual_seed(1)), nn.Linear(5, 4, bias)),
         (
             Conv2d(3, 4, 5, bias=bias, replicas=replicas, generator=Generator().manual_seed(1)),
             nn.Conv2d(3, 4, 5, bias=bias),

@@ -74,7 +74,7 @@ def test_linear_draws_the_weights_that_torch_draws_from_the_same_seed() -> None:
 def test_a_replica_of_linear_is_the_layer_alone(
     replicas: int, points: int, inputs: int, outputs: int, bias: bool, shared: bool
 ) -> None:
-    layer = Linear(inputs, outputs, bias, replicas, dtype=torch.float64)
+    layer = Linear(inputs, outputs, bias, replicas=replicas, dtype=torch.float64)
     x = draw(points, inputs) if shared else draw(replicas, points, inputs)
     grad = draw(replicas, points, outputs, seed=1)
     y = layer(x)

@@ -80,7 +80,10 @@ CRITERIA = pytest.mark.parametrize(
         *(sf.MSELoss, sf.L1Loss, partial(sf.HuberLoss, delta=0.5)),
         *(sf.BCEWithLogitsLoss, partial(sf.BCEWithLogitsLoss, WEIGHT[:1], pos_weight=POS_WEIGHT)),
         *(sf.NLLLoss, partial(sf.NLLLoss, CLASS_WEIGHT, ignore_index=1)),
-        *(sf.CrossEntropyLoss, partial(sf.CrossEntropyLoss, CLASS_WEIGHT, 1, label_smoothing=0.2)),
+        *(
+            sf.CrossEntropyLoss,
+            partial(sf.CrossEntropyLoss, CLASS_WEIGHT, ignore_index=1, label_smoothing=0.2),
+        ),
     ],
 )
 

@@ -97,7 +97,7 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     ),
     (lambda: sf.Flatten(replicas=2)(X), "Flatten: the input must have shape (2, N, ...), got (5, 3)"),
     (
-        lambda: sf.Dropout(0.5, [torch.Generator(), torch.Generator()])(X),
+        lambda: sf.Dropout(0.5, generator=[torch.Generator(), torch.Generator()])(X),
         "Dropout: the input must have shape (2, ...), got (5, 3)",
     ),
     (
@@ -142,7 +142,6 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     (lambda: sf.Conv2d(3, 4, 3, 2, "same"), "padding 'same' needs stride 1, got (2, 2)"),
     (lambda: sf.Conv2d(3, 4, 3, padding="full"), "padding must be one of same, valid, got 'full'"),
     (lambda: sf.Conv2d(3, 4, 3, groups=2), "in_channels must be a multiple of groups 2, got 3"),
-    (lambda: sf.MaxPool2d(2, return_indices=True), "return_indices must be False, got True"),
     (lambda: sf.AvgPool2d(2, padding=2), "padding must be at most half of kernel_size 2, got 2"),
     (lambda: sf.AdaptiveAvgPool2d((0, 1)), "output_size must be at least 1, got 0"),
     (lambda: sf.Embedding(3, 2, padding_idx=3), "padding_idx must be one of 3 words, got 3"),
@@ -160,7 +159,7 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     (lambda: sf.BatchNorm2d(3, momentum=2), "momentum must lie in [0, 1], got 2"),
     (lambda: sf.Dropout(1.5), "p must lie in [0, 1], got 1.5"),
     (lambda: sf.Dropout(-0.1), "p must lie in [0, 1], got -0.1"),
-    (lambda: sf.MSELoss("average"), "reduction must be one of mean, sum, none, got 'average'"),
+    (lambda: sf.MSELoss(reduction="average"), "reduction must be one of mean, sum, none, got 'average'"),
     (lambda: sf.BCEWithLogitsLoss(replicas=0), "replicas must be at least 1, got 0"),
     (lambda: sf.HuberLoss(delta=0), "delta must be above 0, got 0"),
     (lambda: sf.CrossEntropyLoss(label_smoothing=2), "label_smoothing must lie in [0, 1], got 2"),

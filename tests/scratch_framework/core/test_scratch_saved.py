@@ -166,7 +166,7 @@ def net() -> sf.Sequential:
     return sf.Sequential(linear(), sf.Tanh(), linear(), sf.Dropout(0.5).eval())
 
 
-@pytest.mark.parametrize("criterion", [sf.MSELoss(), sf.MSELoss("sum"), sf.BCEWithLogitsLoss()])
+@pytest.mark.parametrize("criterion", [sf.MSELoss(), sf.MSELoss(reduction="sum"), sf.BCEWithLogitsLoss()])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("late", [False, True])
 def test_a_forward_pass_for_validation_before_backward_is_refused(

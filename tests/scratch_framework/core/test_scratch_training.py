@@ -21,7 +21,7 @@ def test_the_first_1000_steps_of_the_papers_training_are_torchs() -> None:
     theirs.load_state_dict(ours.state_dict())
     optimizer = sf.SGD(ours.parameters(), lr=0.005, weight_decay=1e-6)
     torch_optimizer = optim.SGD(theirs.parameters(), lr=0.005, weight_decay=1e-6)
-    criterion, torch_criterion = sf.MSELoss("sum"), nn.MSELoss(reduction="sum")
+    criterion, torch_criterion = sf.MSELoss(reduction="sum"), nn.MSELoss(reduction="sum")
     order, (x, target) = Generator().manual_seed(1), disc()
     losses: list[Tensor] = []
     for _ in range(50):

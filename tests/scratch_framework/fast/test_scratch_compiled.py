@@ -26,7 +26,7 @@ Kind = Callable[..., sf.Optimizer]
 
 def linear(inputs: int, outputs: int, replicas: int | None, bias: bool = True, seed: int = 0) -> sf.Linear:
     generator = torch.Generator().manual_seed(seed)
-    return sf.Linear(inputs, outputs, bias, replicas, dtype=F64, generator=generator)
+    return sf.Linear(inputs, outputs, bias, replicas=replicas, dtype=F64, generator=generator)
 
 
 def deep_net(replicas: int | None) -> sf.Sequential:
@@ -52,7 +52,7 @@ NETS: list[Net] = [paper_net, deep_net, shallow_net]
 LOSSES: list[Callable[..., sf.Criterion]] = [
     sf.MSELoss,
     sf.BCEWithLogitsLoss,
-    partial(sf.MSELoss, "sum"),
+    partial(sf.MSELoss, reduction="sum"),
     partial(sf.BCEWithLogitsLoss, reduction="sum"),
     sf.CrossEntropyLoss,
     partial(sf.CrossEntropyLoss, label_smoothing=0.1),
@@ -349,7 +349,7 @@ def test_what_does_not_belong_together_is_refused() -> None:
     with pytest.raises(ValueError, match=r"same dtype, got \[torch.float32, torch.float64\]"):
         compile_chain(sf.Linear(2, 2), sf.Linear(2, 2, dtype=F64))
     with pytest.raises(ValueError, match="must reduce its losses, got reduction 'none'"):
-        compile_chain(sf.Linear(2, 2), criterion=sf.MSELoss("none"))
+        compile_chain(sf.Linear(2, 2), criterion=sf.MSELoss(reduction="none"))
     net, other = paper_net(), paper_net()
     with pytest.raises(ValueError, match="parameters of the model, all and in their order"):
         compile_step(net, sf.MSELoss(), sf.SGD(other.parameters()))

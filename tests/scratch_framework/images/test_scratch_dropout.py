@@ -11,14 +11,14 @@ from scratch_framework import Dropout
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.8])
 def test_dropout_drops_its_share_and_scales_the_rest(p: float) -> None:
     count = 100_000
-    y = Dropout(p, Generator().manual_seed(0))(torch.ones(count, dtype=torch.float64))
+    y = Dropout(p, generator=Generator().manual_seed(0))(torch.ones(count, dtype=torch.float64))
     kept = y[y != 0]
     assert abs(len(kept) / count - (1 - p)) < 5 * (p * (1 - p) / count) ** 0.5
     assert_same(kept, torch.full_like(kept, 1 / (1 - p)))
 
 
 def test_the_gradient_passes_through_the_mask_of_the_forward_pass() -> None:
-    layer = Dropout(0.4, Generator().manual_seed(0))
+    layer = Dropout(0.4, generator=Generator().manual_seed(0))
     x, grad = draw(50, 20), draw(50, 20, seed=1)
     mask = layer(x) / x
     assert_same(layer.backward(grad), grad * mask)
@@ -43,14 +43,14 @@ def test_evaluation_lets_everything_through_both_ways() -> None:
 
 def test_a_generator_repeats_the_draws() -> None:
     x = draw(30, 30)
-    first, second = (Dropout(0.5, Generator().manual_seed(7))(x) for _ in range(2))
+    first, second = (Dropout(0.5, generator=Generator().manual_seed(7))(x) for _ in range(2))
     assert torch.equal(first, second)
 
 
 def test_with_a_generator_for_each_replica_each_drops_its_share_and_what_it_drops_alone() -> None:
     x = torch.ones(3, 200, 100, dtype=torch.float64)
-    y = Dropout(0.3, [Generator().manual_seed(seed) for seed in (5, 6, 5)])(x)
-    alone = Dropout(0.3, [Generator().manual_seed(6)])(x[1:2])
+    y = Dropout(0.3, generator=[Generator().manual_seed(seed) for seed in (5, 6, 5)])(x)
+    alone = Dropout(0.3, generator=[Generator().manual_seed(6)])(x[1:2])
     assert torch.equal(y[1:2], alone)
     assert torch.equal(y[0], y[2])
     assert not torch.equal(y[0], y[1])
