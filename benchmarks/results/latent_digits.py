@@ -4,7 +4,7 @@ Command lines:
     python -m benchmarks.latent_digits                 weight sharing, 15 runs of the modern recipe
     python -m benchmarks.latent_digits --model cnn     separate trunks; the first one's latent digits
 
-Nets are trained without a digit label; the labels of the test digits are looked at afterwards, here, to say
+Nets are trained without a digit label. Here the labels of the test digits are looked at afterwards, to say
 what the ten latent classes stand for.
 """
 
@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from datamodules import DigitPairs, load_digits
-from lightning_modules import PairModule
+from benchmarks.results.latent_classes import Confusion, confusion_of, draw_classes, latent_classes
+from datamodules import DigitPairs, Digits, load_digits
 from lightning_modules.command import cli
 from lightning_modules.models.latent.ordering import best_matching
 from lightning_modules.models.loading import load_model
@@ -33,8 +32,6 @@ from lightning_modules.results.table import percent
 from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import quiet, run_study
 from lightning_modules.training.studies import make_study
-
-Confusion = NDArray[np.int64]  # (10, 10), rows digits, columns latent classes
 
 
 def latent_digits(
@@ -70,29 +67,16 @@ def latent_digits(
     study = make_study(settings, seeds, data, trainer, choice, checkpoint=checkpoint)
     with StudyProgress(Console(), [model], runs * max_epochs) as progress:
         fit = run_study(study, lambda first, figures: progress.add(model, figures))
-    confusions = confusions_of(load_model(checkpoint))
+    _, test = load_digits()
+    classes = latent_classes(load_model(checkpoint), test.images)
     rows = [
-        {"seed": run.seed, "test_error": run.test_error, "diverged": bool(run.diverged)} | findings(confusion)
-        for run, confusion in zip(fit.runs, confusions, strict=True)
+        {"seed": run.seed, "test_error": run.test_error, "diverged": bool(run.diverged)}
+        | findings(confusion_of(own, test))
+        for run, own in zip(fit.runs, classes, strict=True)
     ]
     (folder / "confusion.json").write_text(json.dumps(rows, indent=1) + "\n")
-    confusion_figure(confusions, rows).savefig(folder / "confusion.png", dpi=110)
+    classes_figure(model, seed, classes, test).savefig(folder / "confusion.png", dpi=110)
     Console().print(summary(model, rows))
-
-
-def confusions_of(module: PairModule) -> list[Confusion]:
-    """A table a replica: how often each true digit was read as each latent class, over all test digits."""
-    _, test = load_digits()
-    replicas, tables = len(module.seeds), []
-    with torch.no_grad():
-        parts = [
-            module.network(part.unsqueeze(1).expand(-1, 2 * replicas, 14, 14)).digits[:, :, 0].argmax(-1)
-            for part in test.images.split(250)
-        ]
-    for latent in torch.cat(parts).unbind(1):  # (10000,) of each replica
-        counts = torch.bincount(10 * test.labels + latent, minlength=100)
-        tables.append(counts.view(10, 10).numpy())
-    return tables
 
 
 def findings(confusion: Confusion) -> dict[str, Any]:
@@ -106,26 +90,31 @@ def findings(confusion: Confusion) -> dict[str, Any]:
     }
 
 
-def confusion_figure(confusions: Sequence[Confusion], rows: Sequence[dict[str, Any]]) -> Figure:
-    """The tables of all runs as pictures."""
-    columns = min(5, len(confusions))
-    lines = -(-len(confusions) // columns)
-    figure = Figure(figsize=(2.4 * columns, 2.7 * lines), layout="constrained")
-    axes = list(figure.subplots(lines, columns, squeeze=False).flat)
-    for axis in axes[len(confusions) :]:
-        axis.axis("off")
-    for axis, confusion, row in zip(axes, confusions, rows, strict=False):
-        axis.imshow(confusion / confusion.sum(1, keepdims=True), cmap="Blues", vmin=0, vmax=1)
-        for digit, latent in np.argwhere(confusion > 0):
-            count = confusion[digit, latent]
-            shade = "white" if count > 500 else "0.3"
-            axis.text(latent, digit, str(count), ha="center", va="center", fontsize=4, color=shade)
-        axis.set_title(f"seed {row['seed']}: {100 * row['digit_error']:.1f} % of digits misread", fontsize=7)
-        axis.set_xticks(range(10))
-        axis.set_yticks(range(10))
-        axis.tick_params(labelsize=6, length=0)
-    figure.supxlabel("latent class, in the order that comparisons gave it", fontsize=9)
-    figure.supylabel("true digit, never told", fontsize=9)
+def classes_figure(model: str, seed: int, classes: NDArray[np.int64], digits: Digits) -> Figure:
+    """The first run's table, large, and beside each digit how often all runs read it as itself.
+
+    Args:
+        model: The net's name.
+        seed: Of the first run.
+        classes: (R, n), each digit's latent class in each run.
+        digits: The n digits.
+    """
+    figure = Figure(figsize=(8.6, 8.4), layout="constrained")
+    axis = figure.subplots()
+    draw_classes(axis, classes[0], digits, fontsize=9)
+    axis.set_title(
+        f"{model}, recipe modern, one run (seed {seed}): test digits by latent class and true digit\n"
+        "on top: the mean image of each class",
+        fontsize=10,
+    )
+    axis.set_xlabel("latent class, in the order that comparisons gave it")
+    axis.set_ylabel("true digit, never told")
+    labels = digits.labels.numpy()
+    note: dict[str, Any] = {"va": "center", "fontsize": 9}
+    axis.text(9.7, -1.15, f"{len(classes)} runs:\nread as itself,\n% ± std", **note)
+    for digit in range(10):
+        shares = (classes[:, labels == digit] == digit).mean(1).tolist()
+        axis.text(9.7, digit, percent(*spread(shares)), **note)
     return figure
 
 

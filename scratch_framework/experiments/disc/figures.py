@@ -1,25 +1,27 @@
 """The paper's figures 2.1 to 2.4, of the first run: data, net, loss (of all runs), and predictions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lightning_modules.results.palette import BLUE, COLOURS, GREEN, ORANGE
 from scratch_framework.experiments.disc.learners import Learner
 from scratch_framework.experiments.disc.objective import OBJECTIVES
 from scratch_framework.experiments.disc.points import DataConfig, Points
-from scratch_framework.experiments.disc.recipe import Activation, Recipe
+from scratch_framework.experiments.disc.recipe import RECIPES, Recipe
 from scratch_framework.experiments.disc.training import inputs
 
 Numbers = NDArray[np.floating]
 Flags = NDArray[np.bool_]
 
-OUTSIDE, INSIDE, WRONG = "#d9472b", "#2a9d5c", "black"  # the paper's red and green
 SHOWN = 14  # units drawn of a layer that has more
 GRID = 121  # points along a side of the square, to find the boundary by
 LOSSES = {"mse": "mean squared error", "bce": "binary cross entropy", "ce": "cross entropy"}
@@ -50,10 +52,10 @@ def figures(
     title = f"training points, seed {learner.seeds[0]}"
     return {
         "2.1_data": data_figure(x[0].numpy(), inside[0].numpy(), data.radius, title),
-        "2.2_network": network_figure(recipe.layers),
+        "2.2_network": network_figure(recipe),
         "2.3_loss": loss_figure(
             {tag: values.numpy() for tag, values in losses.items()},
-            f"mean loss of {runs} runs, 10th to 90th percentile",
+            f"{name_of(recipe)}: mean loss of {runs} runs, 10th to 90th percentile",
             LOSSES[recipe.loss],
         ),
         "2.4_prediction": prediction(recipe, data, points["test"], learner, dtype),
@@ -64,17 +66,38 @@ def prediction(
     recipe: Recipe, data: DataConfig, test: Points, learner: Learner, dtype: torch.dtype
 ) -> Figure:
     """Draw figure 2.4: what the first net says of its test points, and its boundary."""
+    figure = _figure()
+    draw_prediction(figure, recipe, data, test, learner, dtype)
+    return figure
+
+
+def draw_prediction(
+    figure: Figure | SubFigure,
+    recipe: Recipe,
+    data: DataConfig,
+    test: Points,
+    learner: Learner,
+    dtype: torch.dtype,
+) -> Axes:
+    """Draw figure 2.4 into a figure that may be part of another."""
     outputs = learner.first_replica()(inputs(recipe, test.x[:1], dtype))
-    said, inside = OBJECTIVES[recipe.loss].logit(outputs)[0] > 0, test.inside[0]
-    error = (said != inside).double().mean().item()
-    return prediction_figure(
-        test.x[0].numpy(),
-        said.numpy(),
-        inside.numpy(),
-        data.radius,
-        surfaces(recipe, learner, dtype).numpy(),
-        f"test points as the net has them, seed {learner.seeds[0]}: {error:.1%} wrong",
-    )
+    said = (OBJECTIVES[recipe.loss].logit(outputs)[0] > 0).numpy()
+    x, wrong = test.x[0].numpy(), said != test.inside[0].numpy()
+    error = f"{100 * wrong.mean():.1f} % of test points wrong"
+    axis = square(figure, f"{name_of(recipe)}\none run (seed {learner.seeds[0]}): {error}")
+    scatter(axis, x, said, "said to be outside", "said to be inside")
+    axis.scatter(x[wrong, 0], x[wrong, 1], 42, "none", edgecolors="black", label=f"wrong: {wrong.sum()}")
+    draw_circle(axis, data.radius)
+    draw_boundaries(axis, surfaces(recipe, learner, dtype).numpy())
+    _legend(axis)
+    return axis
+
+
+def name_of(recipe: Recipe) -> str:
+    """A recipe's name in words, with its mistake."""
+    right = replace(recipe, mistake="none")
+    name = next((f"recipe {name}" for name, known in RECIPES.items() if known == right), "a changed recipe")
+    return name if recipe == right else f"{name}, with a bias for each row of the batch"
 
 
 def surfaces(recipe: Recipe, learner: Learner, dtype: torch.dtype) -> Tensor:
@@ -95,20 +118,24 @@ def surfaces(recipe: Recipe, learner: Learner, dtype: torch.dtype) -> Tensor:
 
 def data_figure(x: Numbers, inside: Flags, radius: float, title: str) -> Figure:
     """Figure 2.1: the points (N, 2) and their classes (N,)."""
-    figure, axis = _square(title)
-    _scatter(axis, x, inside, "class 0, outside", "class 1, inside")
-    _circle(axis, radius)
+    figure = _figure()
+    axis = square(figure, title)
+    scatter(axis, x, inside, "class 0, outside", "class 1, inside")
+    draw_circle(axis, radius)
     _legend(axis)
     return figure
 
 
-def network_figure(layers: Sequence[tuple[int, int, Activation]]) -> Figure:
+def network_figure(recipe: Recipe) -> Figure:
     """Figure 2.2: the layers, their sizes and activations."""
+    layers = recipe.layers
     sizes = [layers[0][0], *(outputs for _, outputs, _ in layers)]
     figure = Figure(figsize=(1.7 * len(sizes), 4.6), layout="constrained")
     axis = figure.subplots()
     axis.axis("off")
-    axis.set_title(f"the net: units (at most {SHOWN} of a layer are drawn) and activations", fontsize=10)
+    axis.set_title(
+        f"{name_of(recipe)}: units (at most {SHOWN} of a layer are drawn) and activations", fontsize=10
+    )
     columns = [_heights(size) for size in sizes]
     for number, (left, right) in enumerate(pairwise(columns)):
         for start in left:
@@ -116,7 +143,7 @@ def network_figure(layers: Sequence[tuple[int, int, Activation]]) -> Figure:
                 axis.plot([number, number + 1], [start, end], color="0.82", linewidth=0.3, zorder=1)
     names = ["input"] + [f"Linear\n{activation.replace('none', '')}" for *_, activation in layers]
     for number, (size, heights, name) in enumerate(zip(sizes, columns, names, strict=True)):
-        axis.scatter([number] * len(heights), heights, s=52, color="C0", edgecolors="white", zorder=2)
+        axis.scatter([number] * len(heights), heights, s=52, color=BLUE, edgecolors="white", zorder=2)
         axis.text(number, -0.04, f"{size}\n{name}", ha="center", va="top", fontsize=9)
     axis.set_xlim(-0.4, len(sizes) - 0.6)
     axis.set_ylim(-0.2, 1.02)
@@ -128,10 +155,10 @@ def loss_figure(losses: Mapping[str, Numbers], title: str, label: str) -> Figure
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axis = figure.subplots()
     for number, (tag, values) in enumerate(losses.items()):
-        epochs, color = np.arange(1, len(values) + 1), f"C{number}"
+        epochs, color = np.arange(1, len(values) + 1), COLOURS[number]
         low, high = np.percentile(values, [10, 90], axis=1)
         axis.fill_between(epochs, low, high, color=color, alpha=0.2, linewidth=0)
-        axis.plot(epochs, values.mean(1), color=color, linewidth=1.2, label=tag)
+        axis.plot(epochs, values.mean(1), "-" if number == 0 else "--", color=color, linewidth=1.2, label=tag)
     axis.set_yscale("log")
     axis.set_xlabel("epoch")
     axis.set_ylabel(label)
@@ -141,58 +168,48 @@ def loss_figure(losses: Mapping[str, Numbers], title: str, label: str) -> Figure
     return figure
 
 
-def prediction_figure(
-    x: Numbers, said: Flags, inside: Flags, radius: float, surfaces: Numbers, title: str
-) -> Figure:
-    """Figure 2.4: what the net says of points, its boundary, and where it is wrong.
-
-    Args:
-        x: (N, 2).
-        said: (N,) bool, whether the net says inside.
-        inside: (N,) bool, whether the point is.
-        radius: The disc's.
-        surfaces: (K, G, G), as the function `surfaces` returns them.
-        title: To write above.
-    """
-    figure, axis = _square(title)
-    _scatter(axis, x, said, "said to be outside", "said to be inside")
-    wrong = said != inside
-    axis.scatter(x[wrong, 0], x[wrong, 1], 42, "none", edgecolors=WRONG, label=f"wrong: {wrong.sum()}")
-    _circle(axis, radius)
-    ticks = np.linspace(0, 1, surfaces.shape[-1])
-    width = 1.6 if len(surfaces) == 1 else 0.5
+def draw_boundaries(axis: Axes, surfaces: Numbers) -> None:
+    """Draw where scores (K, G, G) over the square, as `surfaces` returns them, are 0."""
+    ticks, many = np.linspace(0, 1, surfaces.shape[-1]), len(surfaces) > 1
+    line: Any = {"colors": "black", "linewidths": 0.6 if many else 2, "alpha": 0.6 if many else 1}
     for surface in surfaces:
         if surface.min() < 0 < surface.max():  # else there is no boundary
-            axis.contour(ticks, ticks, surface, levels=[0], colors="C0", linewidths=width, zorder=0)
-    many = "" if len(surfaces) == 1 else f", one for each of {len(surfaces)} rows"
-    axis.plot([], [], color="C0", linewidth=width, label=f"the net's boundary{many}")
-    _legend(axis)
-    return figure
+            axis.contour(ticks, ticks, surface, levels=[0], zorder=0, **line)
+    label = f"boundaries, one for each of {len(surfaces)} rows" if many else "the net's boundary"
+    axis.plot([], [], color="black", linewidth=line["linewidths"], label=label)
 
 
-def _square(title: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(6, 6.6), layout="constrained")
+def square(figure: Figure | SubFigure, title: str) -> Axes:
+    """The unit square, as axes of a figure that may be part of another."""
     axis = figure.subplots()
     axis.set_aspect("equal")
     axis.set_xlim(-0.02, 1.02)
     axis.set_ylim(-0.02, 1.02)
     axis.set_title(title, fontsize=10)
-    return figure, axis
+    return axis
 
 
-def _scatter(axis: Axes, x: Numbers, green: Flags, red_label: str, green_label: str) -> None:
-    for part, color, label in ((~green, OUTSIDE, red_label), (green, INSIDE, green_label)):
-        axis.scatter(x[part, 0], x[part, 1], 9, color, linewidths=0, label=f"{label}: {part.sum()}")
+def scatter(axis: Axes, x: Numbers, inside: Flags, outside_label: str, inside_label: str) -> None:
+    """Draw points (N, 2) of two classes (N,), which differ in colour and in shape."""
+    marks = (~inside, "^", ORANGE, outside_label), (inside, "o", BLUE, inside_label)
+    for part, marker, color, label in marks:
+        label = f"{label}: {part.sum()}"
+        axis.scatter(x[part, 0], x[part, 1], 11, color, marker=marker, linewidths=0, label=label)
 
 
-def _circle(axis: Axes, radius: float) -> None:
+def draw_circle(axis: Axes, radius: float) -> None:
+    """Draw the disc's edge."""
     angle = np.linspace(0, 2 * np.pi, 181)
     x, y = 0.5 + radius * np.cos(angle), 0.5 + radius * np.sin(angle)
-    axis.plot(x, y, color="black", linestyle="--", linewidth=1, label="the true circle")
+    axis.plot(x, y, color=GREEN, linestyle="--", linewidth=2, label="the true circle")
+
+
+def _figure() -> Figure:
+    return Figure(figsize=(6, 6.6), layout="constrained")
 
 
 def _legend(axis: Axes) -> None:
-    axis.figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    axis.figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
 
 
 def _heights(size: int) -> Numbers:

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks.results.ablation import TABLES, ablation, ablation_figure, ablation_table
 from benchmarks.results.compare import compare
+from benchmarks.results.discovery import MODEL, Watch, discovery, milestones
 from benchmarks.results.latent_digits import latent_digits
 from benchmarks.results.pairs_growth import (
     FLOOR,
@@ -22,12 +24,15 @@ from benchmarks.results.pairs_growth import (
     pairs_growth,
 )
 from benchmarks.results.rows import Record, Row
+from datamodules import DigitPairs, load_digits
 from lightning_modules.command.cli import CommandError
 from lightning_modules.command.file_format import FORMAT
 from lightning_modules.models.recipes import RECIPES, resolve
 from lightning_modules.models.settings import PlainCNNSettings
 from lightning_modules.results.runs import Run
 from lightning_modules.training.execution import ExecutionConfig
+from lightning_modules.training.runner import fit
+from lightning_modules.training.studies import make_study
 
 
 def study(folder: Path, rows: dict[str, list[float]]) -> str:
@@ -249,3 +254,23 @@ def test_latent_digits_are_compared_with_the_true_ones(model: Any, tmp_path: Pat
         assert np.sum(row["confusion"]) == 10_000
         assert row["matched_digit_error"] <= row["digit_error"]
     assert (tmp_path / "confusion.png").stat().st_size > 5_000
+
+
+def test_the_still_shows_when_a_third_two_thirds_and_nine_tenths_were_in_place() -> None:
+    assert milestones([0.1, 0.2, 0.5, 0.4, 0.7, 0.95, 0.93]) == [0, 2, 4, 5, 6]
+    assert milestones([0.1, 0.2]) == [0, 1]
+
+
+@pytest.mark.slow
+def test_the_discovery_has_a_frame_an_epoch_and_watching_changes_nothing(tmp_path: Path) -> None:
+    discovery(max_epochs=1, out=str(tmp_path))
+    assert (tmp_path / "discovery.png").stat().st_size > 20_000
+    assert (tmp_path / "discovery.gif").stat().st_size < 2_000_000
+    with Image.open(tmp_path / "discovery.gif") as moving:
+        assert getattr(moving, "n_frames", 1) == 2  # the untrained net, and the trained one
+    settings = resolve(RECIPES["modern"], [MODEL], {"max_epochs": 2})[MODEL]
+    study = make_study(settings, [0], DigitPairs, {"accelerator": "cpu"}, ExecutionConfig())
+    watch = Watch(load_digits()[1])
+    watched, alone = (fit(study, lambda metrics: None, callbacks) for callbacks in ([watch], []))
+    assert watched.runs == alone.runs
+    assert [len(steps) for steps in watch.seen] == [2, 2, 2]
