@@ -93,7 +93,7 @@ def train(**flags: Any) -> None:
     # Heavy imports wait until the flags are known to be right: --help answers at once.
     if own.accelerator in ("auto", "cpu") and own.strategy == "auto" and own.workers != 1:
         worker_context()  # the workers' server imports while we do
-    with cli.imports():
+    with cli.imports(first_sign=True):
         from datamodules import DigitPairs
         from lightning_modules.results.table import PAPER_FIGURES
         from lightning_modules.training.experiment import Experiment

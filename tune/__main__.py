@@ -40,7 +40,7 @@ def tune(**flags: Any) -> None:
     """
     own = TuneFlags(**flags)
     worker_context("tune.workers.worker")  # the workers' server imports while we do
-    with cli.imports():
+    with cli.imports(first_sign=True):
         from lightning_modules.command.atomic_io import choose_folder
         from tune.run import Run
         from tune.study.definition import Definition

@@ -24,10 +24,9 @@ from rich.table import Table
 from benchmarks.results.rows import Record, Row
 from lightning_modules.command import cli
 from lightning_modules.evaluation.significance import (
-    PairedTest,
+    TTest,
+    compare_runs,
     half_width,
-    paired_test,
-    sound_pairs,
     verdicts,
 )
 from lightning_modules.results.progress import progress_bar
@@ -168,14 +167,14 @@ def _differences(trained: Trained) -> dict[str, tuple[str, str]]:
     """Row to its difference from the first one with its interval, and whether it is more than noise."""
     (first, reference), *others = trained
     cells = {first.name: ("", "")}
-    tested: dict[str, PairedTest] = {}
+    tested: dict[str, TTest] = {}
     for row, runs in others:
-        figure, ours, theirs = sound_pairs(runs, reference)
-        if len(ours) < 2:
+        compared = compare_runs(runs, reference)
+        if compared is None or not compared.paired:
             cells[row.name] = ("", "too few runs")
             continue
-        test = tested[row.name] = paired_test(ours, theirs)
-        own = "" if figure == "all_test_error" else " (own pairs)"
+        test = tested[row.name] = compared.test
+        own = "" if compared.metric == "all_test_error" else " (own pairs)"
         cells[row.name] = (f"{100 * test.mean:+.2f} ± {100 * test.half_width:.2f}{own}", "")
     for name, verdict in zip(tested, verdicts(list(tested.values())), strict=True):
         cells[name] = (cells[name][0], verdict)

@@ -1,73 +1,46 @@
-"""Which net is better, and is the difference more than noise? Paired over the same seeds and pairs.
+"""Which net is better, and is the difference more than noise?
+
+Nets are compared run by run over the seeds that both have, and by Welch's test where they share none.
 
 Command lines:
     python -m benchmarks.compare runs/NAME                      the nets of one study
-    python -m benchmarks.compare runs/NAME runs/OTHER           and those of others over the same seeds
+    python -m benchmarks.compare runs/NAME runs/OTHER           and those of others on the same data
 """
 
-import json
-from collections.abc import Sequence
-from itertools import combinations
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from lightning_modules.command import cli
 from lightning_modules.command.console import make_console
-from lightning_modules.command.file_format import KEY, refuse_other_format
-from lightning_modules.evaluation.significance import PairedTest, paired_test, sound_pairs, verdicts
-from lightning_modules.results.runs import Run, read_results
-
-PAIRS = {"all_test_error": "all", "test_error": "own"}  # test pairs, by figure
+from lightning_modules.report.comparing import SEEN, compare_all
+from lightning_modules.report.study import read_studies
 
 
 def compare(studies: list[str], verbose: bool = False) -> None:
     """Compare every two nets of some studies."""
-    nets = [net for study in studies for net in read(Path(study))]
+    nets = [net for study in read_studies([Path(study) for study in studies]) for net in study.nets]
     if len(nets) < 2:
         raise cli.CommandError(f"studies must have two nets between them, got {len(nets)}")
-    compared = [
-        (first, second, *difference(ours, theirs))
-        for (first, ours), (second, theirs) in combinations(nets, 2)
-        if {run.seed for run in ours} == {run.seed for run in theirs}
-    ]
-    tests = [test for *_, test in compared if test]
-    judged = dict(zip(map(id, tests), verdicts(tests), strict=True))
-    table = Table(title="difference of errors in percent points, paired by run, 95 % interval (t)")
-    table.caption = f"differs: p < 0.05 after Holm's correction for {len(tests)} comparisons"
-    for column in ("first", "minus second", "n", "pairs", "difference", ""):
-        table.add_column(column)
-    for first, second, n, pairs, test in compared:
-        said = f"{test.mean:+.2f} ± {test.half_width:.2f}" if test else ""
-        table.add_row(first, second, n, pairs, said, judged[id(test)] if test else "diverged")
-    make_console().print(table)
-
-
-def read(study: Path) -> list[tuple[str, Sequence[Run]]]:
-    """Name and runs of each net in a study's folder.
-
-    Raises:
-        CommandError: It has no results.
-    """
-    file = study / "results.json"
-    try:
-        found = json.loads(file.read_text()).get(KEY)
-    except (OSError, ValueError, AttributeError) as error:
-        raise cli.CommandError(f"{study} must be the folder of a study, with {file.name}: {error}") from error
-    refuse_other_format(file, found)
-    return [(f"{study.name}, {net.model}", net.runs) for net in read_results(file)]
-
-
-def difference(ours: Sequence[Run], theirs: Sequence[Run]) -> tuple[str, str, PairedTest | None]:
-    """Compare two nets in percent points, at the seeds at which neither diverged.
-
-    Returns:
-        The number of runs, which test pairs, and the test; None where there are no such runs.
-    """
-    figure, *errors = sound_pairs(ours, theirs)
-    first, second = ([100 * error for error in own] for own in errors)
-    n = f"{len(first)} of {len(ours)}" if len(first) < len(ours) else str(len(ours))
-    return (n, PAIRS[figure], paired_test(first, second)) if first else (n, "", None)
+    differences, reasons = compare_all(nets)
+    table = Table(title="difference of errors in percent points, 95 % interval (t)", box=SIMPLE_HEAD)
+    table.caption = (
+        f"differs: p < 0.05 after Holm's correction for {len(differences)} comparisons\n"
+        f"seeds: of each net, to find a difference of {100 * SEEN:g} points with 80 % power"
+    )
+    table.add_column("first minus second net")
+    table.add_column("runs")
+    for column in ("difference", "", "seeds"):
+        table.add_column(column, no_wrap=True)
+    for d in differences:
+        said = f"{100 * d.test.mean:+.2f} ± {100 * d.test.half_width:.2f}"
+        pairs = ", all pairs" if d.metric == "all_test_error" else ""
+        table.add_row(d.name, d.runs + pairs, said, "differs" if d.differs else "noise", d.seeds)
+    console = make_console()
+    console.print(table)
+    for reason in reasons:
+        console.print(f"not compared, {reason}")
 
 
 if __name__ == "__main__":

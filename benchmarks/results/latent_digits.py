@@ -65,8 +65,9 @@ def latent_digits(
     data, trainer = partial(DigitPairs, train_pairs=train_pairs), {"accelerator": "cpu"}
     seeds, choice = range(seed, seed + runs), ExecutionConfig(workers=workers)
     study = make_study(settings, seeds, data, trainer, choice, checkpoint=checkpoint)
-    with StudyProgress(Console(), [model], runs * max_epochs) as progress:
-        fit = run_study(study, lambda first, figures: progress.add(model, figures))
+    with StudyProgress(Console(), {model: runs}, max_epochs) as progress:
+        progress.begin(model, runs)
+        fit = run_study(study, progress.add)
     _, test = load_digits()
     classes = latent_classes(load_model(checkpoint), test.images)
     rows = [

@@ -67,11 +67,12 @@ def paper_mistake(
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     finished: list[ModelRuns] = []
     seeds, trainer = range(seed, seed + runs), {"max_epochs": max_epochs, "accelerator": "cpu"}
-    with StudyProgress(Console(), ["auxiliary"] * 4, runs * max_epochs) as progress:
+    with StudyProgress(Console(), {"auxiliary": 4 * runs}, max_epochs) as progress:
         for title, settings in SETTINGS.items():
             for labels, data in (("right", DigitPairs), ("stale", StaleLabels)):
                 study = make_study(settings, seeds, data, trainer, ExecutionConfig(), verbose=verbose)
-                fit = run_study(study, lambda first, figures: progress.add("auxiliary", figures))
+                progress.begin("auxiliary", runs)
+                fit = run_study(study, progress.add)
                 finished.append(ModelRuns("auxiliary", f"{title}, {labels} labels", fit.runs))
                 config = {"runs": runs, "seed": seed, "max_epochs": max_epochs}
                 write_results(Path(out), finished, cli.command_line(), config)

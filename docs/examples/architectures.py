@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from datamodules import load_digits
 from lightning_modules import ReplicaLoader, ReplicatedModule
-from lightning_modules.evaluation.significance import PairedTest, paired_test, verdicts
+from lightning_modules.evaluation.significance import TTest, paired_test, verdicts
 
 
 def with_max_pooling() -> nn.Module:
@@ -36,7 +36,7 @@ def error(outputs: Tensor, target: Tensor) -> Tensor:
     return outputs.argmax(-1) != target
 
 
-def main(runs: int = 20, epochs: int = 5, samples: int = 1000) -> PairedTest:
+def main(runs: int = 20, epochs: int = 5, samples: int = 1000) -> TTest:
     """Train both, and print the difference of their test errors, its 95 % interval, and p."""
     train, test = load_digits()
     images, labels = train.images[:samples].unsqueeze(1) / 255, train.labels[:samples]

@@ -91,16 +91,22 @@ def run(
 
 
 @contextmanager
-def imports() -> Iterator[None]:
+def imports(first_sign: bool = False) -> Iterator[None]:
     """For heavy imports: in this block Ctrl-C ends the command at once.
 
     A library that is being imported may swallow a KeyboardInterrupt, or take it for an error of its own.
+
+    Args:
+        first_sign: Whether to say first that the command is loading, for one that computes long. In a
+            terminal the next line is written over it.
     """
 
     def leave(*_: object) -> None:
         _say(INTERRUPTED)
         os._exit(130)
 
+    if first_sign and os.environ.get("LOCAL_RANK", "0") == "0":  # if left over from another job: no sign
+        print("loading", end="\r" if sys.stdout.isatty() else "\n", flush=True)
     if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
         yield
         return

@@ -1,38 +1,20 @@
-"""Paired t-tests between nets over the same seeds and pairs, with 95 % intervals."""
+"""t-tests between nets, paired by seed or by Welch, with 95 % intervals, and the seeds that they need."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
+from typing import Any
 
-from scipy.stats import t, ttest_rel
+import numpy as np
+from scipy.stats import nct, t, ttest_ind, ttest_rel
 
 from lightning_modules.results.runs import Run
 
 LEVEL = 0.05  # of all comparisons of one table together
+POWER = 0.8  # share of studies in which a true difference is found
+MOST_SEEDS = 2000
 TINY = 1e-12  # a difference or deviation below it is rounding
-
-
-def sound_pairs(ours: Sequence[Run], reference: Sequence[Run]) -> tuple[str, list[float], list[float]]:
-    """The errors to compare of two nets, at the seeds where neither diverged.
-
-    They are the errors over all pairs of test digits where all these runs have them, because these have no
-    sampling noise, else the errors on each run's own test pairs.
-
-    Args:
-        ours: Runs of a net.
-        reference: Runs of another.
-
-    Returns:
-        The metric's name in `Run`, our values and the reference's, by seed.
-    """
-    theirs = {run.seed: run for run in reference if not run.diverged}
-    own = {run.seed: run for run in ours if not run.diverged and run.seed in theirs}
-    pairs = [(own[seed], theirs[seed]) for seed in sorted(own)]
-    whole = all(run.all_test_error is not None for pair in pairs for run in pair)
-    metric = "all_test_error" if whole else "test_error"
-    first, second = ([getattr(pair[side], metric) for pair in pairs] for side in (0, 1))
-    return metric, first, second
 
 
 def half_width(values: Sequence[float]) -> float:
@@ -47,16 +29,18 @@ def half_width(values: Sequence[float]) -> float:
 
 
 @dataclass(frozen=True)
-class PairedTest:
-    """A mean difference over pairs of runs, and the two-sided paired t-test of it."""
+class TTest:
+    """A mean difference of two nets' errors, and the two-sided t-test of it."""
 
     mean: float
     half_width: float  # of the 95 % interval; infinite for a single pair
     p: float  # how likely so large a mean difference is, were there none; 1 for a single pair
+    # Standard deviations seen: of the differences, where runs are paired, else of each net's errors.
+    deviations: tuple[float, ...] = ()
 
 
-def paired_test(ours: Sequence[float], reference: Sequence[float]) -> PairedTest:
-    """Test whether two nets differ.
+def paired_test(ours: Sequence[float], reference: Sequence[float]) -> TTest:
+    """Test whether two nets differ, run by run.
 
     Args:
         ours: A metric of every run.
@@ -66,17 +50,96 @@ def paired_test(ours: Sequence[float], reference: Sequence[float]) -> PairedTest
         The test of ours minus reference.
     """
     differences = [one - other for one, other in zip(ours, reference, strict=True)]
-    average = mean(differences)
     if len(differences) < 2:
-        return PairedTest(average, math.inf, 1.0)
-    if stdev(differences) < TINY:  # scipy would divide by it
-        return PairedTest(average, 0.0, float(abs(average) < TINY))
-    test = ttest_rel(ours, reference)
+        return TTest(mean(differences), math.inf, 1.0)
+    return _test(mean(differences), (stdev(differences),), lambda: ttest_rel(ours, reference))
+
+
+def welch_test(ours: Sequence[float], reference: Sequence[float]) -> TTest:
+    """Test whether two nets differ whose runs have nothing in common (Welch 1947).
+
+    Args:
+        ours: A metric of two runs at least.
+        reference: The same metric of the reference's runs, two at least.
+
+    Returns:
+        The test of ours minus reference.
+    """
+    deviations = stdev(ours), stdev(reference)
+    return _test(
+        mean(ours) - mean(reference), deviations, lambda: ttest_ind(ours, reference, equal_var=False)
+    )
+
+
+def _test(average: float, deviations: tuple[float, ...], by_scipy: Callable[[], Any]) -> TTest:
+    if max(deviations) < TINY:  # scipy would divide by it
+        return TTest(average, 0.0, float(abs(average) < TINY), deviations)
+    test = by_scipy()
     interval = test.confidence_interval(0.95)
-    return PairedTest(average, float(interval.high - interval.low) / 2, float(test.pvalue))
+    return TTest(average, float(interval.high - interval.low) / 2, float(test.pvalue), deviations)
 
 
-def verdicts(tests: Sequence[PairedTest]) -> list[str]:
+def seeds_needed(difference: float, deviations: Sequence[float]) -> int | None:
+    """How many seeds a study needs, so that a t-test at the 5 % level finds a difference with 80 % power.
+
+    The noncentral t distribution tells the power, for normal errors whose true deviations are those given
+    (Cohen 1988). With n seeds its noncentrality is difference * sqrt(n / sum(s^2)). Its degrees of freedom
+    are (n - 1) * sum(s^2)^2 / sum(s^4): n - 1 for one deviation, and Welch's for two.
+
+    Args:
+        difference: The true difference, above 0.
+        deviations: One, of paired differences; or two, of the errors of nets that are not paired.
+
+    Returns:
+        Seeds of each net; None where `MOST_SEEDS` are too few.
+    """
+    variance = sum(s**2 for s in deviations)
+    if variance < TINY**2:
+        return 2
+    freedom = variance**2 / sum(s**4 for s in deviations)
+    n = np.arange(2, MOST_SEEDS + 1)
+    bound, shift = t.isf(LEVEL / 2, (n - 1) * freedom), difference * np.sqrt(n / variance)
+    enough = nct.sf(bound, (n - 1) * freedom, shift) >= POWER  # the other tail finds the wrong sign
+    return int(n[enough][0]) if enough.any() else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The errors of two nets, compared."""
+
+    metric: str  # its name in `Run`
+    counts: tuple[int, int]  # runs of each that were compared
+    paired: bool
+    test: TTest
+
+
+def compare_runs(ours: Sequence[Run], reference: Sequence[Run]) -> Comparison | None:
+    """Compare two nets: paired over the seeds that both have, by Welch's test where these are fewer than two.
+
+    Runs that diverged do not count. The errors are those over all pairs of test digits where all these runs
+    have them, because these have no sampling noise, else the errors on each run's own test pairs.
+
+    Args:
+        ours: Runs of a net.
+        reference: Runs of another.
+
+    Returns:
+        Ours minus reference; None where there are too few runs.
+    """
+    first, second = ({run.seed: run for run in runs if not run.diverged} for runs in (ours, reference))
+    shared = sorted(first.keys() & second.keys())
+    paired = len(shared) > 1
+    if not paired and min(len(first), len(second)) < 2:
+        return None
+    sides = [[net[seed] for seed in (shared if paired else net)] for net in (first, second)]
+    whole = all(run.all_test_error is not None for side in sides for run in side)
+    metric = "all_test_error" if whole else "test_error"
+    own, theirs = ([getattr(run, metric) for run in side] for side in sides)
+    test = paired_test(own, theirs) if paired else welch_test(own, theirs)
+    return Comparison(metric, (len(own), len(theirs)), paired, test)
+
+
+def verdicts(tests: Sequence[TTest]) -> list[str]:
     """Which of several differences are more than noise, at a level of 5 % for all of them together.
 
     Args:

@@ -1,11 +1,21 @@
-"""Pairwise tests between the nets of a page, paired by seed."""
+"""Tests between every two nets of some studies, corrected for their number."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from lightning_modules.evaluation.significance import LEVEL, PairedTest, holm, paired_test, sound_pairs
+from lightning_modules.evaluation.significance import (
+    LEVEL,
+    MOST_SEEDS,
+    Comparison,
+    TTest,
+    compare_runs,
+    holm,
+    seeds_needed,
+)
 from lightning_modules.report.study import Net
+
+SEEN = 0.002  # a difference of errors, as a share: how many seeds show it?
 
 
 @dataclass(frozen=True)
@@ -15,9 +25,9 @@ class Difference:
     first: Net
     second: Net
     metric: str  # its name in `Run`
-    n: int  # seeds at which neither diverged
-    test: PairedTest
-    corrected: float  # p by Holm, of all on the page
+    runs: str  # how many were compared, and how
+    test: TTest
+    corrected: float  # p by Holm, of all comparisons
 
     @property
     def differs(self) -> bool:
@@ -35,53 +45,57 @@ class Difference:
         same = self.first.study == self.second.study
         return f"{self.first.name} minus {self.second.model if same else self.second.name}"
 
+    @property
+    def seeds(self) -> str:
+        """How many seeds show a difference of `SEEN` with 80 % power."""
+        return str(seeds_needed(SEEN, self.test.deviations) or f"over {MOST_SEEDS}")
+
 
 def compare_all(nets: Sequence[Net]) -> tuple[list[Difference], list[str]]:
-    """Compare every two nets.
+    """Compare every two nets: run by run over the seeds that both have, else by Welch's test.
 
     Args:
-        nets: All of the page.
+        nets: All of a page.
 
     Returns:
         Comparisons, and why the nets of which studies could not be compared.
     """
-    found: list[tuple[Net, Net, str, list[float], list[float]]] = []
-    unpaired: dict[str, None] = {}  # the nets of a study have mostly the same reason: it is said once
+    found = []
+    reasons: dict[str, None] = {}  # the nets of a study have mostly the same reason: it is said once
     for first, second in combinations(nets, 2):
-        if reason := why_not(first, second):
-            studies = " and ".join(dict.fromkeys((first.study, second.study)))
-            unpaired[f"{studies}: {reason}"] = None
+        reason, compared = _other_task(first, second), compare_runs(first.runs, second.runs)
+        if compared and not reason:
+            found.append((first, second, compared))
             continue
-        found.append((first, second, *sound_pairs(first.runs, second.runs)))
-    tests = [paired_test(ours, theirs) for *_, ours, theirs in found]
-    corrected = holm([test.p for test in tests])
+        few = f"{first.model} and {second.model} have too few runs that did not diverge"
+        if min(len(first.runs), len(second.runs)) < 2:
+            few = "a single run has no deviation"
+        studies = " and ".join(dict.fromkeys((first.study, second.study)))
+        reasons[f"{studies}: {reason or few}"] = None
+    corrected = holm([compared.test.p for *_, compared in found])
     differences = [
-        Difference(first, second, metric, len(ours), test, p)
-        for (first, second, metric, ours, _), test, p in zip(found, tests, corrected, strict=True)
+        Difference(first, second, compared.metric, _count(first, second, compared), compared.test, p)
+        for (first, second, compared), p in zip(found, corrected, strict=True)
     ]
-    return differences, list(unpaired)
+    return differences, list(reasons)
 
 
-def why_not(first: Net, second: Net) -> str | None:
-    """Why two nets cannot be paired, or None.
+def _count(first: Net, second: Net, compared: Comparison) -> str:
+    every, counted = (len(first.runs), len(second.runs)), compared.counts
+    if not compared.paired:
+        return f"{counted[0]} and {counted[1]} runs, not paired"
+    if counted == every:
+        return f"{counted[0]} runs"
+    return f"{counted[0]} of {' and '.join(map(str, dict.fromkeys(every)))} runs"
 
-    Args:
-        first: A net.
-        second: Another.
-    """
+
+def _other_task(first: Net, second: Net) -> str | None:
+    """Why the errors of two nets are not of the same task and data; None where they are."""
     if (first.data["train_pairs"] is None) != (second.data["train_pairs"] is None):
         return "not the same task"
     other = [name for name, value in first.data.items() if value != second.data[name]]
-    if other:
-        values = (f"{name} {first.data[name]} and {second.data[name]}" for name in other)
-        return f"not the same data: {', '.join(values)}"
-    if sorted(first.seeds) != sorted(second.seeds):
-        return f"not the same seeds: {seed_range(first.seeds)} and {seed_range(second.seeds)}"
-    if len(first.runs) < 2:
-        return "a single run has no deviation"
-    if len(sound_pairs(first.runs, second.runs)[1]) < 2:
-        return f"{first.model} and {second.model} have no two seeds at which neither diverged"
-    return None
+    values = (f"{name} {first.data[name]} and {second.data[name]}" for name in other)
+    return f"not the same data: {', '.join(values)}" if other else None
 
 
 def seed_range(seeds: Sequence[int]) -> str:

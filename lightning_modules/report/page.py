@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from lightning_modules.evaluation.significance import half_width
-from lightning_modules.report.comparing import compare_all, seed_range
+from lightning_modules.report.comparing import SEEN, compare_all, seed_range
 from lightning_modules.report.curves import Curve, read_curves
 from lightning_modules.report.failing import (
     MistakesError,
@@ -81,6 +81,7 @@ def make_page(studies: Sequence[StudyResults]) -> str:
         runs_plot=Markup(runs_plot(errors)) if sound else None,
         differences=differences,
         unpaired=unpaired,
+        seen=f"{100 * SEEN:g}",
         differences_plot=Markup(differences_plot(differences)) if differences else None,
         curves=_curves(nets),
         failing=_failing(nets),

@@ -81,13 +81,14 @@ def differences_plot(differences: Sequence[Difference]) -> str:
     """
 
     def draw(axis: Axes) -> None:
-        axis.grid(axis="x", color=INK, alpha=0.15)
-        axis.axvline(0, color=INK, linewidth=1)
         for y, d in enumerate(differences):
+            axis.vlines(0, y - 0.15, y + 0.4, color=INK, linewidth=1)  # not through the names
             colour = COLOURS[0] if d.differs else "#8a8f98"
             width = 100 * d.test.half_width
-            axis.errorbar(100 * d.test.mean, y, xerr=width, fmt="o", color=colour, capsize=4, markersize=5)
-            axis.text(0, y - 0.22, d.name, transform=axis.get_yaxis_transform(), fontsize=9)
+            axis.errorbar(
+                100 * d.test.mean, y + 0.12, xerr=width, fmt="o", color=colour, capsize=4, markersize=5
+            )
+            axis.text(0, y - 0.25, d.name, transform=axis.get_yaxis_transform(), fontsize=9)
         axis.set_yticks([])
         axis.spines["left"].set_visible(False)
         axis.set_ylim(len(differences) - 0.5, -0.7)

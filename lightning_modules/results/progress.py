@@ -1,11 +1,11 @@
-"""One progress bar over all trainings of an experiment."""
+"""One progress bar over all trainings of an experiment; where there is no terminal, a line a minute."""
+
+from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
@@ -16,22 +16,49 @@ from rich.progress import (
 )
 
 from lightning_modules.command.console import make_console
-from lightning_modules.results.tensorboard import EpochMetrics
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from rich.console import Console
+
+    from lightning_modules.results.tensorboard import EpochMetrics
 
 # Cost of an epoch, for the time left: a net that passes each digit through its CNN costs twice the plain one.
 COST = {"cnn": 1.0}
 OTHERS = 2.0
+MINUTE = 60.0  # seconds
 
 
-def progress_bar(console: Console | None = None) -> Progress:
+class Bar(Progress):
+    """A bar that a log file gets a line a minute of."""
+
+    def start(self) -> None:
+        super().start()
+        self._stopped = Event()
+        if not (self.console.is_terminal or self.console.is_jupyter):
+            Thread(target=self._print_lines, daemon=True).start()
+
+    def _print_lines(self) -> None:
+        while not self._stopped.wait(MINUTE):
+            self.console.print(self.get_renderable())
+            self.console.file.flush()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        super().stop()
+
+
+def progress_bar(console: Console | None = None) -> Bar:
     """A bar that says what is being done, how much of it is, and how long the rest will take.
 
     Args:
         console: Where to draw; one of its own by default.
     """
-    return Progress(
+    return Bar(
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        BarColumn(bar_width=None),  # what is left of the line
         TaskProgressColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
@@ -41,37 +68,53 @@ def progress_bar(console: Console | None = None) -> Progress:
 
 
 class StudyProgress:
-    """Says which model trains, how far it is, how good it is, and how long all of it will take."""
+    """Says which model is loaded, trained or tested, how good it is, and how long all of it will take.
 
-    def __init__(self, console: Console, models: Sequence[str], epochs: int) -> None:
+    The error is the mean over all replicas after the latest epoch that all of them have done. So it compares
+    like with like, and the epoch never goes backwards, though several processes report.
+    """
+
+    def __init__(self, console: Console, replicas: Mapping[str, int], epochs: int) -> None:
         """Set the length.
 
         Args:
             console: Where to draw.
-            models: The models, in order.
-            epochs: Epochs of one model, summed over its runs.
+            replicas: Model to the number of its trainings.
+            epochs: Of each training.
         """
-        self.progress = progress_bar(console)
-        total = sum(COST.get(model, OTHERS) for model in models) * epochs
-        self.task = self.progress.add_task("starting", total=total)
+        self.progress, self.epochs = progress_bar(console), epochs
+        total = sum(COST.get(model, OTHERS) * count for model, count in replicas.items()) * epochs
+        self.task = self.progress.add_task("loading", total=total)
 
-    def add(self, model: str, figures: EpochMetrics, kept: bool = False) -> None:
+    def begin(self, model: str, replicas: int) -> None:
+        """Say that so many trainings of a model come next."""
+        self.model, self.replicas = model, replicas
+        self.errors: dict[int, dict[int, float]] = {}  # by epoch and replica
+        self.progress.update(self.task, description=f"{model}: loading")
+
+    def add(self, first: int, metrics: EpochMetrics, kept: bool = False) -> None:
         """Advance by one epoch of some replicas.
 
         Args:
-            model: Their model.
-            figures: Their figures.
+            first: Number of the first of these replicas.
+            metrics: Their metrics.
             kept: Whether they were trained before, so that they say nothing about the time that is left.
         """
-        tag = "val/error" if "val/error" in figures.values else "train/error"
-        errors = figures.values[tag]
-        finite = [error for error in errors if math.isfinite(error)]
-        said = f"{100 * sum(finite) / len(finite):.1f} %" if finite else "diverged"
-        text = f"{model}: epoch {figures.epoch + 1}, {tag} {said}"
-        done = COST.get(model, OTHERS) * len(errors)
+        tag = "val/error" if "val/error" in metrics.values else "train/error"
+        errors = self.errors.setdefault(metrics.epoch, {})
+        errors |= dict(enumerate(metrics.values[tag], first))
+        if len(errors) == self.replicas:
+            finite = [error for error in errors.values() if math.isfinite(error)]
+            mean = f"{tag} {100 * sum(finite) / len(finite):.1f} %" if finite else "diverged"
+            done = metrics.epoch + 1
+            stage = "testing" if done == self.epochs else f"training {done}/{self.epochs}"
+            self.progress.update(self.task, description=f"{self.model}: {stage}, {mean}")
+        elif len(self.errors) == 1:
+            self.progress.update(self.task, description=f"{self.model}: training")
+        cost = COST.get(self.model, OTHERS) * len(metrics.values[tag])
         if kept:  # rich measures the speed by what is advanced
-            self.progress.tasks[self.task].completed += done
-        self.progress.update(self.task, description=text, advance=0 if kept else done)
+            self.progress.tasks[self.task].completed += cost
+        self.progress.update(self.task, advance=0 if kept else cost)
 
     def __enter__(self) -> Self:
         self.progress.start()

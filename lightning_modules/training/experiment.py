@@ -126,9 +126,9 @@ class Experiment:
     def _run_models(self, studies: Mapping[str, Study]) -> None:
         if not studies:
             return
-        epochs = max(settings.max_epochs for settings in self.models.values()) * len(self.seeds)
-        trainings = [model for model, study in studies.items() for _ in range(study.ensembling.size)]
-        with StudyProgress(self.console, trainings, epochs) as progress:
+        epochs = max(settings.max_epochs for settings in self.models.values())
+        replicas = {model: len(self.seeds) * study.ensembling.size for model, study in studies.items()}
+        with StudyProgress(self.console, replicas, epochs) as progress:
             for model, study in studies.items():
                 self._run_model(model, study, progress)
 
@@ -185,11 +185,13 @@ class Experiment:
             return
         config = {**self.config, "model": model, **settings.as_flags()}
         run_folder = make_run_folder(self.folder, model, config)
-        log = StudyLog(run_folder, len(self.seeds) * study.ensembling.size, anew=self.resume)
+        size = study.ensembling.size
+        log = StudyLog(run_folder, len(self.seeds) * size, anew=self.resume)
+        progress.begin(model, len(self.seeds) * size)
 
         def on_epoch(first: int, metrics: EpochMetrics) -> None:
-            log.add(first * study.ensembling.size, metrics)
-            progress.add(model, metrics, kept=metrics.epoch < self.saved_epochs[model, first])
+            log.add(first * size, metrics)
+            progress.add(first * size, metrics, kept=metrics.epoch < self.saved_epochs[model, first])
 
         fit = run_study(study, on_epoch)
         self.finished.append(ModelRuns(model, self.recipe, fit.runs))

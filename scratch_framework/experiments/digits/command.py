@@ -57,7 +57,7 @@ def digits(**flags: Any) -> None:
     recipe = resolve(PAPER, [own.net], changes)[own.net]
     if own.workers != 1:
         worker_context()  # the workers' server imports while we do
-    with cli.imports():
+    with cli.imports(first_sign=True):
         import torch
 
         from datamodules import DigitPairs

@@ -58,7 +58,8 @@ class Experiment:
         self.run_folder = make_run_folder(self.folder, net, self.config)
         log, console = StudyLog(self.run_folder, len(seeds)), make_console()
         with closing(log):  # an interrupted training keeps its curves
-            with StudyProgress(console, [net], self.training.max_epochs * len(seeds)) as progress:
+            with StudyProgress(console, {net: len(seeds)}, self.training.max_epochs) as progress:
+                progress.begin(net, len(seeds))
                 fits = self._fit(log, progress)
             results = ModelRuns(net, "paper", [run for fit in fits for run in fit.runs])
             write_results(self.folder / "results.json", [results], command_line(), self.config)
@@ -79,7 +80,7 @@ class Experiment:
         def report(number: int, metrics: EpochMetrics) -> None:
             log.add(shards[number].start, metrics)
             if "test/error" not in metrics.values:
-                progress.add(self.training.net, metrics)
+                progress.add(shards[number].start, metrics)
 
         jobs = [replace(self.training, seeds=seeds[runs]).fit for runs in shards]
         if self.workers > 1:

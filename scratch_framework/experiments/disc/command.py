@@ -65,7 +65,7 @@ def disc(**flags: Any) -> None:
     own, changes = split_flags(DiscFlags, flags)
     recipe = replace(RECIPES[own.recipe], **changes)
     compiled = own.backend == "scratch" and recipe.mistake == "none" if own.compile is None else own.compile
-    with cli.imports():
+    with cli.imports(first_sign=True):
         import torch
 
         from scratch_framework.experiments.disc.experiment import Experiment

@@ -43,11 +43,13 @@ def study(folder: Path, rows: dict[str, list[float]]) -> str:
         for model, errors in rows.items()
         for seed, error in enumerate(errors)
     ]
-    (folder / "results.json").write_text(json.dumps({"format": FORMAT, "rows": runs}))
+    (folder / "results.json").write_text(
+        json.dumps({"format": FORMAT, "config": {}, "versions": {}, "rows": runs})
+    )
     return str(folder)
 
 
-def test_nets_of_several_studies_are_compared_where_their_seeds_are_the_same(
+def test_nets_of_several_studies_are_compared_over_the_seeds_that_they_share(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     compare(
@@ -59,8 +61,10 @@ def test_nets_of_several_studies_are_compared_where_their_seeds_are_the_same(
     )
     printed = capsys.readouterr().out
     assert "-10.00 ± 0.00" in printed  # one, cnn less three, cnn
-    assert "+1.00 ± 2.48" in printed  # one, cnn less one, auxiliary
-    assert "two" not in printed
+    assert "+1.00 ± 2.48" in printed  # one, cnn minus one, auxiliary
+    assert "2 of 3 and 2 runs" in printed
+    assert "for 10 comparisons" not in printed  # of 4 nets there are 6
+    assert "for 6 comparisons" in printed
 
 
 def test_seeds_at_which_a_net_diverged_are_not_compared(
@@ -106,12 +110,12 @@ def test_studies_that_cannot_be_compared_are_named(tmp_path: Path) -> None:
     alone = study(tmp_path / "alone", {"cnn": [0.1]})
     with pytest.raises(CommandError, match="two nets between them, got 1"):
         compare([alone])
-    (tmp_path / "alone" / "results.json").write_text('{"rows": []}')
+    (tmp_path / "alone" / "results.json").write_text('{"config": {}, "versions": {}, "rows": []}')
     with pytest.raises(CommandError, match=r"was written by digit-duel 0\.1\.0"):
         compare([alone])
     (tmp_path / "alone" / "results.json").write_text("{")
-    for folder in (alone, str(tmp_path / "missing")):
-        with pytest.raises(CommandError, match="must be the folder of a study"):
+    for folder, why in ((alone, "is not JSON"), (str(tmp_path / "missing"), "must be the folder of a study")):
+        with pytest.raises(CommandError, match=why):
             compare([folder])
 
 

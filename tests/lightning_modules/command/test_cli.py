@@ -2,6 +2,7 @@
 
 import io
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +15,7 @@ import torch
 
 import train
 from lightning_modules.command import cli, parsing
-from lightning_modules.command.blame import CommandError
+from lightning_modules.command.blame import ROOT, CommandError
 from lightning_modules.command.limits import check_range
 from lightning_modules.demo.__main__ import demo
 from lightning_modules.predict.__main__ import predict
@@ -396,3 +397,15 @@ def test_a_character_that_the_console_lacks_costs_nothing_but_itself(
     STORE(["1 ± 2 ☃ \udcff"])
     sys.stdout.flush()
     assert written.getvalue().startswith(b"['1 ")
+
+
+@pytest.mark.parametrize("command", ["train", "tune.__main__"])
+def test_a_long_command_gives_its_first_sign_before_it_imports_torch(command: str) -> None:
+    code = f"""
+import sys
+from lightning_modules.command import cli
+from {command} import main
+cli.print = lambda *said, **_: sys.exit("torch" in sys.modules or said != ("loading",))
+main(["--model", "cnn"])
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -166,6 +166,15 @@ def test_the_worst_mistakes_are_images_with_what_is_right_and_what_was_said(stud
         assert int(seed) in (0, 1, 2)
 
 
+def test_tables_that_may_scroll_say_so_and_take_the_keyboard(study: Path) -> None:
+    html = (study / "report.html").read_text() if page(study) else ""
+    boxes = re.findall(r'<div class="scroll"([^>]*)>', html)
+    assert len(boxes) == 7
+    for box in boxes:
+        assert 'tabindex="0" role="region"' in box
+        assert ', a table that scrolls sideways"' in box
+
+
 def test_settings_versions_command_and_seeds_are_told(study: Path) -> None:
     shown = page(study)
     settings = shown.table("settings: Settings that differ")
@@ -211,13 +220,32 @@ def test_what_comes_from_files_is_text_and_never_markup(study: Path, tmp_path: P
     assert "x" not in [value for _, name, value in shown.attributes if name == "src"]
 
 
-def test_several_studies_are_one_page_and_only_runs_that_are_pairs_are_compared(
+def test_several_studies_are_one_page_and_paired_over_the_seeds_that_they_share(
     trained: Path, study: Path, tmp_path: Path
 ) -> None:
     shown = page(study, trained / "two", out=tmp_path / "both.html")
     assert {"three: cnnpaper, 3 runs", "two: cnnpaper, 2 runs"} <= shown.table("results: ").keys()
-    assert "three and two: not the same seeds: 0 to 2 and 0, 1" in shown.text["significance"]
+    table = shown.table("significance: ")
+    assert table["three: cnn minus two: cnn2 of 3 and 2 runs"][0].startswith("+0.00 ± 0.00")  # the same runs
+    assert "6 comparisons are made" in " ".join(shown.text["significance"].split())
     assert [value for tag, name, value in shown.attributes if name == "aria-label" and "three: cnn" in value]
+
+
+def test_studies_without_common_seeds_are_compared_as_two_samples(study: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(study, tmp_path / "other"))
+    data = results(other)
+    for row in data["rows"]:
+        row["seed"] += 100
+    (other / "results.json").write_text(json.dumps(data))
+    table = page(study, other).table("significance: ")
+    difference, alone, corrected, verdict, seeds = table[
+        "three: cnn minus other: cnn3 and 3 runs, not paired"
+    ]
+    errors = [row["test_error"] for row in data["rows"] if row["model"] == "cnn"]
+    half = 2.7764 * np.std(errors, ddof=1) * (2 / 3) ** 0.5  # t of 4 degrees of freedom
+    assert difference == f"+0.00 ± {100 * half:.2f}"
+    assert (alone, corrected, verdict) == ("1.00", "1.00", "may be noise")
+    assert seeds.isdigit() or seeds == "over 2000"
 
 
 def test_other_data_are_told_as_the_reason_why_nets_are_not_compared(study: Path, tmp_path: Path) -> None:
@@ -288,7 +316,7 @@ def test_a_page_of_runs_that_all_diverged_tells_no_mean(study: Path) -> None:
     (study / "results.json").write_text(json.dumps(data))
     shown = page(study)
     assert "All runs diverged" in shown.text[""]
-    assert "have no two seeds at which neither diverged" in shown.text["significance"]
+    assert "have too few runs that did not diverge" in shown.text["significance"]
     assert "all its runs diverged" in shown.text["failing"]
 
 
