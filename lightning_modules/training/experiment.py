@@ -177,9 +177,9 @@ class Experiment:
         """Make once what the studies will make, to refuse wrong settings before anything is written."""
         if self.resume and self.name is None:
             raise CommandError("resume needs the name of the study to go on with; give --name")
+        if ranks := find_ranks(self.trainer):
+            self.ranks, self.trainer = ranks, ranks.trainer
         try:
-            if ranks := find_ranks(self.trainer):
-                self.ranks, self.trainer = ranks, ranks.trainer
             trainer = make_trainer({**next(iter(self.models.values())).taken_by(TRAINER), **self.trainer})
         except (MisconfigurationException, ImportError, ValueError, RuntimeError, TypeError) as error:
             raise CommandError(str(error)) from error

@@ -17,6 +17,7 @@ import torch
 from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.accelerators import CPUAccelerator
 
 from lightning_modules.command.cli import CommandError
@@ -56,10 +57,15 @@ def find_ranks(arguments: Mapping[str, Any]) -> Ranks | None:
         None where one process trains all of them, or Lightning distributes by the strategy that is asked for.
 
     Raises:
-        CommandError: The flags do not fit to what torchrun or SLURM has started.
-        MisconfigurationException: Lightning refuses an argument.
-        ValueError: Likewise.
+        CommandError: Lightning refuses an argument, or it does not fit to what torchrun or SLURM has started.
     """
+    try:
+        return _find_ranks(arguments)
+    except (MisconfigurationException, ImportError, ValueError, RuntimeError, TypeError) as error:
+        raise CommandError(str(error)) from error
+
+
+def _find_ranks(arguments: Mapping[str, Any]) -> Ranks | None:
     launched = TorchElasticEnvironment.detect() and int(os.environ["WORLD_SIZE"]) > 1
     alone = str(arguments.get("devices", 1)) == "1" and arguments.get("num_nodes", 1) == 1
     if arguments.get("strategy", "auto") != "auto" or (alone and not launched):

@@ -6,15 +6,19 @@ results which rank trains a shard, or whether two do: claims only save time.
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
+from secrets import token_hex
 from types import TracebackType
 from typing import Any, Self
 
-from lightning_modules.command.cli import CommandError
+from lightning_modules.command.cli import CommandError, set_rank
+from lightning_modules.command.console import make_console
+from lightning_modules.results.progress import progress_bar
 from lightning_modules.results.tensorboard import EpochMetrics
 from lightning_modules.training.ranks import Ranks
 from lightning_modules.training.runner import Study, fit
@@ -81,6 +85,37 @@ class Claims:
             yield
         except OSError as error:  # locking and writing know no name
             raise OSError(error.errno, error.strerror or str(error), str(self.path)) from error
+
+
+def share_studies(studies: Sequence[Study], folder: Path, ranks: Ranks) -> None:
+    """Train the shards of a list of studies on all ranks; say so, and show a bar.
+
+    Args:
+        studies: The same list in all ranks; each has a `study_id`, and a `checkpoint` beside which the files
+            of its shards are kept. A study that is in the list twice is trained once.
+        folder: For the claims of this list; it is made.
+        ranks: Who shares them.
+
+    Raises:
+        CommandError: A shard's file is damaged or could not be written, or a worker process died.
+        OSError: The folder cannot be written.
+    """
+    set_rank(ranks.rank)
+    once = {study.study_id: study for study in studies}
+    shards = dict(enumerate(shard for study in once.values() for shard in study.shards()))
+    if not shards:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    # Of this job and list: claims of another one would say nothing about these shards.
+    names = " ".join([ranks.job or token_hex(8), *map(str, once)])
+    path = folder / f"{sha256(names.encode()).hexdigest()[:16]}.claims"
+    console = make_console(quiet=ranks.rank > 0)
+    console.print(ranks.describe([len(shard.seeds) for shard in shards.values()]))
+    with progress_bar(console) as progress:
+        task = progress.add_task("shards", total=sum(shard.settings.max_epochs for shard in shards.values()))
+        share(shards, path, ranks, lambda number, epoch: progress.advance(task))
+    if not ranks.job:  # a rank that starts late still has to learn that all is done
+        path.unlink()
 
 
 def share(shards: Mapping[int, Study], path: Path, ranks: Ranks, report: Report) -> None:

@@ -83,7 +83,7 @@ def test_slurm_says_which_rank_this_is_and_names_the_job(slurm: None) -> None:
 
 @pytest.mark.parametrize("asked", [{"devices": 4, "num_nodes": 2}, {"devices": 2, "num_nodes": 3}])
 def test_flags_that_do_not_fit_to_what_slurm_started_are_refused(asked: dict[str, int], slurm: None) -> None:
-    with pytest.raises(ValueError, match="does not match"):
+    with pytest.raises(CommandError, match="does not match"):
         find_ranks({**CPU, **asked})
 
 
