@@ -5,13 +5,15 @@ Command lines:
     python train.py --model auxiliary --runs 50          one net, 50 runs
     python train.py --accelerator gpu --runs 100         all runs of a net in one program on a GPU
     python train.py --name NAME --resume                 goes on with a study that was interrupted, however
-    python train.py --strategy ddp --accelerator cpu --devices 2
+    python train.py --runs 1000 --devices 4              four GPUs, or processes, share the runs
+    torchrun --nnodes 2 --nproc_per_node 4 train.py ...  so do two machines: docs/distributed.md
     tensorboard --logdir runs
 """
 
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -50,9 +52,13 @@ class Flags(PairFlags, ExecutionConfig):
         " must see both digits at once, on a fixed pairing of all test digits.",
     )
     accelerator: str = setting("auto", "Lightning's: auto, cpu, gpu, ...")
-    devices: int | str = setting(1, "Lightning's: a number, a list such as 0,1, or auto.")
-    strategy: str = setting("auto", "Lightning's: auto, ddp, ...")
-    num_nodes: int = setting(1, "Lightning's.")
+    devices: int | str = setting(
+        1, "Lightning's: a number, a list such as 0,1, or auto. Several share the runs, each has a process."
+    )
+    strategy: str = setting(
+        "auto", "Lightning's: auto shares the runs among devices and machines, ddp each batch."
+    )
+    num_nodes: int = setting(1, "Lightning's; machines on which torchrun or SLURM started this command.")
     precision: str | None = setting(
         None,
         "Lightning's: 32-true, bf16-mixed, 64-true, ...; by default the recipe's, which for `modern` is"
@@ -91,7 +97,8 @@ def train(**flags: Any) -> None:
     models = list(SETTINGS) if own.model == "all" else [own.model]
     settings = resolve(RECIPES[own.recipe], models, changes)
     # Heavy imports wait until the flags are known to be right: --help answers at once.
-    if own.accelerator in ("auto", "cpu") and own.strategy == "auto" and own.workers != 1:
+    launched = "TORCHELASTIC_RUN_ID" in os.environ  # by torchrun, as one of many processes
+    if own.accelerator in ("auto", "cpu") and own.strategy == "auto" and own.workers != 1 and not launched:
         worker_context()  # the workers' server imports while we do
     with cli.imports(first_sign=True):
         from datamodules import DigitPairs

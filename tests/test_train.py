@@ -22,6 +22,7 @@ from lightning_modules.results.table import PAPER_FIGURES
 
 ROOT = Path(__file__).parents[1]
 CPU = ["--accelerator", "cpu"]
+DDP = ["--devices", "2", "--strategy", "ddp"]
 TINY = [*CPU, "--max_epochs", "1", "--train_pairs", "100", "--val_pairs", "30", "--test_pairs", "40"]
 
 
@@ -137,7 +138,7 @@ def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
             ["--recipe", "modern", "--model", "auxiliary", "--restarts", "2"],
             "restarts has no effect on auxiliary",
         ),
-        (["--all_pairs", "true", "--devices", "2"], "all_pairs are tested by one process"),
+        (["--all_pairs", "true", *DDP], "all_pairs are tested by one process"),
         (["--train_pairs", "0"], "train_pairs must be at least 2, got 0"),
         (["--val_pairs", "-3"], "val_pairs must be at least 0, got -3"),
         (["--test_pairs", "0"], "test_pairs must be at least 1, got 0"),
@@ -150,15 +151,17 @@ def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
         (["--precision", "16-mixed"], "precision 16-mixed is not for CPUs, Lightning takes bf16-mixed"),
         (["--num_nodes", "0"], "num_nodes"),
         (["--workers", "0"], "workers must be at least 1, got 0"),
-        (["--workers", "2", "--devices", "2"], "workers must be 1 where Lightning"),
+        (["--workers", "2", *DDP], "workers must be 1 where Lightning"),
+        (["--workers", "2", "--devices", "2"], "workers must be 1 where devices or machines share the runs"),
+        (["--num_nodes", "2"], "nothing has started this command on several machines: start it by torchrun"),
         (["--devices", "2", "--strategy", "ddp_spawn"], "strategy must start programs of their own"),
         (["--devices", "2", "--strategy", "ddp_fork"], "strategy must start programs of their own"),
         (
-            ["--devices", "2", "--test_pairs", "1"],
+            [*DDP, "--test_pairs", "1"],
             "test_pairs must be at least 2, one for each process, got 1",
         ),
-        (["--devices", "2", "--val_pairs", "1"], "val_pairs must be at least 2, one for each process, got 1"),
-        (["--devices", "2", "--train_pairs", "102"], "leave a last batch of less than 2 pairs"),
+        ([*DDP, "--val_pairs", "1"], "val_pairs must be at least 2, one for each process, got 1"),
+        ([*DDP, "--train_pairs", "102"], "leave a last batch of less than 2 pairs"),
         (["--seed", "4294967295", "--runs", "2"], "seed must be below 2**32"),
         (["--name", "a/b"], "name must be a plain folder name, got 'a/b'"),
         (["--name", ".."], "name must be a plain folder name, got '..'"),

@@ -4,6 +4,7 @@ Command lines:
     python -m benchmarks.ablation                             all tables, 10 runs a row
     python -m benchmarks.ablation --table auxiliary --runs 5
     python -m benchmarks.ablation --resume                    after an interruption
+    python -m benchmarks.ablation --devices 2                 two processes share them; docs/distributed.md
     python -m benchmarks.ablation --runs 2 --max_epochs 1     a smoke run
 
 Every row is trained over the same seeds and pairs; a difference is from the table's first row, paired by run,
@@ -33,7 +34,9 @@ from lightning_modules.results.progress import progress_bar
 from lightning_modules.results.runs import ModelRuns, Run, spread
 from lightning_modules.results.table import percent
 from lightning_modules.training.execution import ExecutionConfig
+from lightning_modules.training.ranks import find_ranks
 from lightning_modules.training.runner import quiet
+from lightning_modules.training.sharing import share_studies
 
 Trained = Sequence[tuple[Row, Sequence[Run]]]
 
@@ -107,6 +110,8 @@ def ablation(
     seed: int = 0,
     max_epochs: int | None = None,
     workers: int | None = None,
+    devices: int = 1,
+    num_nodes: int = 1,
     out: str = "runs/ablation",
     resume: bool = False,
     verbose: bool = False,
@@ -119,6 +124,8 @@ def ablation(
         seed: Seed of the first run; the next ones count up.
         max_epochs: Epochs; the recipes' by default.
         workers: Processes; one a core by default.
+        devices: Processes that share the runs of all rows, where not torchrun has started them.
+        num_nodes: Machines on which SLURM has started this command.
         out: Folder for a CSV file and a plot of each table.
         resume: Whether to keep the rows that an interrupted command, else the same, left in the CSV files.
         verbose: Whether to show what libraries say, and tracebacks.
@@ -127,9 +134,19 @@ def ablation(
         quiet()
     folder, seeds, choice = Path(out), range(seed, seed + runs), ExecutionConfig(workers=workers)
     folder.mkdir(parents=True, exist_ok=True)
+    ranks = find_ranks({"accelerator": "cpu", "devices": devices, "num_nodes": num_nodes})
+    parts = folder / "parts" if ranks else None
+    names = list(TABLES) if table == "all" else [table]
+    records = {name: Record(folder / f"{slug(name)}.csv", resume, parts) for name in names}
+    if ranks and parts:
+        rows = [(records[name], row) for name in names for row in TABLES[name]]
+        left = [study for record, row in rows if (study := record.left(row, seeds, max_epochs, choice))]
+        share_studies(left, parts, ranks)
+        if ranks.rank:
+            return
     known: list[tuple[Row, Sequence[Run]]] = []  # tables share rows, which are trained once
-    for name in TABLES if table == "all" else [table]:
-        record, trained = Record(folder / f"{slug(name)}.csv", resume), list[tuple[Row, Sequence[Run]]]()
+    for name in names:
+        record, trained = records[name], list[tuple[Row, Sequence[Run]]]()
         with progress_bar() as progress:
             task = progress.add_task(name, total=len(TABLES[name]))
             for row in TABLES[name]:
@@ -140,6 +157,8 @@ def ablation(
         known += trained
         Console().print(ablation_table(name, trained))
         ablation_figure(name, trained).savefig(folder / f"{slug(name)}.png", dpi=130)
+    for record in records.values():
+        record.clear()
 
 
 def slug(name: str) -> str:

@@ -10,6 +10,7 @@ digits' labels sort the rows of the picture; the net never sees them.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -85,8 +86,9 @@ def discovery(
     study = make_study(settings, [seed], DigitPairs, {"accelerator": "cpu"}, ExecutionConfig())
     _, test = load_digits()
     watch = Watch(test)
-    with StudyProgress(Console(), [MODEL], max_epochs) as progress:
-        fit(study, lambda metrics: progress.add(MODEL, metrics), [watch])
+    with StudyProgress(Console(), {MODEL: 1}, max_epochs) as progress:
+        progress.begin(MODEL, 1)
+        fit(study, partial(progress.add, MODEL, 0), [watch])
     frames = (frame(seed, epoch, watch) for epoch in range(max_epochs + 1))
     settled = [in_place(after, test) >= SETTLED for _, after in watch.seen]
     write_animation(

@@ -67,7 +67,7 @@ def latent_digits(
     study = make_study(settings, seeds, data, trainer, choice, checkpoint=checkpoint)
     with StudyProgress(Console(), {model: runs}, max_epochs) as progress:
         progress.begin(model, runs)
-        fit = run_study(study, progress.add)
+        fit = run_study(study, partial(progress.add, model))
     _, test = load_digits()
     classes = latent_classes(load_model(checkpoint), test.images)
     rows = [

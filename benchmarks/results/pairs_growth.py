@@ -4,6 +4,7 @@ Command lines:
     python -m benchmarks.pairs_growth                              100 to 30,000 pairs, 6 to 2 runs each
     python -m benchmarks.pairs_growth --most_pairs 10000           without the largest size, and the floor
     python -m benchmarks.pairs_growth --resume                     after an interruption
+    python -m benchmarks.pairs_growth --devices 2                  two processes share it; docs/distributed.md
     python -m benchmarks.pairs_growth --quick --runs 2             a smoke run: two sizes, one epoch
 
 Up to 30,000 pairs of different digits fit into MNIST's 60,000; validation pairs are left out for that. The
@@ -31,7 +32,9 @@ from lightning_modules.results.progress import progress_bar
 from lightning_modules.results.runs import ModelRuns, Run, spread
 from lightning_modules.results.table import percent
 from lightning_modules.training.execution import ExecutionConfig
+from lightning_modules.training.ranks import find_ranks
 from lightning_modules.training.runner import quiet
+from lightning_modules.training.sharing import share_studies
 
 PAIRS = (100, 300, 1000, 3000, 10_000, 30_000)
 BUDGET = 20_000  # pairs of all runs of a size together, but for two runs that there are at least
@@ -51,6 +54,8 @@ def pairs_growth(
     most_pairs: int = PAIRS[-1],
     quick: bool = False,
     workers: int | None = None,
+    devices: int = 1,
+    num_nodes: int = 1,
     out: str = "runs/pairs-growth",
     resume: bool = False,
     verbose: bool = False,
@@ -64,6 +69,8 @@ def pairs_growth(
         most_pairs: The largest size; larger ones are left out, and then the floor too.
         quick: Two small sizes and one epoch, to see that it runs.
         workers: Processes; one a core by default.
+        devices: Processes that share the runs of all rows, where not torchrun has started them.
+        num_nodes: Machines on which SLURM has started this command.
         out: Folder for pairs-growth.csv and pairs-growth.png.
         resume: Whether to keep the rows that an interrupted command, else the same, left in the CSV file.
         verbose: Whether to show what libraries say, and tracebacks.
@@ -76,18 +83,29 @@ def pairs_growth(
     rows = growth_rows(sizes)
     folder, choice = Path(out), ExecutionConfig(workers=workers)
     folder.mkdir(parents=True, exist_ok=True)
-    record, trained = Record(folder / "pairs-growth.csv", resume), list[tuple[Row, Sequence[Run]]]()
+
+    def plan(row: Row) -> tuple[Row, range, int, ExecutionConfig, int]:
+        length = min(row.settings(epochs).max_epochs, SEEN // row.train_pairs)
+        seeds = range(seed, seed + min(runs, max(2, BUDGET // row.train_pairs)))
+        return row, seeds, length, choice, 0
+
+    ranks = find_ranks({"accelerator": "cpu", "devices": devices, "num_nodes": num_nodes})
+    record = Record(folder / "pairs-growth.csv", resume, folder / "parts" if ranks else None)
+    if ranks:
+        share_studies([study for row in rows if (study := record.left(*plan(row)))], folder / "parts", ranks)
+        if ranks.rank:
+            return
+    trained = list[tuple[Row, Sequence[Run]]]()
     with progress_bar() as progress:
         task = progress.add_task("starting", total=sum(row.train_pairs for row in rows))
         for row in rows:
             progress.update(task, description=f"{row.name}, {row.train_pairs} pairs")
-            length = min(row.settings(epochs).max_epochs, SEEN // row.train_pairs)
-            seeds = range(seed, seed + min(runs, max(2, BUDGET // row.train_pairs)))
-            trained.append((row, record.train(row, seeds, length, choice, val_pairs=0)))
+            trained.append((row, record.train(*plan(row))))
             progress.advance(task, row.train_pairs)
     errors = collect(trained)
     labelled = errors["modern", "auxiliary"].get(PAIRS[-1])
     floor = spread(labelled)[0] if labelled else None
+    record.clear()
     growth_figure(errors, floor).savefig(folder / "pairs-growth.png", dpi=130)
     Console().print(growth_table(errors, floor))
 

@@ -11,6 +11,7 @@ Command line:
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -72,7 +73,7 @@ def paper_mistake(
             for labels, data in (("right", DigitPairs), ("stale", StaleLabels)):
                 study = make_study(settings, seeds, data, trainer, ExecutionConfig(), verbose=verbose)
                 progress.begin("auxiliary", runs)
-                fit = run_study(study, progress.add)
+                fit = run_study(study, partial(progress.add, "auxiliary"))
                 finished.append(ModelRuns("auxiliary", f"{title}, {labels} labels", fit.runs))
                 config = {"runs": runs, "seed": seed, "max_epochs": max_epochs}
                 write_results(Path(out), finished, cli.command_line(), config)

@@ -18,7 +18,7 @@ from lightning_modules.models.settings import PairSettings
 from lightning_modules.results.provenance import COMPUTING, code_digests, versions
 from lightning_modules.results.runs import Run
 from lightning_modules.training.execution import ExecutionConfig
-from lightning_modules.training.runner import run_study
+from lightning_modules.training.runner import Study, fit, run_study
 from lightning_modules.training.studies import make_study
 
 FIGURES = [name for name in Run.__annotations__ if name not in ("seed", "diverged")]
@@ -38,13 +38,40 @@ class Row:
     train_pairs: int = 1000
 
     def train(
-        self, seeds: Sequence[int], max_epochs: int | None, choice: ExecutionConfig, val_pairs: int = 500
+        self,
+        seeds: Sequence[int],
+        max_epochs: int | None,
+        choice: ExecutionConfig,
+        val_pairs: int = 500,
+        parts: Path | None = None,
     ) -> list[Run]:
-        """Train it for so many epochs, or the recipe's, and test it on all pairs of test digits."""
+        """Train it as `study` says, or take from the files of its shards what ranks have trained."""
+        study = self.study(seeds, max_epochs, choice, val_pairs, parts)
+        if not parts:
+            return run_study(study, lambda first, figures: None).runs
+        return [run for shard in study.shards() for run in fit(shard, lambda figures: None).runs]
+
+    def study(
+        self,
+        seeds: Sequence[int],
+        max_epochs: int | None,
+        choice: ExecutionConfig,
+        val_pairs: int = 500,
+        parts: Path | None = None,
+    ) -> Study:
+        """Its training, for so many epochs or the recipe's, and its test on all pairs of test digits.
+
+        With a folder for the files of its shards, ranks may share them.
+        """
         data = partial(DigitPairs, train_pairs=self.train_pairs, val_pairs=val_pairs)
         settings = self.settings(max_epochs)
-        study = make_study(settings, seeds, data, {"accelerator": "cpu"}, choice, all_pairs=True)
-        return run_study(study, lambda first, figures: None).runs
+        study = make_study(
+            settings, seeds, data, {"accelerator": "cpu"}, choice, shared=parts is not None, all_pairs=True
+        )
+        if not parts:
+            return study
+        key = self.key(seeds, settings.max_epochs, choice, val_pairs)
+        return replace(study, study_id=key, checkpoint=parts / f"{key}.ckpt")
 
     def settings(self, max_epochs: int | None = None) -> PairSettings:
         """The model's settings, with so many epochs or the recipe's."""
@@ -72,13 +99,14 @@ class Record:
     Args:
         path: The file.
         resume: Whether rows that are in the file already are kept.
+        parts: Folder of the files of shards, where ranks share them.
 
     Raises:
         CommandError: The file is not of this form.
     """
 
-    def __init__(self, path: Path, resume: bool) -> None:
-        self.path = path
+    def __init__(self, path: Path, resume: bool, parts: Path | None = None) -> None:
+        self.path, self.parts = path, parts
         self.lines: list[dict[str, str]] = []
         if resume and path.exists():
             with path.open(newline="") as file:
@@ -105,8 +133,42 @@ class Record:
 
         A twin is the same row under another name.
         """
+        about = self._about(row, seeds, max_epochs, choice, val_pairs)
+        if known := self._known(about, seeds):
+            return known
+        runs = twin or row.train(seeds, max_epochs, choice, val_pairs, self.parts)
+        # In place of what the row was by other settings, seeds or code.
+        self.lines = [line for line in self.lines if any(line[name] != about[name] for name in ROW)]
+        for run in runs:
+            figures = {name: "" if value is None else str(value) for name, value in asdict(run).items()}
+            self.lines.append(about | figures)
+        self._write()
+        return runs
+
+    def left(
+        self,
+        row: Row,
+        seeds: Sequence[int],
+        max_epochs: int | None,
+        choice: ExecutionConfig,
+        val_pairs: int = 500,
+    ) -> Study | None:
+        """The study of a row, for ranks to share; None if its runs are in the file."""
+        if self._known(self._about(row, seeds, max_epochs, choice, val_pairs), seeds):
+            return None
+        return row.study(seeds, max_epochs, choice, val_pairs, self.parts)
+
+    def clear(self) -> None:
+        """Remove the files of shards, once all rows are written."""
+        for part in self.parts.glob("*.part") if self.parts else ():
+            part.unlink()
+
+    def _about(
+        self, row: Row, seeds: Sequence[int], max_epochs: int | None, choice: ExecutionConfig, val_pairs: int
+    ) -> dict[str, str]:
+        """What a line says of its row."""
         epochs = row.settings(max_epochs).max_epochs
-        about = {
+        return {
             "row": row.name,
             "model": row.model,
             "recipe": row.recipe,
@@ -116,17 +178,11 @@ class Record:
             "changes": " ".join(f"{name}={value}" for name, value in row.changes.items()),
             "key": row.key(seeds, epochs, choice, val_pairs),
         }
+
+    def _known(self, about: Mapping[str, str], seeds: Sequence[int]) -> list[Run]:
+        """The runs of a row that are in the file; none if not all of them are."""
         known = [_run(line) for line in self.lines if about.items() <= line.items()]
-        if [run.seed for run in known] == list(seeds):
-            return known
-        runs = twin or row.train(seeds, max_epochs, choice, val_pairs)
-        # In place of what the row was by other settings, seeds or code.
-        self.lines = [line for line in self.lines if any(line[name] != about[name] for name in ROW)]
-        for run in runs:
-            figures = {name: "" if value is None else str(value) for name, value in asdict(run).items()}
-            self.lines.append(about | figures)
-        self._write()
-        return runs
+        return known if [run.seed for run in known] == list(seeds) else []
 
     def _write(self) -> None:
         text = io.StringIO(newline="")

@@ -78,8 +78,8 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OSError: It cannot be written; the message names it.
     """
-    # A name of this process: a worker whose main process was killed may be writing the same file.
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
+    # A name of its own: another machine, or a worker whose main process was killed, may write this file too.
+    temporary = path.with_name(f"{path.name}.{token_hex(4)}{TEMPORARY}")
     try:
         with temporary.open("wb") as file:
             yield file

@@ -85,33 +85,35 @@ class StudyProgress:
         self.progress, self.epochs = progress_bar(console), epochs
         total = sum(COST.get(model, OTHERS) * count for model, count in replicas.items()) * epochs
         self.task = self.progress.add_task("loading", total=total)
+        self.replicas = dict[str, int]()
+        self.errors = dict[str, dict[int, dict[int, float]]]()  # by model, epoch and replica
 
     def begin(self, model: str, replicas: int) -> None:
         """Say that so many trainings of a model come next."""
-        self.model, self.replicas = model, replicas
-        self.errors: dict[int, dict[int, float]] = {}  # by epoch and replica
+        self.replicas[model], self.errors[model] = replicas, {}
         self.progress.update(self.task, description=f"{model}: loading")
 
-    def add(self, first: int, metrics: EpochMetrics, kept: bool = False) -> None:
+    def add(self, model: str, first: int, metrics: EpochMetrics, kept: bool = False) -> None:
         """Advance by one epoch of some replicas.
 
         Args:
+            model: Which has begun; several may train at once.
             first: Number of the first of these replicas.
             metrics: Their metrics.
             kept: Whether they were trained before, so that they say nothing about the time that is left.
         """
         tag = "val/error" if "val/error" in metrics.values else "train/error"
-        errors = self.errors.setdefault(metrics.epoch, {})
+        errors = self.errors[model].setdefault(metrics.epoch, {})
         errors |= dict(enumerate(metrics.values[tag], first))
-        if len(errors) == self.replicas:
+        if len(errors) == self.replicas[model]:
             finite = [error for error in errors.values() if math.isfinite(error)]
             mean = f"{tag} {100 * sum(finite) / len(finite):.1f} %" if finite else "diverged"
             done = metrics.epoch + 1
             stage = "testing" if done == self.epochs else f"training {done}/{self.epochs}"
-            self.progress.update(self.task, description=f"{self.model}: {stage}, {mean}")
-        elif len(self.errors) == 1:
-            self.progress.update(self.task, description=f"{self.model}: training")
-        cost = COST.get(self.model, OTHERS) * len(metrics.values[tag])
+            self.progress.update(self.task, description=f"{model}: {stage}, {mean}")
+        elif len(self.errors[model]) == 1:
+            self.progress.update(self.task, description=f"{model}: training")
+        cost = COST.get(model, OTHERS) * len(metrics.values[tag])
         if kept:  # rich measures the speed by what is advanced
             self.progress.tasks[self.task].completed += cost
         self.progress.update(self.task, advance=0 if kept else cost)

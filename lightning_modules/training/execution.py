@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # Replicas of one program on a CPU core: fewer pay more for Python and for the Trainer, which from 16 on costs
 # about 60 us each; the step itself costs about the same from 5 on (python -m benchmarks.step).
 REPLICAS_PER_CORE = 16
+REPLICAS_PER_DEVICE = 64  # of a shard, where ranks with a GPU each share them; not measured
 
 
 @dataclass(frozen=True)
@@ -64,17 +65,21 @@ class ExecutionConfig(Settings):
     )
     layout: Layout = setting("auto", "How images lie in memory; `fused` needs channels_last.")
 
-    def resolve(self, trainer: pl.Trainer, replicas: int, run_size: int = 1) -> Execution:
+    def resolve(
+        self, trainer: pl.Trainer, replicas: int, run_size: int = 1, shared: bool = False
+    ) -> Execution:
         """Choose what the user left open.
 
         On a CPU: a process with one thread for each core that this process may use (affinity and cgroups
         limit them), because many small trainings want cores, not threads. On another device, and where
-        Lightning starts the processes: one program for everything.
+        Lightning starts the processes: one program for everything. Where ranks share the runs, the
+        programs do not depend on the number of ranks.
 
         Args:
             trainer: A Trainer as the study will make it.
             replicas: Trainings of the model.
             run_size: Trainings behind one run, which stay in one program.
+            shared: Whether ranks share the runs, of which this process is one.
 
         Raises:
             CommandError: Two of the values do not go together.
@@ -85,6 +90,10 @@ class ExecutionConfig(Settings):
 
         on_cpu = isinstance(trainer.accelerator, CPUAccelerator)
         ours = on_cpu and trainer.world_size == 1
+        if shared and (self.workers or 1) > 1:
+            raise CommandError(
+                f"workers must be 1 where devices or machines share the runs, got {self.workers}"
+            )
         if not ours and (self.workers or 1) > 1:
             raise CommandError(
                 f"workers must be 1 where Lightning runs the processes or an accelerator, got {self.workers}"
@@ -109,10 +118,11 @@ class ExecutionConfig(Settings):
         if engine == "fused" and self.layout == "contiguous":
             raise CommandError("layout must be channels_last with engine fused, got contiguous")
         layout = ("channels_last" if on_cpu else "contiguous") if self.layout == "auto" else self.layout
+        most = REPLICAS_PER_CORE if ours else REPLICAS_PER_DEVICE if shared else replicas
         return Execution(
-            workers=min(self.workers or core_count(), replicas) if ours else 1,
+            workers=min(self.workers or core_count(), replicas) if ours and not shared else 1,
             threads=self.threads or 1,
-            replicas=min(self.replicas or (max(REPLICAS_PER_CORE, run_size) if ours else replicas), replicas),
+            replicas=min(self.replicas or max(most, run_size), replicas),
             engine=engine,
             layout=layout,
         )

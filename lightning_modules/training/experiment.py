@@ -1,12 +1,13 @@
 """Experiment: the studies of one or several models, their run folders, and the files that they leave.
 
-<log_dir>/<name>/study.json, results.json, results.png
+<log_dir>/<name>/study.json, results.json, results.png; .claims where ranks shared it
 <log_dir>/<name>/<model>/            TensorBoard events, config.yaml, checkpoint.ckpt, mistakes.npz;
                                      *.part until it is done
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from itertools import accumulate
 from pathlib import Path
 from shlex import quote
 from typing import Any, cast
@@ -29,10 +30,14 @@ from lightning_modules.results.runs import ModelRuns, read_results, refuse_diver
 from lightning_modules.results.table import PaperFigure, results_table
 from lightning_modules.results.tensorboard import EpochMetrics, StudyLog
 from lightning_modules.training.execution import ExecutionConfig
-from lightning_modules.training.manifest import Manifest, device_name, open_study
+from lightning_modules.training.manifest import Manifest, device_name, join_study, open_study
+from lightning_modules.training.ranks import Ranks, find_ranks
 from lightning_modules.training.runner import Study, make_trainer, quiet, run_study
+from lightning_modules.training.sharing import share
 from lightning_modules.training.studies import make_study
 from lightning_modules.training.workers import check_start
+
+CLAIMS = ".claims"
 
 
 @dataclass
@@ -59,6 +64,9 @@ class Experiment:
         default_factory=dict, init=False
     )  # epochs by model, first run
     main_process: bool = field(default=True, init=False)  # which alone writes and prints
+    ranks: Ranks | None = field(
+        default=None, init=False
+    )  # who share the runs, where not one process trains all
     command: str = field(default="", init=False)  # that began the study
 
     def run(self) -> None:
@@ -71,15 +79,17 @@ class Experiment:
         """
         if not self.verbose:
             quiet()
-        self.folder = choose_folder(self.log_dir, self.name)
         trainer, data = self._check()
+        self.folder = choose_folder(self.log_dir, self.name or (self.ranks.job if self.ranks else None))
         resumable = trainer.world_size == 1
         self.console = make_console(quiet=not self.main_process)
         studies = {model: self._study(model) for model in self.models}  # refuses before anything is written
-        if not self.main_process:
+        if not self.main_process and not self.ranks:
             self._run_models(studies)
             return
-        if any(study.execution.workers > 1 for study in studies.values()):
+        if (self.ranks and self.ranks.devices) or any(
+            study.execution.workers > 1 for study in studies.values()
+        ):
             check_start()
         shards = {model: study.divide() for model, study in studies.items()}
         now = Manifest(
@@ -90,13 +100,23 @@ class Experiment:
             shards,
             data_digest(cast("DigitData", data)),
         )
-        with open_study(self.folder, now, self.resume) as begun:
+        job = self.ranks.job if self.ranks else None
+        now = replace(now, study=job) if job else now
+        if not self.main_process:
+            begun = join_study(self.folder, now, self.resume)
+            self._run_models(self._left(studies, begun, resumable), begun)
+            return
+        with open_study(self.folder, now, self.resume, shared=bool(job)) as begun:
             self.command, self.config = begun.command, begun.config
             left = self._left(studies, begun, resumable)
             if self.remark:
                 self.console.print(self.remark)
+            if self.ranks:
+                self.console.print(
+                    self.ranks.describe([runs for sizes in begun.shards.values() for runs in sizes])
+                )
             try:
-                self._run_models(left)
+                self._run_models(left, begun)
             except BaseException:  # whatever it was: what is finished or saved is not lost
                 if resumable:
                     self.console.print(f"to go on, add --name {quote(self.folder.name)} --resume")
@@ -123,24 +143,50 @@ class Experiment:
             left[model] = as_begun
         return left
 
-    def _run_models(self, studies: Mapping[str, Study]) -> None:
+    def _run_models(self, studies: Mapping[str, Study], begun: Manifest | None = None) -> None:
         if not studies:
             return
         epochs = max(settings.max_epochs for settings in self.models.values())
         replicas = {model: len(self.seeds) * study.ensembling.size for model, study in studies.items()}
         with StudyProgress(self.console, replicas, epochs) as progress:
+            if self.ranks and begun:
+                self._share(self.ranks, studies, begun, progress)
+                if not self.main_process:
+                    return
             for model, study in studies.items():
                 self._run_model(model, study, progress)
+
+    def _share(
+        self, ranks: Ranks, studies: Mapping[str, Study], begun: Manifest, progress: StudyProgress
+    ) -> None:
+        """Train the shards of all models on all ranks, so that their files hold the results."""
+        shards, places, number = dict[int, Study](), dict[int, tuple[str, int]](), 0
+        for model, sizes in begun.shards.items():
+            if model in studies:
+                shards.update(enumerate(studies[model].shards(), number))
+                places.update(enumerate(((model, first) for first in accumulate([0, *sizes[:-1]])), number))
+            number += len(sizes)  # a finished model keeps its numbers
+        for model in reversed(studies):  # the first one is shown
+            progress.begin(model, len(self.seeds) * studies[model].ensembling.size)
+
+        def report(number: int, metrics: EpochMetrics) -> None:
+            model, first = places[number]
+            kept = metrics.epoch < self.saved_epochs[model, first]
+            progress.add(model, first * studies[model].ensembling.size, metrics, kept)
+
+        share(shards, self.folder / CLAIMS, ranks, report)
 
     def _check(self) -> tuple[pl.Trainer, pl.LightningDataModule]:
         """Make once what the studies will make, to refuse wrong settings before anything is written."""
         if self.resume and self.name is None:
             raise CommandError("resume needs the name of the study to go on with; give --name")
+        if ranks := find_ranks(self.trainer):
+            self.ranks, self.trainer = ranks, ranks.trainer
         try:
             trainer = make_trainer({**next(iter(self.models.values())).taken_by(TRAINER), **self.trainer})
         except (MisconfigurationException, ImportError, ValueError, RuntimeError, TypeError) as error:
             raise CommandError(str(error)) from error
-        set_rank(trainer.global_rank)
+        set_rank(self.ranks.rank if self.ranks else trainer.global_rank)
         if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
             raise CommandError(
                 f"strategy must start programs of their own, as ddp does, not fork this one;"
@@ -160,7 +206,7 @@ class Experiment:
         data.setup("fit")
         for loader in (data.train_dataloader, data.val_dataloader, data.test_dataloader):
             loader()  # refuses numbers of pairs
-        self.main_process = trainer.is_global_zero
+        self.main_process = self.ranks.rank == 0 if self.ranks else trainer.is_global_zero
         return trainer, data
 
     def _study(self, model: str) -> Study:
@@ -170,6 +216,7 @@ class Experiment:
             self.data,
             self.trainer,
             self.execution,
+            shared=self.ranks is not None,
             all_pairs=self.all_pairs,
             checkpoint=self.folder / model / "checkpoint.ckpt",
             checkpoint_every=self.checkpoint_every,
@@ -187,11 +234,14 @@ class Experiment:
         run_folder = make_run_folder(self.folder, model, config)
         size = study.ensembling.size
         log = StudyLog(run_folder, len(self.seeds) * size, anew=self.resume)
-        progress.begin(model, len(self.seeds) * size)
+        if not self.ranks:
+            progress.begin(model, len(self.seeds) * size)
 
         def on_epoch(first: int, metrics: EpochMetrics) -> None:
             log.add(first * size, metrics)
-            progress.add(first * size, metrics, kept=metrics.epoch < self.saved_epochs[model, first])
+            if not self.ranks:  # else it was shown while it was trained
+                kept = metrics.epoch < self.saved_epochs[model, first]
+                progress.add(model, first * size, metrics, kept)
 
         fit = run_study(study, on_epoch)
         self.finished.append(ModelRuns(model, self.recipe, fit.runs))

@@ -1,6 +1,7 @@
 """Manifest of a study (study.json): what it was begun with. It is resumed with the same, or refused."""
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -25,6 +26,7 @@ MANIFEST, LOCK = "study.json", ".lock"
 FREE = ("log_dir", "workers", "checkpoint_every")
 # Flags that stand for an entry of the manifest: the device, the number of processes, the digits.
 BY_EFFECT = ("accelerator", "devices", "num_nodes", "data_dir")
+PATIENCE = 600.0  # seconds that a rank waits for rank 0
 ANEW = "start it anew under another name"
 
 
@@ -63,8 +65,15 @@ def device_name(trainer: pl.Trainer) -> str:
 
 
 @contextmanager
-def open_study(folder: Path, now: Manifest, resume: bool) -> Iterator[Manifest]:
+def open_study(folder: Path, now: Manifest, resume: bool, shared: bool = False) -> Iterator[Manifest]:
     """Begin a study, or resume it; no other process can in this block.
+
+    Args:
+        folder: The study's.
+        now: What it is begun with, or was.
+        resume: Whether it must have been begun before.
+        shared: Whether ranks of torchrun or SLURM share it. Then this job, `now.study`, may have begun it
+            before it was restarted.
 
     Yields:
         What it was begun with.
@@ -74,7 +83,7 @@ def open_study(folder: Path, now: Manifest, resume: bool) -> Iterator[Manifest]:
         OSError: The folder cannot be written.
     """
     if not resume:
-        make_folder(folder)
+        make_folder(folder, anew=not shared or _is_foreign(folder, now))
     elif not folder.is_dir():
         raise CommandError(f"there is no study {folder} to resume; leave --resume out to begin it")
     lock = FileLock(folder / LOCK)
@@ -85,23 +94,62 @@ def open_study(folder: Path, now: Manifest, resume: bool) -> Iterator[Manifest]:
             f"{folder}: another process works on this study; wait for it, or end it"
         ) from error
     try:
-        yield _begun(folder, now)
+        yield _begun(folder, now, shared)
+        if shared:  # only now: other ranks were writing
+            clear_torn(folder)
     finally:
         lock.release()
 
 
-def _begun(folder: Path, now: Manifest) -> Manifest:
+def join_study(folder: Path, now: Manifest, resume: bool) -> Manifest:
+    """What rank 0 of the same job has begun the study with, as soon as it has.
+
+    Raises:
+        CommandError: It is the study of another job, or cannot be resumed, or rank 0 does not begin it.
+    """
+    end = time.monotonic() + PATIENCE
+    while not (folder / MANIFEST).exists():
+        if time.monotonic() > end:
+            raise CommandError(f"{folder}: rank 0 has not begun this study within {PATIENCE:.0f} s")
+        time.sleep(0.1)
+    if not resume:
+        make_folder(folder, anew=_is_foreign(folder, now))
+    return _read_same(folder, now)
+
+
+def _is_foreign(folder: Path, now: Manifest) -> bool:
+    """Whether a folder holds anything but a study of this job."""
+    path = folder / MANIFEST
+    return _read(path).study != now.study if path.exists() else _holds_more(folder)
+
+
+def _holds_more(folder: Path) -> bool:
+    """Whether a folder holds more than a study that is just being begun."""
+    return folder.is_dir() and any(
+        file.name != LOCK and not file.name.startswith(MANIFEST) for file in folder.iterdir()
+    )
+
+
+def _begun(folder: Path, now: Manifest, shared: bool) -> Manifest:
     """The manifest in a folder; written first, where the study has not begun."""
     path = folder / MANIFEST
     if not path.exists():
-        if any(file.name != LOCK and not file.name.startswith(MANIFEST) for file in folder.iterdir()):
+        if _holds_more(folder):
             raise CommandError(f"{folder} holds no {MANIFEST}, so that its study cannot be resumed")
         write_whole(path, json.dumps(asdict(now), indent=1) + "\n")
+    begun = _read_same(folder, now)
+    if not shared:
+        clear_torn(folder)
+    return begun
+
+
+def _read_same(folder: Path, now: Manifest) -> Manifest:
+    """What a study was begun with, which must be what decides its results now."""
+    path = folder / MANIFEST
     begun = _read(path)
     _check_same(begun, now)
     if _runs(begun) != _runs(now):
         raise CommandError(f"{path} is damaged, so that its study cannot be resumed: shards")
-    clear_torn(folder)
     return begun
 
 

@@ -19,6 +19,7 @@ def make_study(
     data: Callable[..., pl.LightningDataModule],
     trainer: Mapping[str, Any],
     execution: ExecutionConfig,
+    shared: bool = False,
     **more: Any,
 ) -> Study:
     """Make the study of one model.
@@ -29,12 +30,13 @@ def make_study(
         data: Called with seeds and the settings of data.
         trainer: Arguments of pl.Trainer; without `max_epochs` it trains for the model's number of epochs.
         execution: How to compute.
+        shared: Whether ranks share its shards, whose size then does not depend on the ranks.
         **more: Other arguments of `Study`.
     """
     ensembling = Ensembling(settings.ensemble, settings.restarts)
     trainer = {**settings.taken_by(TRAINER), **trainer}
     made = make_trainer(trainer)
-    resolved = execution.resolve(made, len(seeds) * ensembling.size, ensembling.size)
+    resolved = execution.resolve(made, len(seeds) * ensembling.size, ensembling.size, shared)
     refuse_coupling(made, [1.0] * resolved.replicas)  # of the largest shard
     return Study(
         module=MODULES[settings.model],

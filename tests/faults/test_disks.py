@@ -18,6 +18,7 @@ from tune.__main__ import main as tune
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 PAIRS = "--max_epochs 1 --train_pairs 20 --val_pairs 10 --test_pairs 10 --runs 1 --workers 1 --name mine"
 TRAIN = ["--accelerator", "cpu", *PAIRS.split()]
+RANKS = [*TRAIN, "--model", "cnn", "--devices", "2"]
 DISC = [
     "--max_epochs",
     "1",
@@ -57,11 +58,11 @@ def failure(main: Main, args: list[str], capsys: pytest.CaptureFixture[str]) -> 
     return said
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*COMMANDS, "ranks"])
 def test_a_read_only_folder_is_refused_before_anything_is_computed(
     name: str, disk: Disk, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main, args = COMMANDS[name]
+    main, args = COMMANDS.get(name, (train.main, RANKS))
     disk.remount("ro")
     said = refusal(main, [*args, "--log_dir", str(disk.path)], disk.path, capsys)
     assert f"{disk.path}/mine cannot be made: Read-only file system; choose another log_dir" in said
@@ -102,6 +103,20 @@ def test_a_full_disk_is_one_line_and_with_room_the_command_goes_on(
         main(args)  # it always goes on
     else:
         main([*args[: args.index("mine")], "again", *args[args.index("mine") + 1 :]])
+    assert not [path for path in disk.path.rglob("*") if path.name.endswith((".part", ".tmp"))]
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_all_ranks_by_one_line_and_with_room_they_go_on(
+    disk: Disk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = [*RANKS, "--runs", "3", "--replicas", "1", "--log_dir", str(disk.path)]
+    disk.fill(15 * 4096)  # for the study's files, and for no shard
+    said = failure(train.main, args, capsys)
+    assert ".part could not be written" in said
+    disk.make_room()
+    train.main([*args, "--resume"])
+    assert len(rows(disk.path / "mine")) == 3
     assert not [path for path in disk.path.rglob("*") if path.name.endswith((".part", ".tmp"))]
 
 

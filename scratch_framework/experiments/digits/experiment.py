@@ -80,7 +80,7 @@ class Experiment:
         def report(number: int, metrics: EpochMetrics) -> None:
             log.add(shards[number].start, metrics)
             if "test/error" not in metrics.values:
-                progress.add(shards[number].start, metrics)
+                progress.add(self.training.net, shards[number].start, metrics)
 
         jobs = [replace(self.training, seeds=seeds[runs]).fit for runs in shards]
         if self.workers > 1:

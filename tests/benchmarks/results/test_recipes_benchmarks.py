@@ -31,7 +31,9 @@ from lightning_modules.models.recipes import RECIPES, resolve
 from lightning_modules.models.settings import PlainCNNSettings
 from lightning_modules.results.runs import Run
 from lightning_modules.training.execution import ExecutionConfig
+from lightning_modules.training.ranks import Ranks
 from lightning_modules.training.runner import fit
+from lightning_modules.training.sharing import share_studies
 from lightning_modules.training.studies import make_study
 
 
@@ -127,11 +129,31 @@ def test_every_row_of_every_table_has_settings_that_bite() -> None:
 
 @pytest.mark.slow
 def test_the_ablation_writes_a_row_a_run_and_a_plot(tmp_path: Path) -> None:
-    ablation("2x2, modern", runs=2, max_epochs=1, workers=1, out=str(tmp_path))
+    ablation("2x2, modern", runs=2, max_epochs=1, devices=2, out=str(tmp_path))
     rows = list(csv.DictReader((tmp_path / "2x2-modern.csv").open()))
     assert [row["row"] for row in rows[::2]] == ["neither", "sharing", "auxiliary losses", "both"]
     assert all(0 < float(row["all_test_error"]) < 1 for row in rows)
     assert (tmp_path / "2x2-modern.png").stat().st_size > 5_000
+    assert not list((tmp_path / "parts").iterdir())
+
+
+def test_ranks_that_share_rows_leave_nothing_to_train_and_the_figures_of_one_process(tmp_path: Path) -> None:
+    """Rank 1 trains both shards; a row and its twin are trained once."""
+    row = Row("recipe", "cnn", "paper", {"lr": 0.01}, train_pairs=100)
+    plan: tuple[Any, ...] = (range(2), 1, ExecutionConfig(replicas=1, workers=1), 0)
+    runs = Record(tmp_path / "alone.csv", resume=False).train(row, *plan)
+    record = Record(tmp_path / "rows.csv", resume=False, parts=tmp_path / "parts")
+    left = [record.left(replace(row, name=name), *plan) for name in ("recipe", "twin")]
+    share_studies(
+        [study for study in left if study], tmp_path / "parts", Ranks(1, 2, "torchrun", {}, job="x")
+    )
+    parts = {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").glob("*.part")}
+    assert len(parts) == 2
+    assert record.train(row, *plan) == runs
+    assert {path: path.stat().st_mtime_ns for path in parts} == parts
+    assert record.left(row, *plan) is None
+    record.clear()
+    assert [path.suffix for path in (tmp_path / "parts").iterdir()] == [".claims"]
 
 
 def test_an_interrupted_table_goes_on_with_the_rows_that_it_has(

@@ -24,10 +24,10 @@ def test_the_time_that_is_left_is_told_by_what_is_trained_now(kept: int) -> None
     bar.progress.get_time = lambda: seconds
     bar.progress.reset(bar.task)
     for epoch in range(kept):
-        bar.add(0, EpochMetrics(epoch, epoch, {"train/error": [0.5]}), kept=True)
+        bar.add("cnn", 0, EpochMetrics(epoch, epoch, {"train/error": [0.5]}), kept=True)
     for epoch in range(kept, kept + 5):
         seconds += 2.0
-        bar.add(0, EpochMetrics(epoch, epoch, {"train/error": [0.5]}))
+        bar.add("cnn", 0, EpochMetrics(epoch, epoch, {"train/error": [0.5]}))
     (task,) = bar.progress.tasks
     assert task.completed == kept + 5
     assert task.time_remaining == 2 * (100 - kept - 5)
@@ -36,7 +36,7 @@ def test_the_time_that_is_left_is_told_by_what_is_trained_now(kept: int) -> None
 def test_a_study_of_which_all_epochs_were_kept_has_none_left() -> None:
     bar = study("weight_sharing", 1, 2)
     for epoch in range(2):
-        bar.add(0, EpochMetrics(epoch, epoch, {"train/error": [0.5]}), kept=True)
+        bar.add("weight_sharing", 0, EpochMetrics(epoch, epoch, {"train/error": [0.5]}), kept=True)
     (task,) = bar.progress.tasks
     assert task.finished
     assert task.time_remaining == 0
@@ -54,7 +54,8 @@ def test_what_is_said_is_the_mean_of_all_replicas_after_the_slowest_ones_epoch()
         (2, 1, [math.nan]),
         (2, 2, [math.nan]),
     ):
-        bar.add(first, EpochMetrics(epoch, epoch, {"train/error": [1.0] * len(errors), "val/error": errors}))
+        values = {"train/error": [1.0] * len(errors), "val/error": errors}
+        bar.add("cnn", first, EpochMetrics(epoch, epoch, values))
         said.append(task.description)
     assert said == [
         "cnn: loading",

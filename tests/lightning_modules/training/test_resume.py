@@ -282,7 +282,10 @@ def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
         ),
         (["--runs", "4"], "--runs was 3 when the study was begun, is now 4"),
         (["--model", "all"], "--model was cnn when the study was begun, is now all"),
-        (["--devices", "2"], "resume goes on with one process, but there are 2: give --devices 1"),
+        (
+            ["--devices", "2", "--strategy", "ddp"],
+            "resume goes on with one process, but there are 2: give --devices 1",
+        ),
         (["--name", "other"], "there is no study"),
         (["--checkpoint_every", "-1"], "checkpoint_every must be at least 0, got -1.0"),
     ],
