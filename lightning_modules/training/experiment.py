@@ -166,7 +166,7 @@ class Experiment:
                 shards.update(enumerate(studies[model].shards(), number))
                 places.update(enumerate(((model, first) for first in accumulate([0, *sizes[:-1]])), number))
             number += len(sizes)  # a finished model keeps its numbers
-        for model in reversed(studies):  # the first one is shown
+        for model in reversed(list(studies)):  # the first one is shown
             progress.begin(model, len(self.seeds) * studies[model].ensembling.size)
 
         def report(number: int, metrics: EpochMetrics) -> None:

@@ -236,11 +236,13 @@ def test_epochs_that_were_kept_are_shown_as_such(
     shown: list[tuple[int, int, bool]] = []
     add = StudyProgress.add
 
-    def watched(self: StudyProgress, first: int, figures: EpochMetrics, kept: bool = False) -> None:
+    def watched(
+        self: StudyProgress, model: str, first: int, figures: EpochMetrics, kept: bool = False
+    ) -> None:
         if stops and len(figures.values["val/error"]) == 2 and figures.epoch == 1:
             raise KeyboardInterrupt
         shown.append((len(figures.values["val/error"]), figures.epoch, kept))
-        add(self, first, figures, kept)
+        add(self, model, first, figures, kept)
 
     monkeypatch.setattr(StudyProgress, "add", watched)
     stops = True
