@@ -12,6 +12,8 @@ from markupsafe import escape
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
+from lightning_modules.results.palette import COLOURS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from lightning_modules.report.comparing import Difference
     from lightning_modules.report.curves import Curve
 
-# Distinct from each other, from white and from black, also for most colour-blind readers.
-COLOURS = ("#2f7fd6", "#d0741c", "#1f9a6d", "#a56ad8", "#d6517d", "#7f8a2e")
 INK = "#010203"  # stands for the page's text colour, which no plot knows
 STYLE: Any = {  # matplotlib's type is a literal of all its names
     "font.family": "sans-serif",
