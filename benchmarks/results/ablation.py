@@ -13,12 +13,16 @@ pairs. Runs that diverged are left out. All nets of the modern 2x2 have the same
 convolutions; the table of `auxiliary` starts there too, and its recipe is a row.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from statistics import fmean
+from typing import Any, Literal
 
+import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from rich.console import Console
 from rich.table import Table
 
@@ -30,6 +34,7 @@ from lightning_modules.evaluation.significance import (
     half_width,
     verdicts,
 )
+from lightning_modules.results.palette import BLUE, ORANGE
 from lightning_modules.results.progress import progress_bar
 from lightning_modules.results.runs import ModelRuns, Run, spread
 from lightning_modules.results.table import percent
@@ -201,28 +206,46 @@ def _differences(trained: Trained) -> dict[str, tuple[str, str]]:
 
 
 def ablation_figure(name: str, trained: Trained) -> Figure:
-    """Every run's error, and the mean with its 95 % interval, a row each."""
-    figure = Figure(figsize=(7, 1.2 + 0.35 * len(trained)), layout="constrained")
+    """Every run's error, and the mean with its 95 % interval: the first row, then the others, best first."""
+    figure = Figure(figsize=(7, 1.6 + 0.35 * len(trained)), layout="constrained")
     axis = figure.subplots()
-    names = []
-    for y, (row, runs) in enumerate(trained):
-        results = ModelRuns(row.model, row.recipe, runs)
+    others = sorted(trained[1:], key=lambda other: fmean(_percent(*other) or [math.inf]))
+    names, counts = list[str](), list[str]()
+    for y, (row, runs) in enumerate([trained[0], *others]):
+        results, values = ModelRuns(row.model, row.recipe, runs), _percent(row, runs)
         whole = results.errors("all_test_error")
-        values = [100 * error for error in whole or results.errors()]
-        names.append(f"{row.name}, n = {results.count}" + ("" if whole else ", own pairs"))
+        counts.append(f"n = {results.count}")
+        names.append(row.name + ("" if whole else ", own pairs"))
         if not values:
             continue
         if y == 0:
-            axis.axvline(sum(values) / len(values), color="0.7", zorder=0)
-        axis.plot(values, [y] * len(values), "o", color="C0", alpha=0.3, ms=4)
+            axis.axvline(fmean(values), color="0.7", zorder=0, label=f"mean of {row.name}")
+        beside = y + np.resize([0, -0.15, 0.15], len(values))  # equal errors stay apart
+        axis.plot(values, beside, "o", color=BLUE, alpha=0.4, ms=4, label="a run")
         width = half_width(values) if len(values) > 1 else 0.0
-        axis.errorbar(sum(values) / len(values), y, xerr=width, fmt="|", color="C1", capsize=4, ms=14)
+        mean: Any = {"fmt": "|", "color": ORANGE, "capsize": 4, "ms": 14, "label": "mean, 95 % interval"}
+        axis.errorbar(fmean(values), y, xerr=width, **mean)
+    if len(set(counts)) > 1:
+        names = [f"{row}, {count}" for row, count in zip(names, counts, strict=True)]
     axis.set_yticks(range(len(trained)), names)
     axis.invert_yaxis()
-    axis.set_xlabel("error over all pairs of test digits in %:\neach run, mean and its 95 % interval")
-    axis.set_title(name, fontsize=9)
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_xlabel("error over all pairs of test digits in %, logarithmic scale")
+    axis.set_title(name if len(set(counts)) > 1 else f"{name}, {counts[0]}", fontsize=10)
     axis.grid(axis="x", alpha=0.3)
+    shown = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))  # label to its last handle
+    if shown:
+        figure.legend(shown.values(), shown, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     return figure
+
+
+def _percent(row: Row, runs: Sequence[Run]) -> list[float]:
+    """The errors that the figure shows: over all pairs of test digits, or over own ones."""
+    results = ModelRuns(row.model, row.recipe, runs)
+    return [100 * error for error in results.errors("all_test_error") or results.errors()]
 
 
 if __name__ == "__main__":

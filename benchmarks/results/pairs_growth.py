@@ -15,6 +15,7 @@ error at 30,000 pairs: a digit classifier, trained on all 60,000 labelled digits
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -28,6 +29,7 @@ from lightning_modules.command import cli
 from lightning_modules.command.cli import CommandError
 from lightning_modules.models.recipes import RECIPES
 from lightning_modules.models.registry import MODULES
+from lightning_modules.results.palette import COLOURS
 from lightning_modules.results.progress import progress_bar
 from lightning_modules.results.runs import ModelRuns, Run, spread
 from lightning_modules.results.table import percent
@@ -43,6 +45,8 @@ FLOOR = "floor, a digit classifier trained on all 60,000 digits"
 SAME_TRUNK = {("modern", "auxiliary"): UNSHARPENED}
 PAIRED = "all pairs of test digits (recipe paper: each test digit in one pair)"
 SEEN = 250_000  # pairs that a run sees in all its epochs, at most
+
+BESIDE: Any = {"textcoords": "offset points", "fontsize": 8}  # a label, some points from its place
 
 Errors = Mapping[tuple[str, str], Mapping[int, Sequence[float]]]  # (recipe, model) to pairs to errors
 
@@ -157,7 +161,7 @@ def _cell(values: Sequence[float], most: int) -> str:
 
 def growth_figure(errors: Errors, floor: float | None = None) -> Figure:
     """Mean and band of one standard deviation, both axes logarithmic."""
-    figure = Figure(figsize=(7, 5.5), layout="constrained")
+    figure = Figure(figsize=(8, 5.2), layout="constrained")
     axis = figure.subplots()
     for (recipe, model), by_size in errors.items():
         measured = {size: values for size, values in by_size.items() if values}
@@ -165,12 +169,15 @@ def growth_figure(errors: Errors, floor: float | None = None) -> Figure:
             continue
         sizes, spreads = list(measured), map(spread, measured.values())
         average, deviation = 100 * np.array([(average, deviation or 0.0) for average, deviation in spreads]).T
-        colour, style = f"C{list(MODULES).index(model)}", "-" if recipe == "modern" else "--"
-        axis.plot(sizes, average, style, marker="o", ms=3, color=colour, label=f"{model}, {recipe}")
+        number, style = list(MODULES).index(model), "-" if recipe == "modern" else "--"
+        colour = COLOURS[number]
+        axis.plot(sizes, average, style, marker="os^"[number % 3], ms=5, color=colour)
+        axis.annotate(f"{model}, {recipe}", (sizes[-1], average[-1]), (7, -3), color=colour, **BESIDE)
         low = np.maximum(average - deviation, average / 3)  # a band that reaches 0 has no place on a log axis
         axis.fill_between(sizes, low, average + deviation, color=colour, alpha=0.15, lw=0)
     if floor is not None:
-        axis.axhline(100 * floor, color="0.5", ls=":", label=FLOOR)
+        axis.axhline(100 * floor, color="0.5", ls=":")
+        axis.annotate(FLOOR, (PAIRS[0], 100 * floor), (0, -11), color="0.4", **BESIDE)
     axis.set_xscale("log")
     axis.set_yscale("log")
     axis.xaxis.set_major_formatter("{x:,.0f}")
@@ -178,10 +185,8 @@ def growth_figure(errors: Errors, floor: float | None = None) -> Figure:
     axis.yaxis.set_major_formatter("{x:g}")
     axis.yaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel("training pairs")
-    axis.set_ylabel(f"error over {PAIRED}, %, mean ± std", fontsize=8)
+    axis.set_ylabel(f"error in %, mean ± std, over\n{PAIRED}", fontsize=8)
     axis.grid(which="both", alpha=0.2)
-    if axis.get_legend_handles_labels()[0]:  # none where all runs diverged
-        figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     return figure
 
 

@@ -27,6 +27,7 @@ from lightning_modules.command import cli
 from lightning_modules.command.cores import core_count
 from lightning_modules.command.limits import check_range
 from lightning_modules.models.recipes import PAPER
+from lightning_modules.results.palette import BLUE
 from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import Study, fit, quiet, run_study
 from lightning_modules.training.studies import make_study
@@ -122,14 +123,14 @@ def row(size: Size, own: Contestant, first: Contestant) -> dict[str, Any]:
 
 def plot(rows: list[dict[str, Any]]) -> Figure:
     """Time against size, both logarithmic, beside what proportion would give."""
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    figure = Figure(figsize=(11, 3.9), layout="constrained")
     for axes, axis in zip(figure.subplots(1, 3), ("pairs", "runs", "cores"), strict=True):
         lines = [line for line in rows if line["axis"] == axis]
         counts, seconds = [line["size"] for line in lines], [line["seconds"] for line in lines]
         power, last = (-1, 0) if axis == "cores" else (1, -1)
         ideal = [seconds[last] * (count / counts[last]) ** power for count in counts]
         axes.loglog(counts, ideal, "--", color="0.6", label="in proportion")
-        axes.loglog(counts, seconds, "o-", label="measured")
+        axes.loglog(counts, seconds, "o-", color=BLUE, label="measured")
         axes.set_xticks(counts, [f"{count:g}" for count in counts])
         ticks = [m * 10.0**e for e in range(-2, 4) for m in (1, 2, 5)]
         ticks = seconds if axis == "cores" else [t for t in ticks if min(ideal) <= t <= 1.2 * max(seconds)]
@@ -137,6 +138,7 @@ def plot(rows: list[dict[str, Any]]) -> Figure:
         axes.minorticks_off()
         axes.set(xlabel=axis, ylabel="seconds")
         axes.legend()
+    figure.suptitle(f"{MODEL}, recipe paper: time of a study", fontsize=11)
     return figure
 
 

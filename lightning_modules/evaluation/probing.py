@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lightning_modules.replicas.fused.sequential import Sequential
 from lightning_modules.replicas.layers import Linear
+from lightning_modules.results.palette import ORDERED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,12 +124,12 @@ def projection_figure(projections: Mapping[str, Projection]) -> Figure:
     figure = Figure(figsize=(3.6 * len(projections), 3.8), layout="constrained")
     axes = figure.subplots(1, len(projections), squeeze=False).flat
     for axis, (net, shown) in zip(axes, projections.items(), strict=True):
-        for digit in range(DIGITS):
-            own = shown.points[shown.labels == digit]
-            axis.scatter(*own.T, s=6, color=f"C{digit}", alpha=0.4, linewidths=0)
+        axis.scatter(
+            *shown.points.T, s=6, c=shown.labels, cmap=ORDERED, vmin=0, vmax=10, alpha=0.5, linewidths=0
+        )
         for digit in np.unique(shown.labels):  # above all points
             x, y = shown.points[shown.labels == digit].mean(0)
-            box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": f"C{digit}", "alpha": 0.85}
+            box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": "0.3", "alpha": 0.85}
             axis.text(x, y, str(digit), ha="center", va="center", fontsize=9, weight="bold", bbox=box)
         axis.set_title(f"{net}: the probe misreads {shown.misread:.1%}", fontsize=9)
         axis.set_xticks([])

@@ -22,7 +22,8 @@ from lightning_modules.report.failing import (
     read_mistakes,
     relation,
 )
-from lightning_modules.report.plots import COLOURS, differences_plot, net_plot, runs_plot, validation_plot
+from lightning_modules.report.plots import differences_plot, net_plot, runs_plot, validation_plot
+from lightning_modules.results.palette import COLOURS
 from lightning_modules.results.runs import METRICS, spread
 
 if TYPE_CHECKING:

@@ -12,6 +12,8 @@ from markupsafe import escape
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
+from lightning_modules.results.palette import BLUE, COLOURS, ORANGE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from lightning_modules.report.comparing import Difference
     from lightning_modules.report.curves import Curve
 
-# Distinct from each other, from white and from black, also for most colour-blind readers.
-COLOURS = ("#2f7fd6", "#d0741c", "#1f9a6d", "#a56ad8", "#d6517d", "#7f8a2e")
 INK = "#010203"  # stands for the page's text colour, which no plot knows
 STYLE: Any = {  # matplotlib's type is a literal of all its names
     "font.family": "sans-serif",
@@ -33,6 +33,8 @@ STYLE: Any = {  # matplotlib's type is a literal of all its names
     "legend.frameon": False,
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
 }
+LINES = ("-", "--", "-.", ":")  # with six colours, twelve nets look different
+STAGES = {"train": ("training", ORANGE, "--"), "val": ("validation", BLUE, "-")}  # label, colour, line
 WIDE, NARROW = 4.8, 3.5  # inches: a phone's width, and one of several that stand side by side
 RATIO = 8  # of the largest to the smallest, from which errors are drawn on a logarithmic axis
 
@@ -108,9 +110,7 @@ def validation_plot(curves: Mapping[str, Curve], colours: Mapping[str, str]) -> 
 
     def draw(axis: Axes) -> None:
         for name, curve in curves.items():
-            _band(
-                axis, curve, name, colours[name], "--" if list(colours).index(name) >= len(COLOURS) else "-"
-            )
+            _band(axis, curve, name, colours[name], LINES[list(colours).index(name) % len(LINES)])
         last = [float(curve.mean[-1]) for curve in curves.values()]
         _error_axis(axis, "y", last, "validation error, %")
         axis.set_xlabel("epoch")
@@ -133,8 +133,8 @@ def net_plot(name: str, number: int, curves: Mapping[str, Curve], top: float) ->
     """
 
     def draw(axis: Axes) -> None:
-        for curve, label, colour in zip(curves.values(), curves, (COLOURS[1], COLOURS[0]), strict=False):
-            _band(axis, curve, {"train": "training", "val": "validation"}[label], colour)
+        for stage, curve in curves.items():
+            _band(axis, curve, *STAGES[stage])
         axis.set_ylim(0, 100 * top)
         axis.set_ylabel("error, %", fontsize=8)
         axis.set_xlabel("epoch", fontsize=8)

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lightning_modules.command.atomic_io import whole_file
+from lightning_modules.results.palette import BLUE, ORANGE
 from lightning_modules.results.runs import spread
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def results_figure(
         axis.legend(list(handles.values()), list(handles), fontsize=8)
     names = [model if shares else f"{model}\n(all diverged)" for model, shares in errors.items()]
     axis.set_xticks(range(len(errors)), names)
-    axis.set_xlim(-0.6, len(errors) - 0.4)
+    axis.set_xlim(-0.5, len(errors) - 0.2)
     axis.set_ylim(bottom=0)
     axis.set_ylabel("test error, %")
     axis.grid(axis="y", alpha=0.3)
@@ -100,19 +101,20 @@ def _show_runs(
 ) -> dict[str, Any]:
     """Draw one model at a place of the axis; return what the legend shows, by label."""
     handles: dict[str, Any] = {}
-    means: list[tuple[float, float]] = []
+    means: list[tuple[float, float, str]] = []  # where, and what is written below
     if len(percent):
         average, deviation = spread(percent.tolist())
         jitter = np.linspace(-0.08, 0.08, len(percent)) if len(percent) > 1 else np.zeros(1)
-        handles["a run"] = axis.plot(x - 0.12 + jitter, percent, "o", color="C0", alpha=0.35)[0]
-        ours = axis.errorbar(x - 0.12, average, deviation, fmt="_", ms=22, color="C0", capsize=4)
+        handles["a run"] = axis.plot(x - 0.12 + jitter, percent, "o", color=BLUE, alpha=0.35)[0]
+        ours = axis.errorbar(x - 0.12, average, deviation, fmt="_", ms=22, color=BLUE, capsize=4)
         handles[f"ours: mean ± std, n = {count}"] = ours
-        means.append((x - 0.12, average))
+        means.append((x - 0.12, average, ""))
     if paper:
         average, deviation = 100 * paper.test_mean, 100 * (paper.test_std or 0)
-        theirs = axis.errorbar(x + 0.22, average, deviation, fmt="D", color="C1", capsize=4)
+        theirs = axis.errorbar(x + 0.22, average, deviation, fmt="D", color=ORANGE, capsize=4)
         handles["paper: mean ± std, n = 15"] = theirs
-        means.append((x + 0.22, average))
-    for point in means:
-        axis.annotate(f"{point[1]:.1f}", point, (18, -4), textcoords="offset points")
+        means.append((x + 0.22, average, paper.note))
+    for place, average, note in means:
+        text = f"{average:.1f}\n{note}".strip()
+        axis.annotate(text, (place, average), (18, 5), textcoords="offset points", va="top", fontsize=9)
     return handles

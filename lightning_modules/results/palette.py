@@ -8,4 +8,5 @@ BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, AMBER = "#56B4E9", "#E69F00"
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, AMBER)  # of nets, curves or classes, in this order
 SHADES = "Blues"  # of counts and shares: the darker, the more
-ERRORS = "cividis_r"  # of errors that are to be low: the brighter, the lower
+LOW_IS_BRIGHT = "viridis_r"  # of errors
+ORDERED = "viridis"  # of the ten digits, whose order matters

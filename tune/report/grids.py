@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
+from lightning_modules.results.palette import LOW_IS_BRIGHT
 from tune.fit.trial_batch import ERRORS
 
 Numbers = NDArray[np.float64]
@@ -30,7 +31,7 @@ def auxiliary_grid(trials: Sequence[FrozenTrial]) -> Figure:
         axis.set_yticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
         axis.set_xlabel("gamma")
         axis.set_ylabel("alpha")
-    figure.suptitle(_title(trials), fontsize=10)
+    figure.suptitle(_title("auxiliary", trials), fontsize=10)
     return figure
 
 
@@ -48,7 +49,7 @@ def disc_grid(trials: Sequence[FrozenTrial]) -> Figure:
     _draw_map(axis, errors, errors, aspect="auto")
     axis.set_yticks(range(len(groups)), [group.replace(",", " ") for group in groups], fontsize=8)
     axis.set_xticks(range(len(columns)), [f"lr {lr:g}\nwd {decay:g}" for lr, decay in columns], fontsize=8)
-    axis.set_title(_title(trials), fontsize=10)
+    axis.set_title(_title("disc", trials), fontsize=10)
     return figure
 
 
@@ -60,14 +61,15 @@ def _percent(trial: FrozenTrial) -> float:
     return 100 * cast("float", trial.value)
 
 
-def _title(trials: Sequence[FrozenTrial]) -> str:
-    return f"validation error in %, mean of {len(trials[0].user_attrs[ERRORS])} runs"
+def _title(net: str, trials: Sequence[FrozenTrial]) -> str:
+    runs = len(trials[0].user_attrs[ERRORS])
+    return f"{net}: validation error in %, mean of {runs} runs; the brighter, the lower"
 
 
 def _draw_map(axis: Axes, values: Numbers, whole: Numbers, **options: Any) -> None:
     """Write each value (rows, columns) into a field, coloured by its logarithm on the `whole`'s scale."""
     shades, (low, high) = _logs(values), (np.nanmin(_logs(whole)), np.nanmax(_logs(whole)))
-    axis.imshow(shades, cmap="viridis_r", vmin=low, vmax=high, **options)
+    axis.imshow(shades, cmap=LOW_IS_BRIGHT, vmin=low, vmax=high, **options)
     for row, column in zip(*np.isfinite(values).nonzero(), strict=True):
         color = "white" if shades[row, column] > (low + high) / 2 else "black"
         label = f"{values[row, column]:.1f}"

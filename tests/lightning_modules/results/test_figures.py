@@ -42,7 +42,7 @@ def test_the_results_show_every_run_and_both_means() -> None:
     figure = results_figure({"cnn": [0.1, 0.2], "auxiliary": [0.03, 0.05]}, PAPER_FIGURES, "title")
     (axis,) = figure.axes
     texts = {text.get_text() for text in axis.texts}
-    assert texts == {"15.0", "17.0", "4.0", "15.2"}
+    assert texts == {"15.0", "17.0", "4.0", "15.2\na mistake"}
     dots = [line.get_ydata() for line in axis.lines if len(np.atleast_1d(line.get_ydata())) == 2]
     assert any(np.allclose(dot, [10, 20]) for dot in dots)
 
