@@ -3,17 +3,19 @@
 import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
 from lightning_modules.command.plain import plain
 from lightning_modules.replicas.dropout import Dropout
+from lightning_modules.replicas.one_batch import fold, for_each, share
 from lightning_modules.replicas.per_replica import Seeds, as_seeds
-from lightning_modules.replicas.proof import Difference, Inputs, fold, prove
+from lightning_modules.replicas.proof import Difference, Inputs, prove
 from lightning_modules.replicas.pruning import select_tensors
 from lightning_modules.replicas.registry import NoWideFormError, select_attributes, widen
 from lightning_modules.replicas.seeding import copy_streams, derive_seed, reseed
@@ -89,8 +91,7 @@ class Replicas(nn.Module):
         Returns:
             What the ordinary net returns, each tensor (N, R, ...).
         """
-        args, kwargs = self._spread((args, kwargs))
-        return self.each(*args, **kwargs)
+        return self._call(self._spread((args, kwargs)), (args, kwargs))
 
     def each(self, *args: Any, **kwargs: Any) -> Any:
         """Call each replica with a batch of its own.
@@ -102,11 +103,19 @@ class Replicas(nn.Module):
         Returns:
             What the ordinary net returns, each tensor (N, R, ...).
         """
+        return self._call((args, kwargs))
+
+    def _call(self, each: Inputs, shared: Inputs | None = None) -> Any:
+        """Call all with inputs (N, R, ...), which are shared inputs (N, ...) where those are given."""
         if not self.is_proven:
-            self._prove((args, kwargs))
+            self._prove(each)
         if self.engine == "vmap":
-            return call_by_vmap(self.net, self.shapes, len(self.seeds), args, kwargs)
-        leaves, structure = tree_flatten(self.net(*tree_map(fold, args), **tree_map(fold, kwargs)))
+            return call_by_vmap(self.net, self.shapes, len(self.seeds), *each)
+        if shared is None:
+            args, kwargs = tree_map_only(Tensor, fold, each)
+        else:
+            args, kwargs = tree_map_only(Tensor, partial(share, replicas=len(self.seeds)), shared)
+        leaves, structure = tree_flatten(self.net(*args, **kwargs))
         dims = self._dims or [2] * len(leaves)
         unfolded = [
             y.unflatten(1, (len(self.seeds), -1)) if isinstance(y, Tensor) and dim > 1 else y
@@ -165,12 +174,7 @@ class Replicas(nn.Module):
 
     def _spread(self, inputs: Inputs) -> Inputs:
         """The same batch for each replica: (N, R, ...) of each (N, ...)."""
-        spread: Inputs = tree_map(
-            lambda x: (
-                x.unsqueeze(1).expand(-1, len(self.seeds), *x.shape[1:]) if isinstance(x, Tensor) else x
-            ),
-            inputs,
-        )
+        spread: Inputs = tree_map_only(Tensor, partial(for_each, replicas=len(self.seeds)), inputs)
         return spread
 
     def _hold(self, tensors: Mapping[str, Tensor]) -> None:

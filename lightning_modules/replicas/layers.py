@@ -11,6 +11,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from lightning_modules.replicas.one_batch import OneBatch
+from lightning_modules.replicas.products import multiply
+
 MEAN, DEVIATION = 33.3184, 71.4274  # of the embedded MNIST's training pixels
 
 
@@ -97,6 +100,9 @@ class Linear(nn.Module):
                 .movedim(-2, 1)
                 .flatten(1, 2)
             )  # (N, R * L, ..., out)
+        if isinstance(x, OneBatch) and x.whole is None:
+            shared = x.one.expand(self.replicas, -1, -1)
+            return multiply(shared, self.weight, self.bias).transpose(0, 1).flatten(1)
         x = x.unflatten(1, (self.replicas, self.in_features)).transpose(0, 1)  # (R, N, in)
         weight = self.weight.view(self.replicas, self.out_features, self.in_features)
         if self.bias is None:

@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
 from lightning_modules.replicas.dropout import Dropout
+from lightning_modules.replicas.one_batch import fold
 
 SAMPLES = 8
 MOST_NETS = 16  # ordinary nets that are compared, spread over all replicas
@@ -57,11 +58,6 @@ def prove(
         with torch.no_grad():
             _compare(ours, theirs, numbers, args, kwargs, replicas)
     return dims
-
-
-def fold(x: Any) -> Any:
-    """(N, R * D, ...) of a tensor (N, R, D, ...), or (N, R) as it is; anything else too."""
-    return x.flatten(1, 2) if isinstance(x, Tensor) and x.dim() > 2 else x
 
 
 @contextmanager
@@ -127,7 +123,9 @@ def _compare(
         for r, net in zip(numbers, theirs, strict=True)
     ]
     try:
-        together = tree_leaves(ours(*tree_map(fold, args), **tree_map(fold, kwargs)))
+        together = tree_leaves(
+            ours(*tree_map_only(Tensor, fold, args), **tree_map_only(Tensor, fold, kwargs))
+        )
     except (
         Exception
     ) as error:  # of any kind: it is a user's code that sees other shapes than it was written for

@@ -146,6 +146,5 @@ class Vmap:
 
 def losses_of(outputs: Tensor, target: Tensor) -> Tensor:
     """Mean cross entropies (R,) of outputs (N, R, classes)."""
-    samples, replicas = outputs.shape[:2]
-    losses = F.cross_entropy(outputs.flatten(0, 1), target.repeat_interleave(replicas), reduction="none")
-    return losses.view(samples, replicas).mean(0)
+    each = target.unsqueeze(1).expand(outputs.shape[:2])
+    return F.cross_entropy(outputs.transpose(1, 2), each, reduction="none").mean(0)

@@ -11,10 +11,12 @@ from itertools import takewhile
 import torch
 from torch import Tensor, nn
 
+from lightning_modules.replicas import products
 from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.fused import functions
 from lightning_modules.replicas.fused.pooling import max_pool
 from lightning_modules.replicas.layers import Linear, Standardise, channels_last
+from lightning_modules.replicas.one_batch import OneBatch
 
 FEW = 8  # channels below this are read one by one, as images have them
 
@@ -107,11 +109,18 @@ class Product(Fused):
     def takes(self, x: Tensor, replicas: int) -> bool:
         return x.dim() == (3 if replicas else 2)
 
+    def reads(self, x: Tensor) -> bool:
+        return isinstance(x, OneBatch) and x.whole is None
+
     def by_torch(self, x: Tensor) -> Tensor:
         return self.layer(x)
 
     def __call__(self, x: Tensor, calls: int) -> Tensor:
         weight, bias = self.layer.weight, self.layer.bias
+        if isinstance(x, OneBatch):
+            return products.multiply(x.one.expand(self.replicas, -1, -1), weight, bias)
+        if products.are_samples_next(x) and not torch.is_autocast_enabled("cpu"):
+            return products.multiply(x, weight, bias)
         if not torch.is_autocast_enabled("cpu"):
             return functions.multiply(x, weight, bias)
         dtype = weight.dtype if self.layer.last else torch.bfloat16
@@ -131,7 +140,10 @@ class Pool:
 Step = nn.Module | Fused | Pool
 
 # Layers whose class says what they compute; a subclass may compute anything.
-ANYWHERE = (nn.ReLU, nn.Identity, Standardise)  # each number by itself
+ANYWHERE = (  # each number by itself
+    *(nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid),
+    *(nn.Identity, Standardise),
+)
 NORMS_AND_DROPOUT = (nn.BatchNorm1d, nn.BatchNorm2d, Dropout)
 KNOWN = (
     *(*ANYWHERE, *NORMS_AND_DROPOUT),
