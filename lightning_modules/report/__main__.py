@@ -3,10 +3,12 @@
 Command lines:
     python -m lightning_modules.report runs/NAME                        writes runs/NAME/report.html
     python -m lightning_modules.report runs/NAME runs/OTHER --out both.html
+    python -m lightning_modules.report runs                             lists its studies: pick two
 """
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +17,14 @@ from lightning_modules.command import cli
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-POSITIONAL = {"studies": "Folders of studies, such as runs/NAME."}
+POSITIONAL = {"studies": "Folders of studies, such as runs/NAME; or one that holds studies, such as runs."}
 
 
 def report(studies: list[str], out: str | None = None, verbose: bool = False) -> None:
     """Write a page about studies: results, significance, curves, which comparisons fail, settings.
+
+    While a study runs, the page is written anew every 10 seconds, and loads itself anew in a browser. Of a
+    folder that holds studies the page lists them, and shows two of them side by side.
 
     Args:
         studies: See `POSITIONAL`.
@@ -33,12 +38,31 @@ def report(studies: list[str], out: str | None = None, verbose: bool = False) ->
         raise cli.CommandError(f"out must be a file that ends in .html, got {path}")
     with cli.imports():
         from lightning_modules.command.atomic_io import write_whole
-        from lightning_modules.report.page import make_page
+        from lightning_modules.report.page import REFRESH, make_page
+        from lightning_modules.report.picker import find_studies, write_picker
         from lightning_modules.report.study import read_studies
 
-    page = make_page(read_studies([Path(study) for study in studies]))
-    write_whole(path, page)
-    print(f"{path}: {len(page.encode()) / 1e6:.1f} MB, one file that a browser shows without a network")
+    folders = [Path(study) for study in studies]
+
+    def write(refresh: bool) -> bool:
+        """Write the page; return whether a study runs."""
+        if len(folders) == 1 and (listed := find_studies(folders[0])):
+            return write_picker(listed, path, refresh)
+        read = read_studies(folders)
+        write_whole(path, make_page(read, refresh))
+        return any(study.running for study in read)
+
+    running = write(refresh=True)
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, one file that a browser shows without a network")
+    if running:
+        print(f"a study runs: the page is written anew every {REFRESH} seconds until it is done, or Ctrl-C")
+    try:
+        while running:
+            time.sleep(REFRESH)
+            running = write(refresh=True)
+    except KeyboardInterrupt:
+        write(refresh=False)  # nobody writes it anew from now on
+        raise
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from lightning_modules.evaluation.significance import half_width
@@ -27,10 +27,11 @@ from lightning_modules.results.palette import COLOURS
 from lightning_modules.results.runs import METRICS, spread
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from lightning_modules.report.study import Net, StudyResults
 
+REFRESH = 10  # seconds after which the page of a running study loads itself anew
 NONE = "\N{EN DASH}"  # stands where a net has no such metric
 
 
@@ -55,11 +56,12 @@ class Summary:
         return cls(mean, std, max(0.0, mean - width), min(1.0, mean + width))
 
 
-def make_page(studies: Sequence[StudyResults]) -> str:
+def make_page(studies: Sequence[StudyResults], refresh: bool = False) -> str:
     """Make the page.
 
     Args:
         studies: What it is about; one at least.
+        refresh: Whether it loads itself anew while one of them runs.
 
     Returns:
         HTML that refers to nothing outside.
@@ -70,8 +72,13 @@ def make_page(studies: Sequence[StudyResults]) -> str:
     errors = {net.name: net.results.errors() for net in nets}
     sound = [net for net in nets if net.results.sound]
     differences, unpaired = compare_all(nets)
-    return _template().render(
+    unfinished = [net for study in studies for net in study.unfinished]
+    curves = {net.name: read_curves(net.folder) for net in [*nets, *unfinished]}
+    return render(
+        "page.html",
         studies=studies,
+        refresh=REFRESH if refresh and any(study.running for study in studies) else None,
+        epochs={name: len(found["train"].mean) if found else 0 for name, found in curves.items()},
         nets=nets,
         run_count=sum(len(net.runs) for net in nets),
         # Of training last: the report is about what was not learnt from.
@@ -84,7 +91,7 @@ def make_page(studies: Sequence[StudyResults]) -> str:
         unpaired=unpaired,
         seen=f"{100 * SEEN:g}",
         differences_plot=Markup(differences_plot(differences)) if differences else None,
-        curves=_curves(nets),
+        curves=_curves(curves),
         failing=_failing(nets),
         settings=_settings(nets),
         packages=list(dict.fromkeys(name for study in studies for name in study.versions)),
@@ -93,18 +100,18 @@ def make_page(studies: Sequence[StudyResults]) -> str:
     )
 
 
-def _template() -> Template:
+def render(template: str, **content: Any) -> str:
+    """Fill one of the room's templates."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters |= {"percent": percent, "points": points, "p": p_text, "sure": sure}
-    source = files("lightning_modules.report").joinpath("page.html").read_text(encoding="utf-8")
-    return environment.from_string(source)
+    source = files("lightning_modules.report").joinpath(template).read_text(encoding="utf-8")
+    return environment.from_string(source).render(**content)
 
 
-def _curves(nets: Sequence[Net]) -> dict[str, Any]:
+def _curves(curves: Mapping[str, Mapping[str, Curve]]) -> dict[str, Any]:
     """Plots of the nets' curves, and the names of those that have none."""
-    curves = {net.name: read_curves(net.folder) for net in nets}
     known = {name: found for name, found in curves.items() if "train" in found}
-    colours = {net.name: COLOURS[number % len(COLOURS)] for number, net in enumerate(nets)}
+    colours = {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(curves)}
     validated = {name: found["val"] for name, found in known.items() if "val" in found}
     top = max((_top(curve) for found in known.values() for curve in found.values()), default=1.0)
     return {

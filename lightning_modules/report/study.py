@@ -6,11 +6,13 @@ Files may be old, foreign or edited: whatever is taken from them is checked, and
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from lightning_modules.command.cli import CommandError
 from lightning_modules.command.file_format import KEY, refuse_other_format
@@ -53,7 +55,8 @@ class StudyResults:
     command: str
     versions: Mapping[str, Any]
     nets: Sequence[Net]
-    unfinished: Sequence[str]  # models with a run folder, but without results
+    unfinished: Sequence[Net]  # those with a run folder, but without results: they have no runs
+    running: bool  # whether a process works on it
 
 
 def read_studies(folders: Sequence[Path]) -> list[StudyResults]:
@@ -77,8 +80,27 @@ def read_studies(folders: Sequence[Path]) -> list[StudyResults]:
     ]
 
 
+def state_file(folder: Path) -> Path | None:
+    """What tells how far a study is: its results, or what it was begun with; None where neither is there."""
+    paths = (folder / "results.json", folder / "study.json")
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _is_running(folder: Path) -> bool:
+    """Whether a process holds the study's lock."""
+    lock = folder / ".lock"
+    try:
+        with FileLock(lock, timeout=0) if lock.exists() else nullcontext():
+            return False
+    except Timeout:
+        return True
+    except OSError:  # of another user
+        return False
+
+
 def _read_study(folder: Path, name: str, prefix: str) -> StudyResults:
-    path = folder / "results.json"
+    path = state_file(folder) or folder / "results.json"
+    running = _is_running(folder)  # first: a study that ends now is read whole
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -90,25 +112,19 @@ def _read_study(folder: Path, name: str, prefix: str) -> StudyResults:
     try:
         config, versions = _mapping(results, "config"), _mapping(results, "versions")
         refuse_other_format(path, results.get(KEY))
-        models = _read_runs(results)
+        models = _read_runs(results) if path.name == "results.json" else {}
     except ValueError as error:
         raise CommandError(f"{path} is not as train.py writes it: {error}") from error
-    nets = [
-        Net(
-            name=prefix + model,
-            study=name,
-            model=model,
-            recipe=recipe,
-            runs=runs,
-            folder=folder / model,
-            data={key: config.get(key) for key in PAIRS + POINTS},
-            settings=_settings(folder / model / "config.yaml") or config,
-        )
-        for model, (recipe, runs) in models.items()
-    ]
+
+    def net(model: str, recipe: str, runs: Sequence[Run]) -> Net:
+        data = {key: config.get(key) for key in PAIRS + POINTS}
+        settings = _settings(folder / model / "config.yaml") or config
+        return Net(prefix + model, name, model, recipe, runs, folder / model, data, settings)
+
+    nets = [net(model, *found) for model, found in models.items()]
     started = sorted(file.parent.name for file in folder.glob("*/config.yaml"))
-    unfinished = [model for model in started if model not in models]
-    return StudyResults(name, str(results.get("command", "")), versions, nets, unfinished)
+    unfinished = [net(model, str(config.get("recipe")), []) for model in started if model not in models]
+    return StudyResults(name, str(results.get("command", "")), versions, nets, unfinished, running)
 
 
 def _read_runs(results: Mapping[str, Any]) -> dict[str, tuple[str, list[Run]]]:

@@ -14,6 +14,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 from lightning_modules.command.console import make_console
 
@@ -60,9 +61,9 @@ def progress_bar(console: Console | None = None) -> Bar:
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),  # what is left of the line
         TaskProgressColumn(),
-        TimeElapsedColumn(),
+        TimeElapsedColumn(table_column=Column(min_width=7)),
         TextColumn("left"),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(table_column=Column(min_width=7)),
         console=console or make_console(),
     )
 

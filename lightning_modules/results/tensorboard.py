@@ -21,6 +21,8 @@ from torch.utils.tensorboard.summary import hparams as hparams_summaries
 
 from lightning_modules.command.interrupts import interrupts_wait
 
+FLUSH = 5  # seconds after which dashboards and reports can see what was logged
+
 
 @dataclass(frozen=True)
 class EpochMetrics:
@@ -47,7 +49,7 @@ class StudyLog:
             torn.unlink()
         # The step from which on a dashboard that is open forgets what it read of them.
         with self._writing():
-            self.writer = SummaryWriter(str(folder), purge_step=0 if anew else None)
+            self.writer = SummaryWriter(str(folder), purge_step=0 if anew else None, flush_secs=FLUSH)
         self.replicas = replicas
         self.epochs: dict[int, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
         self.has_layout = False

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from filelock import FileLock
 
 import train
 from lightning_modules.report.__main__ import main
@@ -27,7 +28,7 @@ class Page(HTMLParser):
     def __init__(self, html: str) -> None:
         super().__init__()
         self.section, self.caption, self.open = "", "", list[str]()
-        self.text: dict[str, str] = {}
+        self.text: dict[str, str] = {"": ""}
         self.tables: dict[str, list[list[str]]] = {}
         self.attributes: list[tuple[str, str, str]] = []
         self.feed(html)
@@ -175,6 +176,65 @@ def test_tables_that_may_scroll_say_so_and_take_the_keyboard(study: Path) -> Non
         assert ', a table that scrolls sideways"' in box
 
 
+def test_the_page_of_a_running_study_loads_itself_anew_until_it_is_done(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = (study / "results.json").read_text()
+    (study / "results.json").unlink()
+    lock = FileLock(study / ".lock")
+    lock.acquire()
+    shown: list[Page] = []
+
+    def sleep(seconds: float) -> None:
+        shown.append(Page((study / "report.html").read_text(encoding="utf-8")))
+        if len(shown) == 2:
+            lock.release()
+            (study / "results.json").write_text(done)
+
+    monkeypatch.setattr("time.sleep", sleep)
+    shown.append(page(study))
+    refreshes = [[value for *_, value in it.attributes if value == "refresh"] for it in shown]
+    assert refreshes == [["refresh"], ["refresh"], []]
+    assert "cnn (epoch 2 of 2)" in shown[0].text[""]
+    assert "it runs, and this page loads itself anew" in shown[0].text[""]
+    assert "auxiliary" in shown[0].text["curves"] or "No curves" not in shown[0].text["curves"]
+    assert "cnnpaper, 3 runs" in shown[-1].table("results: ")
+    assert "a study runs" in capsys.readouterr().out
+
+
+def test_ctrl_c_leaves_a_page_that_does_not_load_itself_anew(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", interrupt)
+    with FileLock(study / ".lock"), pytest.raises(SystemExit):
+        page(study)
+    assert 'http-equiv="refresh"' not in (study / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_folder_of_studies_is_listed_and_two_of_them_stand_side_by_side(
+    trained: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(trained, tmp_path / "runs"))
+    (folder / "a folder").mkdir()
+    (folder / "damaged #1").mkdir()
+    (folder / "damaged #1" / "results.json").write_text("{")
+    (folder / "two").rename(folder / "two #2")
+    shown = page(folder)
+    rows = shown.table(": ")
+    assert rows.keys() == {"study", "three", "two #2", "damaged #1"}
+    assert rows["two #2"][1] == "done"
+    assert "is not JSON" in rows["damaged #1"][1]
+    errors = [run["test_error"] for run in results(folder / "three")["rows"] if run["model"] == "cnn"]
+    assert f"cnn {100 * np.mean(errors):.2f} (3 runs)" in rows["three"][2]
+    links = [value for tag, name, value in shown.attributes if (tag, name) == ("a", "href")]
+    assert links == ["two%20%232/report.html"] * 2 + ["three/report.html"] * 2
+    assert [v for tag, name, v in shown.attributes if (tag, name) == ("iframe", "src")] == links[1:3]
+    assert all((folder / name / "report.html").is_file() for name in ("three", "two #2"))
+
+
 def test_settings_versions_command_and_seeds_are_told(study: Path) -> None:
     shown = page(study)
     settings = shown.table("settings: Settings that differ")
@@ -282,7 +342,11 @@ def test_a_single_run_has_no_interval_and_an_unfinished_net_is_named(study: Path
     (study / "results.json").write_text(json.dumps(data))
     shown = page(study)
     assert shown.table("results: ")["cnnpaper, 1 run"][0] == f"{100 * data['rows'][0]['test_error']:.2f}"
-    assert "no results of auxiliary, weight_sharing" in shown.text[""]
+    said = " ".join(shown.text[""].split())
+    assert (
+        "no results yet of auxiliary (epoch 2 of 2), weight_sharing (epoch 2 of 2); its training was int"
+        in said
+    )
     assert "nothing to compare" in shown.text["significance"]
 
 
@@ -371,7 +435,7 @@ def test_folders_and_files_that_cannot_be_are_refused_in_one_line(
     study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "give the folder of a study" in refused(capsys)
-    assert "must be the folder of a study, with a results.json" in refused(capsys, str(tmp_path))
+    assert "must be the folder of a study, with a results.json" in refused(capsys, str(study / "cnn"))
     assert "must be the folder of a study" in refused(capsys, str(study / "results.json"))
     assert "is given several times" in refused(capsys, str(study), f"{study}/../three")
     assert "ends in .html, got" in refused(capsys, str(study), "--out", str(study / "results.json"))
