@@ -172,7 +172,8 @@ def growth_figure(errors: Errors, floor: float | None = None) -> Figure:
         number, style = list(MODULES).index(model), "-" if recipe == "modern" else "--"
         colour = COLOURS[number]
         axis.plot(sizes, average, style, marker="os^"[number % 3], ms=5, color=colour)
-        axis.annotate(f"{model}, {recipe}", (sizes[-1], average[-1]), (7, -3), color=colour, **BESIDE)
+        edge: Any = {"xycoords": axis.get_yaxis_transform(), "color": colour}
+        axis.annotate(f"{model}, {recipe}", (1, average[-1]), (5, -3), **edge, **BESIDE)
         low = np.maximum(average - deviation, average / 3)  # a band that reaches 0 has no place on a log axis
         axis.fill_between(sizes, low, average + deviation, color=colour, alpha=0.15, lw=0)
     if floor is not None:
