@@ -38,8 +38,17 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def lent_user(folder: str) -> dict[str, Any]:
+    """Arguments of a process for the server, which refuses to be root: another user, who gets the folder."""
+    if os.geteuid() != 0:
+        return {"cwd": folder}
+    nobody = pwd.getpwnam("nobody")
+    os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "cwd": folder}
+
+
 class Server:
-    """A server that can be stopped and started again. It refuses to be root, who lends it another user."""
+    """A server that can be stopped and started again."""
 
     def __init__(self, folder: str) -> None:
         """Make its database.
@@ -47,11 +56,7 @@ class Server:
         Args:
             folder: For its files; empty.
         """
-        self.folder, self.port, self.who = folder, free_port(), dict[str, Any]()
-        if os.geteuid() == 0:
-            nobody = pwd.getpwnam("nobody")
-            os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-            self.who = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "cwd": folder}
+        self.folder, self.port, self.who = folder, free_port(), lent_user(folder)
         make = f"{binaries() / 'initdb'} -D {folder}/data -U tune -A trust -E UTF8 --no-sync"
         subprocess.run(shlex.split(make), check=True, capture_output=True, **self.who)
         self.start()
