@@ -6,6 +6,7 @@ has one term and `backward` is a product element by element: dL/dx_i = dL/dy_i f
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from scratch_framework.core.left_out import IN_PLACE, leaves_out
@@ -34,7 +35,7 @@ class ReLU(Module):
         """
         y = self.saved(grad_output)
         grad_input = y.clone().ne_(0).mul_(grad_output)
-        return grad_input if grad_input.sum().isfinite() else grad_output.where(y != 0, 0)
+        return grad_input if math.isfinite(grad_input.sum()) else grad_output.where(y != 0, 0)
 
 
 @leaves_out(inplace=IN_PLACE)

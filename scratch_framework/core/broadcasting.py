@@ -32,10 +32,12 @@ def unbroadcast(grad: Tensor, shape: tuple[int, ...]) -> Tensor:
     Returns:
         The gradient in the shape of the original.
     """
+    if grad.shape == shape:
+        return grad
     extra = grad.dim() - len(shape)
     if extra:
         grad = grad.sum(tuple(range(extra)))
-    copied = [dim for dim, size in enumerate(shape) if size != grad.shape[dim]]
+    copied = [dim for dim, sizes in enumerate(zip(shape, grad.shape, strict=True)) if sizes[0] != sizes[1]]
     return grad.sum(copied, keepdim=True) if copied else grad
 
 

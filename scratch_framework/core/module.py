@@ -20,6 +20,8 @@ from scratch_framework.core.saved import ForwardPass, mark, marks
 from scratch_framework.core.tree import Tree
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
 
@@ -86,19 +88,19 @@ class Module(Tree):
         self._latest.check(self, grad_output)
         return self._latest.saved
 
-    def saved_passes(self) -> list[ForwardPass | None]:
+    def saved_passes(self) -> dict[Module, ForwardPass | None]:
         """The latest forward pass of this module and of all inside it.
 
         Whoever applies one module several times takes these after each forward pass, and gives them back
         (`restore`) before the backward pass that belongs to it.
         """
-        passes = [module._latest for module in self.modules()]
-        for one in passes:
+        passes = {module: module._latest for module in self.inner_modules()}
+        for one in passes.values():
             if one is not None:
                 one.settled = True
         return passes
 
-    def restore(self, passes: list[ForwardPass | None]) -> None:
+    def restore(self, passes: Mapping[Module, ForwardPass | None]) -> None:
         """Go back to forward passes that `saved_passes` returned."""
-        for module, one in zip(self.modules(), passes, strict=True):
+        for module, one in passes.items():
             module._latest = one

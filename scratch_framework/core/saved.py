@@ -82,13 +82,14 @@ def versions(saved: Any) -> list[tuple[Tensor, int]]:
 
     In inference mode torch does not count, and tensors made there are left out.
     """
-    if isinstance(saved, TENSOR):
-        return [] if saved.is_inference() else [(saved, saved._version)]
-    if isinstance(saved, dict):
-        saved = saved.values()
-    elif not isinstance(saved, (tuple, list)):
-        return []
-    return [found for one in saved for found in versions(one)]
+    found, rest = [], [saved]
+    for one in rest:  # which grows meanwhile
+        if isinstance(one, TENSOR):
+            if not one.is_inference():
+                found.append((one, one._version))
+        elif isinstance(one, (tuple, list, dict)):
+            rest.extend(one.values() if isinstance(one, dict) else one)
+    return found
 
 
 def are_unchanged(pairs: list[tuple[Tensor, int]]) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from scratch_framework.core.checks import check_at_least, check_shape
 from scratch_framework.core.left_out import WHOLE_PATCHES, leaves_out
 from scratch_framework.core.module import Module
+from scratch_framework.images.layout import Layout
 from scratch_framework.images.patches import Window
 
 if TYPE_CHECKING:
@@ -54,21 +55,22 @@ class AvgPool2d(Module):
         check_shape(self, "input", x, ("...", "H", "W"))
         self.window.check_room("AvgPool2d", x.shape)
         count = self._count(x)
-        return self.save_for_backward((x.data, count), self._sum(x) / count)
+        padded = self.window.pad(x)
+        return self.save_for_backward((Layout(padded), count), self._sum(padded) / count)
 
     def backward(self, grad_output: Tensor) -> Tensor:
         """dL/dx_p = sum of dL/dy_ij / (k k) over the patches that the pixel p lies in.
 
         dy_ij/dx_p is 1 / (k k) there and 0 elsewhere: the gradient of a mean is shared out evenly.
         """
-        x, count = self.saved(grad_output)
-        share, grad = grad_output / count, self.window.pad(x).clone().zero_()
+        layout, count = self.saved(grad_output)
+        share, grad = grad_output / count, layout.empty(grad_output).zero_()
         for view in self.window.offsets(grad):
             view.add_(share)
         return self.window.unpad(grad)
 
-    def _sum(self, x: Tensor) -> Tensor:
-        first, *others = self.window.offsets(self.window.pad(x))
+    def _sum(self, padded: Tensor) -> Tensor:
+        first, *others = self.window.offsets(padded)
         y = first.clone()
         for view in others:
             y.add_(view)
@@ -80,7 +82,7 @@ class AvgPool2d(Module):
             return self.divisor_override
         if self.count_include_pad:
             return self.window.kernel_size[0] * self.window.kernel_size[1]
-        return self._sum(x.new_ones(x.shape[-2:]))
+        return self._sum(self.window.pad(x.new_ones(x.shape[-2:])))
 
     def extra_repr(self) -> str:
         """The arguments, as torch prints them."""
@@ -111,13 +113,13 @@ class AdaptiveAvgPool2d(Module):
         y = x.new_empty(*x.shape[:-2], *size)
         for (i, j), (rows, columns) in grid(x.shape, y.shape):
             y[..., i, j] = x[..., rows, columns].mean((-2, -1))
-        return self.save_for_backward(x.data, y)
+        return self.save_for_backward(Layout(x), y)
 
     def backward(self, grad_output: Tensor) -> Tensor:
         """dL/dx_p = sum of dL/dy_ij / area_ij over the rectangles that the pixel p lies in."""
-        x = self.saved(grad_output)
-        grad = x.clone().zero_()
-        for (i, j), (rows, columns) in grid(x.shape, grad_output.shape):
+        layout = self.saved(grad_output)
+        grad = layout.empty(grad_output).zero_()
+        for (i, j), (rows, columns) in grid(layout.shape, grad_output.shape):
             area = (rows.stop - rows.start) * (columns.stop - columns.start)
             grad[..., rows, columns] += grad_output[..., i : i + 1, j : j + 1] / area
         return grad

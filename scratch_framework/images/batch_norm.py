@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import empty
 
-from scratch_framework.core.broadcasting import append_dimensions, unbroadcast
+from scratch_framework.core.broadcasting import append_dimensions
 from scratch_framework.core.checks import check_at_least, check_shape, check_share
 from scratch_framework.core.module import Module
 from scratch_framework.core.parameter import Buffer, Parameter
@@ -78,11 +78,11 @@ class BatchNorm(Module):
         check_shape(self, "input", x, *self.inputs, weight=None if own is None else own.value)
         training = self.training or self.running_mean is None
         if training:
-            shape = (*self.lead, 1, self.num_features, *[1] * (x.dim() - len(self.lead) - 2))
+            points = self._points(x)
             count = self._count(x)
-            mean = unbroadcast(x, shape) / max(count, 1)
+            mean = x.sum(points, keepdim=True) / max(count, 1)
             centred = x - mean
-            var = unbroadcast(centred * centred, shape) / max(count, 1)
+            var = (centred * centred).sum(points, keepdim=True) / max(count, 1)
             self._track(mean, var, count)
         else:
             centred, var = x - self._per_feature(self.running_mean, x), self._per_feature(self.running_var, x)
@@ -115,8 +115,9 @@ class BatchNorm(Module):
         has no part along the first and, but for eps, none along the second.
         """
         z, scale, training = self.saved(grad_output)
-        grad_weight = unbroadcast(grad_output * z, scale.shape)
-        grad_bias = unbroadcast(grad_output, scale.shape)
+        points = self._points(z)
+        grad_weight = (grad_output * z).sum(points, keepdim=True)
+        grad_bias = grad_output.sum(points, keepdim=True)
         for parameter, grad in ((self.weight, grad_weight), (self.bias, grad_bias)):
             if parameter is not None:
                 parameter.grad.add_(grad.view(parameter.grad.shape))
@@ -126,6 +127,10 @@ class BatchNorm(Module):
             return grad_output * scale
         count = max(self._count(z), 1)
         return (grad_output - grad_bias / count).addcmul_(z, grad_weight, value=-1 / count).mul_(scale)
+
+    def _points(self, x: Tensor) -> tuple[int, ...]:
+        """The dimensions of points and pixels, over which the sums of a feature go."""
+        return (len(self.lead), *range(len(self.lead) + 2, x.dim()))
 
     def _count(self, x: Tensor) -> int:
         """M, the numbers of each feature."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from scratch_framework.core.checks import check_at_least, check_shape
 from scratch_framework.core.module import Module
+from scratch_framework.images.layout import Layout
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,16 +32,15 @@ class Flatten(Module):
         check_shape(self, "input", x, (*lead, "..."))
         shift = 1 if lead else 0
         start, end = (dim + shift if dim >= 0 else dim for dim in (self.start_dim, self.end_dim))
-        order = x.data  # of this only shape and order in memory count: its numbers may change
-        return self.save_for_backward(order, x.flatten(start, end))
+        return self.save_for_backward(Layout(x), x.flatten(start, end))
 
     def backward(self, grad_output: Tensor) -> Tensor:
         """dL/dx is dL/dy in the shape of x: every number has gone through unchanged.
 
         It is copied into the memory order of x, which the layers below work fastest in.
         """
-        order = self.saved(grad_output)
-        return order.clone().copy_(grad_output.reshape(order.shape))
+        layout = self.saved(grad_output)
+        return layout.empty(grad_output).copy_(grad_output.reshape(layout.shape))
 
     def extra_repr(self) -> str:
         """The dimensions, as torch prints them."""

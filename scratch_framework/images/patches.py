@@ -106,7 +106,7 @@ class Window(NamedTuple):
         """
         (down, across), (rows, columns) = self.span, self.stride
         view = padded.unfold(-2, down, rows).unfold(-2, across, columns)
-        return view[..., :: self.dilation[0], :: self.dilation[1]]
+        return view if self.dilation == (1, 1) else view[..., :: self.dilation[0], :: self.dilation[1]]
 
     def offsets(self, padded: Tensor) -> list[Tensor]:
         """View padded images offset by offset of the kernel: first the upper left corner of every patch.

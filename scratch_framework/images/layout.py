@@ -1,0 +1,27 @@
+"""The layout of a tensor: its shape, and the order in which its dimensions lie in memory.
+
+The layers for images work fastest where the batch dimension is innermost (see `conv2d`). A gradient must have
+the shape of what it is the gradient of, and for speed it had better have its order too. To remember a layout
+takes no memory, unlike the tensor that had it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Layout:
+    """The layout of one tensor."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        """Note shape and order: the dimension with the longest stride is the outermost."""
+        self.shape, strides = tensor.shape, tensor.stride()
+        self.order = sorted(range(tensor.dim()), key=strides.__getitem__, reverse=True)
+
+    def empty(self, like: Tensor) -> Tensor:
+        """A tensor of this layout, of another one's type and on its device, which is yet to be filled."""
+        inner = like.new_empty([self.shape[dim] for dim in self.order])
+        return inner.movedim(list(range(len(self.order))), self.order)
