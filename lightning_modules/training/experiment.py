@@ -28,6 +28,7 @@ from lightning_modules.results.provenance import DigitData, data_digest
 from lightning_modules.results.runs import ModelRuns, read_results, refuse_diverged, write_results
 from lightning_modules.results.table import PaperFigure, results_table
 from lightning_modules.results.tensorboard import EpochMetrics, StudyLog
+from lightning_modules.training.dashboard import log_net, log_text
 from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.manifest import Manifest, device_name, open_study
 from lightning_modules.training.runner import Study, make_trainer, quiet, run_study
@@ -73,6 +74,7 @@ class Experiment:
             quiet()
         self.folder = choose_folder(self.log_dir, self.name)
         trainer, data = self._check()
+        self.digits = cast("DigitData", data)
         resumable = trainer.world_size == 1
         self.console = make_console(quiet=not self.main_process)
         studies = {model: self._study(model) for model in self.models}  # refuses before anything is written
@@ -88,7 +90,7 @@ class Experiment:
             device_name(trainer),
             trainer.world_size,
             shards,
-            data_digest(cast("DigitData", data)),
+            data_digest(self.digits),
         )
         with open_study(self.folder, now, self.resume) as begun:
             self.command, self.config = begun.command, begun.config
@@ -196,7 +198,7 @@ class Experiment:
         fit = run_study(study, on_epoch)
         self.finished.append(ModelRuns(model, self.recipe, fit.runs))
         try:
-            self._log_results(log, fit, settings)
+            self._log_results(log, study, fit, settings)
             if fit.mistakes:
                 fit.mistakes.write(self.folder / model / "mistakes.npz")
         except Exception:  # a log that cannot be written does not cost the results
@@ -212,10 +214,13 @@ class Experiment:
     def _write_results(self) -> None:
         write_results(self.folder / "results.json", self.finished, self.command, self.config)
 
-    def _log_results(self, log: StudyLog, fit: Fit, settings: PairSettings) -> None:
+    def _log_results(self, log: StudyLog, study: Study, fit: Fit, settings: PairSettings) -> None:
         results = self.finished[-1]
         hparams = results.hparams(asdict(settings), {**self.config, **asdict(settings)})
         log.add_runs(results.tagged())
+        log_text(log, self.command)
+        if study.checkpoint and not fit.unsaved:
+            log_net(log, study.checkpoint, self.digits)
         figures = {"test/mistakes": mistakes_figure(fit.mistakes)} if fit.mistakes else {}
         log.finish(hparams, results.metrics(), figures)
 
