@@ -9,9 +9,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from events import events
 from refusal import one_line
 
 import train
@@ -56,7 +58,23 @@ def test_an_experiment_leaves_results_events_config_and_checkpoint(
     assert [summary["n"] for summary in results["summary"]] == [3, 3, 3]
     for model in MODULES:
         files = sorted(path.name.partition(".")[0] for path in (tmp_path / "all" / model).iterdir())
-        assert files == ["checkpoint", "config", "events", "mistakes"]
+        digits = model != "cnn"  # the others have ten outputs a digit, for the projector, at the last step
+        assert (
+            files
+            == ["00002"] * digits
+            + ["checkpoint", "config", "events", "mistakes"]
+            + ["projector_config"] * digits
+        )
+        shown = events(tmp_path / "all" / model)
+        assert shown.Tags()["graph"]
+        (text,) = shown.Tensors("how to repeat/text_summary")
+        (markdown,) = text.tensor_proto.string_val
+        assert f"| torch | {torch.__version__.partition('+')[0]}".encode() in markdown
+        assert f"--config {tmp_path}/all/{model}/config.yaml".encode() in markdown
+        for table in (tmp_path / "all" / model).glob("00002/*/tensors.tsv"):
+            posteriors = np.loadtxt(table)
+            assert posteriors.shape == (1000, 10)
+            assert posteriors.sum(1) == pytest.approx(1, abs=1e-3)
     printed = capsys.readouterr().out
     for model in MODULES:
         assert model in printed

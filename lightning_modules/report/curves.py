@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from tensorboard.backend.event_processing.directory_watcher import DirectoryDeletedError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-STAGES = ("train", "val")
+from lightning_modules.results.tensorboard import CURVES, band
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ def read_curves(folder: Path) -> dict[str, Curve]:
         return {}
     logged = set(events.Tags()["scalars"])
     curves: dict[str, Curve] = {}
-    for stage in STAGES:
-        tags = [f"{stage}/error{end}" for end in ("", "_low", "_high")]
+    for stage in CURVES:
+        tags = [f"{stage}/error", *band(f"{stage}/error")]
         if logged.issuperset(tags):
             # by step: of one that was logged again the later value counts
             values = [{event.step: event.value for event in events.Scalars(tag)} for tag in tags]

@@ -155,20 +155,20 @@ class ModelRuns:
         """Hyperparameters by their names in the dashboard, the same for all that train on pairs of digits.
 
         Args:
-            settings: Of the model; a weight that it does not have counts as 0.
+            settings: Of the model; a weight that it does not have is None.
             config: All settings of the command.
         """
         hparams = {"model": self.model, "recipe": self.recipe, "runs": len(self.runs)}
-        hparams |= {name: settings.get(name, 0.0) for name in ("lr", "alpha", "gamma")}
+        hparams |= {name: settings.get(name) for name in ("lr", "alpha", "gamma")}
         return hparams | {name: config[name] for name in ("max_epochs", "batch_size", "train_pairs")}
 
     def metrics(self) -> dict[str, float]:
-        """Final metrics by their names in the dashboard; NaN where nothing was validated, or all diverged."""
+        """Final metrics that the dashboard shows beside hyperparameters; NaN where there is none."""
         means = {
-            f"hp/{name}": mean(errors) if (errors := self.errors(name)) else float("nan")
+            name: mean(errors) if (errors := self.errors(name)) else float("nan")
             for name in ("test_error", "val_error")
         }
-        return means | {"hp/diverged": float(len(self.runs) - len(self.sound))}
+        return means | {"diverged": float(len(self.runs) - len(self.sound))}
 
 
 def write_results(path: Path, models: Sequence[ModelRuns], command: str, config: Mapping[str, Any]) -> None:

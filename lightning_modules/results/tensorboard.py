@@ -1,9 +1,12 @@
 """One TensorBoard run for R replicas: TensorBoard does not aggregate runs, so we write mean and band.
 
 They are of the replicas whose metrics are all finite: one that diverged does not change the others' curve.
-Tags are ``val/error`` (mean over replicas), ``val/error_low`` and ``val/error_high`` (mean -+ one standard
-deviation), and so on; x is the optimiser step. A custom-scalars layout shows them as bands. Both halves of
-the project log through this, whatever trains the replicas.
+Tags are ``val/error`` (mean over replicas) and so on; x is the optimiser step. A dashboard shows tags by the
+alphabet, in groups by their first word, of which it opens two. So curves are ``train/...`` and ``val/...``.
+What has one point, such as ``test/error``, comes after them, as ``when_trained/test_error``. The ends of the
+bands (mean -+ one standard deviation) come last, as ``zone/val/error_low`` and ``zone/val/error_high``; a
+layout for custom scalars draws them. Both halves of the project log through this, whatever trains the
+replicas.
 """
 
 import math
@@ -16,11 +19,22 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
+from tensorboard.plugins.hparams.api_pb2 import DATA_TYPE_FLOAT64, HParamInfo
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams as hparams_summaries
 
 from lightning_modules.command.interrupts import interrupts_wait
 
+CURVES = ("train", "val")
+LEADING = (
+    "model",
+    "recipe",
+    "runs",
+    "train_pairs",
+    "train_points",
+    "train_size",
+)  # hyperparameters shown first
 FLUSH = 5  # seconds after which dashboards and reports can see what was logged
 
 
@@ -31,6 +45,16 @@ class EpochMetrics:
     epoch: int
     step: int  # optimiser steps so far
     values: dict[str, list[float]]  # tag to one value a replica
+
+
+def place(tag: str) -> str:
+    """Where a dashboard shows a tag, such as ``test/error``: what has one point does not lead."""
+    return tag if tag.partition("/")[0] in CURVES else f"when_trained/{tag.replace('/', '_')}"
+
+
+def band(tag: str) -> tuple[str, str]:
+    """The tags of the ends of a tag's band, one standard deviation below and above its mean."""
+    return f"zone/{place(tag)}_low", f"zone/{place(tag)}_high"
 
 
 class StudyLog:
@@ -48,11 +72,11 @@ class StudyLog:
         for torn in folder.glob("events.out.tfevents.*") if anew else ():
             torn.unlink()
         # The step from which on a dashboard that is open forgets what it read of them.
-        with self._writing():
+        with self.writing():
             self.writer = SummaryWriter(str(folder), purge_step=0 if anew else None, flush_secs=FLUSH)
         self.replicas = replicas
         self.epochs: dict[int, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
-        self.has_layout = False
+        self.logged: set[str] = set()
         self.step = 0
 
     def add(self, first: int, figures: EpochMetrics) -> None:
@@ -66,7 +90,7 @@ class StudyLog:
         for tag, values in figures.values.items():
             epoch[tag].update(enumerate(values, first))
         if all(len(values) == self.replicas for values in epoch.values()):
-            with self._writing():
+            with self.writing():
                 self._log(self.epochs.pop(figures.epoch), figures.step)
 
     def add_runs(self, values: Mapping[str, Sequence[float]]) -> None:
@@ -75,7 +99,7 @@ class StudyLog:
         Args:
             values: Tag to one value a run.
         """
-        with self._writing():
+        with self.writing():
             self._log({tag: dict(enumerate(numbers)) for tag, numbers in values.items()}, self.step)
 
     def finish(
@@ -84,28 +108,32 @@ class StudyLog:
         """Log what is known at the end, once, and close.
 
         Args:
-            hparams: Hyperparameters, the same keys in every run (else the dashboard shows the first run's).
-            metrics: Final metrics, the same keys in every run.
+            hparams: Hyperparameters, the same keys in every run (else the dashboard shows the first run's);
+                None where a run has no such one.
+            metrics: Final metrics by tag, the same in every run.
             figures: Tag to picture.
         """
-        with self._writing():
+        placed = {place(tag): value for tag, value in metrics.items()}
+        with self.writing():
             for tag, figure in figures.items():
-                self.writer.add_figure(tag, figure, self.step)
+                self.writer.add_figure(place(tag), figure, self.step)
             # Not add_hparams: that makes a run of its own below this one.
-            for summary in hparams_summaries(dict(hparams), dict(metrics)):
+            for summary in _hparams_summaries(hparams, placed):
                 self.writer._get_file_writer().add_summary(summary)
-            for tag, value in metrics.items():
-                self.writer.add_scalar(tag, value, self.step)
+            for tag in placed.keys() - self.logged:
+                self.writer.add_scalar(tag, placed[tag], self.step)
         self.close()
 
     def close(self) -> None:
         """Write what is left to write."""
-        with self._writing():
+        with self.writing():
             self.writer.close()
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """TensorBoard writes in a thread, whose error comes up later and does not say which file it is of.
+    def writing(self) -> Iterator[None]:
+        """For whatever `writer` writes: its errors name the folder.
+
+        TensorBoard writes in a thread, whose error comes up later and does not say which file it is of.
 
         Ctrl-C waits: between an entry in that thread's queue and the call that wakes it, it would leave the
         thread asleep, and `close` waiting for it for up to two minutes.
@@ -118,7 +146,7 @@ class StudyLog:
 
     def _log(self, epoch: Mapping[str, Mapping[int, float]], step: int) -> None:
         self.step = step
-        if not self.has_layout:
+        if not self.logged:
             self._add_layout(list(epoch))
         every = [item for values in epoch.values() for item in values.items()]
         lost = {replica for replica, value in every if not math.isfinite(value)}
@@ -126,11 +154,28 @@ class StudyLog:
             # of none: NaN, so that the dashboard shows that something was measured
             sound = [value for replica, value in values.items() if replica not in lost] or [math.nan]
             deviation, average = torch.std_mean(torch.tensor(sound), correction=int(len(sound) > 1))
-            scalars = {tag: average, f"{tag}_low": average - deviation, f"{tag}_high": average + deviation}
-            for name, value in scalars.items():
+            ends = zip(band(tag), (average - deviation, average + deviation), strict=True)
+            for name, value in ((place(tag), average), *ends):
                 self.writer.add_scalar(name, value.item(), step)
+            self.logged.add(place(tag))
 
     def _add_layout(self, tags: list[str]) -> None:
-        charts = {tag: ["Margin", [tag, f"{tag}_low", f"{tag}_high"]] for tag in tags}
+        charts = {tag: ["Margin", [place(tag), *band(tag)]] for tag in tags}
         self.writer.add_custom_scalars({"mean and standard deviation": charts})
-        self.has_layout = True
+
+
+def _hparams_summaries(hparams: Mapping[str, Any], metrics: Mapping[str, float]) -> list[Any]:
+    """Those of torch, with a column for what this run does not have, and the leading ones marked.
+
+    A dashboard shows at first five columns: those marked as different between runs, then by the alphabet.
+    """
+    experiment, *session = hparams_summaries(dict(hparams), dict(metrics))
+    plugin = experiment.value[0].metadata.plugin_data
+    content = HParamsPluginData.FromString(plugin.content)
+    missing = [name for name, value in hparams.items() if value is None]
+    infos = content.experiment.hparam_infos
+    infos.extend(HParamInfo(name=name, type=DATA_TYPE_FLOAT64) for name in missing)
+    for info in infos:
+        info.differs = info.name in LEADING
+    plugin.content = content.SerializeToString()
+    return [experiment, *session]

@@ -29,6 +29,7 @@ from lightning_modules.results.provenance import DigitData, data_digest
 from lightning_modules.results.runs import ModelRuns, read_results, refuse_diverged, write_results
 from lightning_modules.results.table import PaperFigure, results_table
 from lightning_modules.results.tensorboard import EpochMetrics, StudyLog
+from lightning_modules.training.dashboard import log_net, log_text
 from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.manifest import Manifest, device_name, join_study, open_study
 from lightning_modules.training.ranks import Ranks, find_ranks
@@ -80,6 +81,7 @@ class Experiment:
         if not self.verbose:
             quiet()
         trainer, data = self._check()
+        self.digits = cast("DigitData", data)
         self.folder = choose_folder(self.log_dir, self.name or (self.ranks.job if self.ranks else None))
         resumable = trainer.world_size == 1
         self.console = make_console(quiet=not self.main_process)
@@ -98,7 +100,7 @@ class Experiment:
             device_name(trainer),
             trainer.world_size,
             shards,
-            data_digest(cast("DigitData", data)),
+            data_digest(self.digits),
         )
         job = self.ranks.job if self.ranks else None
         now = replace(now, study=job) if job else now
@@ -246,7 +248,7 @@ class Experiment:
         fit = run_study(study, on_epoch)
         self.finished.append(ModelRuns(model, self.recipe, fit.runs))
         try:
-            self._log_results(log, fit, settings)
+            self._log_results(log, study, fit, settings)
             if fit.mistakes:
                 fit.mistakes.write(self.folder / model / "mistakes.npz")
         except Exception:  # a log that cannot be written does not cost the results
@@ -262,10 +264,13 @@ class Experiment:
     def _write_results(self) -> None:
         write_results(self.folder / "results.json", self.finished, self.command, self.config)
 
-    def _log_results(self, log: StudyLog, fit: Fit, settings: PairSettings) -> None:
+    def _log_results(self, log: StudyLog, study: Study, fit: Fit, settings: PairSettings) -> None:
         results = self.finished[-1]
         hparams = results.hparams(asdict(settings), {**self.config, **asdict(settings)})
         log.add_runs(results.tagged())
+        log_text(log, self.command)
+        if study.checkpoint and not fit.unsaved:
+            log_net(log, study.checkpoint, self.digits)
         figures = {"test/mistakes": mistakes_figure(fit.mistakes)} if fit.mistakes else {}
         log.finish(hparams, results.metrics(), figures)
 

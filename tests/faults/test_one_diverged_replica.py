@@ -125,9 +125,9 @@ def test_a_study_ends_with_all_files_counts_its_sound_runs_and_says_so(
     assert summary["test_error_mean"] == pytest.approx(sum(sound) / 2)
     assert (summary["n"], summary["diverged"]) == (2, 1)
     curve = events(folder / "cnn")
-    for tag in ("test/error", "hp/test_error"):
-        assert curve.Scalars(tag)[-1].value == pytest.approx(sum(sound) / 2)
-    assert curve.Scalars("hp/diverged")[-1].value == 1
+    (tested,) = curve.Scalars("when_trained/test_error")
+    assert tested.value == pytest.approx(sum(sound) / 2)
+    assert curve.Scalars("when_trained/diverged")[-1].value == 1
     assert all(math.isfinite(event.value) for event in curve.Scalars("train/loss"))
     assert (folder / "results.png").stat().st_size > 5000
     report([str(folder)])

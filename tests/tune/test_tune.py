@@ -55,8 +55,13 @@ def test_a_grid_leaves_its_files_and_is_exhausted_then(
     assert settings["gamma"] == float(best["gamma"])
     for name in ("history", "parallel", "slice", "importances", "grid"):
         assert len(np.unique(imread(folder / f"{name}.png"))) > 20  # no blank page
+    shown = optuna.load_study(study_name=folder.name, storage=StudyStorage(folder).open())
+    assert shown.metric_names == ["validation error in %"]
+    assert shown.best_value == pytest.approx(100 * float(best["value"]))
     trial = events(folder / "trials" / "0")
-    assert {"val/error", "val/error_low", "hp/val_error", "hp/test_error"} <= set(trial.Tags()["scalars"])
+    assert {"val/error", "zone/val/error_low", "when_trained/val_error", "when_trained/test_error"} <= set(
+        trial.Tags()["scalars"]
+    )
     assert [scalar.step for scalar in trial.Scalars("val/error")] == [1, 2]  # batches of 50: one an epoch
     assert "study/history" in events(folder / "plots").Tags()["images"]
     capsys.readouterr()

@@ -9,7 +9,7 @@ from typing import Any
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from lightning_modules.results.runs import spread
 from tune.study.definition import Definition
@@ -18,6 +18,12 @@ from tune.study.trials import DIVERGED
 
 # Attributes of a trial.
 ERRORS, STD, CURVE, SECONDS = "val_errors", "val_error_std", "val_error_curve", "seconds"
+
+
+def error_of(trial: FrozenTrial) -> float | None:
+    """The validation error of a trial with a score, as a share; its value in Optuna is in percent."""
+    errors = trial.user_attrs.get(ERRORS)
+    return mean(errors) if errors else None
 
 
 @dataclass
@@ -87,7 +93,7 @@ class TrialBatch:
         if member.trial is None:
             return True
         with suppress(UpdateFinishedTrialError):
-            member.trial.report(mean(errors), epoch + 1)
+            member.trial.report(100 * mean(errors), epoch + 1)
         if self.definition.pruner == "none" or epoch + 1 == self.definition.max_epochs:
             return True
         if pruned := member.trial.should_prune():
@@ -105,4 +111,4 @@ class TrialBatch:
             errors = member.curve[-1]
             for name, value in ((ERRORS, errors), (STD, spread(errors)[1]), (CURVE, member.curve)):
                 self.storage.set_trial_user_attr(member.trial_id, name, value)
-            self.storage.set_trial_state_values(member.trial_id, state, [mean(errors)])
+            self.storage.set_trial_state_values(member.trial_id, state, [100 * mean(errors)])

@@ -58,7 +58,7 @@ def _values(trials: Sequence[FrozenTrial], name: str) -> list[float]:
 
 
 def _percent(trial: FrozenTrial) -> float:
-    return 100 * cast("float", trial.value)
+    return cast("float", trial.value)
 
 
 def _title(net: str, trials: Sequence[FrozenTrial]) -> str:

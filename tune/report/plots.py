@@ -63,7 +63,7 @@ def _in_percent(trials: Sequence[FrozenTrial]) -> optuna.Study:
             study.add_trial(
                 optuna.trial.create_trial(
                     state=trial.state,
-                    value=100 * trial.value,
+                    value=trial.value,
                     params=trial.params,
                     distributions=trial.distributions,
                 )

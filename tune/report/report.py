@@ -25,7 +25,7 @@ from lightning_modules.command.atomic_io import write_whole
 from lightning_modules.command.settings_file import to_yaml
 from lightning_modules.results.figures import write_figure
 from lightning_modules.results.table import percent
-from tune.fit.trial_batch import SECONDS, STD
+from tune.fit.trial_batch import SECONDS, STD, error_of
 from tune.report.plots import draw
 from tune.report.tensorboard import log_plots, log_trials
 from tune.study.definition import Definition
@@ -96,7 +96,7 @@ def _csv(trials: Sequence[FrozenTrial], definition: Definition) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["number", "state", "value", "std", *names, "seconds"])
     for trial in trials:
-        row: list[Any] = [trial.number, trial.state.name, trial.value, trial.user_attrs.get(STD)]
+        row: list[Any] = [trial.number, trial.state.name, error_of(trial), trial.user_attrs.get(STD)]
         writer.writerow([*row, *(trial.params.get(name) for name in names), trial.user_attrs.get(SECONDS)])
     return text.getvalue()
 
@@ -110,7 +110,7 @@ def _best(trial: FrozenTrial, definition: Definition, name: str) -> str:
         settings["data_dir"] = definition.data_dir
     if definition.mistake != "none":
         settings["mistake"] = definition.mistake
-    score = percent(cast("float", trial.value), trial.user_attrs[STD])
+    score = percent(error_of(trial), trial.user_attrs[STD])
     about = f"# trial {trial.number} of study {name}: validation error {score} %\n"
     return about + to_yaml(settings)
 
@@ -128,7 +128,7 @@ def _table(trials: Sequence[FrozenTrial], definition: Definition, top: int) -> T
         table.add_row(
             f"paper's: {rank}" if trial.params == papers else str(rank),
             str(trial.number),
-            percent(cast("float", trial.value), trial.user_attrs[STD]),
+            percent(error_of(trial), trial.user_attrs[STD]),
             ", ".join(f"{name} {_short(trial.params[name])}" for name in names),
             end_section=rank == top,
         )

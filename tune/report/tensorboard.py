@@ -14,7 +14,7 @@ from lightning_modules.command.interrupts import interrupts_wait
 from lightning_modules.models.recipes import RECIPES
 from lightning_modules.results.tensorboard import EpochMetrics, StudyLog
 from scratch_framework.experiments.disc.recipe import RECIPES as DISC_RECIPES
-from tune.fit.trial_batch import CURVE
+from tune.fit.trial_batch import CURVE, error_of
 from tune.study.definition import Definition
 from tune.study.trials import is_finished
 
@@ -56,7 +56,7 @@ def _log_trial(folder: Path, trial: FrozenTrial, definition: Definition) -> None
     }
     hparams |= {"max_epochs": definition.max_epochs, "train_size": definition.train_size} | trial.params
     hparams["state"] = trial.state.name
-    scored = trial.state == TrialState.COMPLETE and trial.value is not None
+    error = error_of(trial) if trial.state == TrialState.COMPLETE else None
     # The keys of all runs of the project; test data are not looked at here.
-    metrics = {"hp/test_error": float("nan"), "hp/val_error": trial.value if scored else float("nan")}
-    log.finish(hparams, {name: value for name, value in metrics.items() if value is not None}, {})
+    metrics = {"test_error": float("nan"), "val_error": float("nan") if error is None else error}
+    log.finish(hparams, metrics, {})

@@ -2,6 +2,7 @@
 
 import math
 import sys
+import warnings
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ from tune.study.settings import StudySettings
 from tune.study.spaces import Space, space_of
 from tune.study.storage import write_once
 
+OBJECTIVE = "validation error in %"  # its name in Optuna's dashboard
 KEY = "definition"  # the attribute of Optuna's study that holds it
 TRIALS = 50  # by default, of a sampler that could go on for ever
 REPORTS = 25  # most epochs of a trial that are reported: writing them is slower than an epoch on the disc
@@ -77,6 +79,9 @@ class Definition(StudySettings):
         if KEY not in study.user_attrs and not study.trials:
             write_once(study, "optuna", version)
             write_once(study, KEY, asdict(self))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                study.set_metric_names([OBJECTIVE])
         begun = self.of(study)
         for field in fields(self):
             ours, theirs = getattr(self, field.name), getattr(begun, field.name)

@@ -13,7 +13,7 @@ from lightning_modules.command.cli import CommandError
 from lightning_modules.results.progress import progress_bar
 from lightning_modules.results.table import percent
 from lightning_modules.training.workers import WorkerError, receive, start
-from tune.fit.trial_batch import STD
+from tune.fit.trial_batch import STD, error_of
 from tune.study.queue import TrialQueue
 from tune.study.trials import FAILED, POINT, Trials, is_finished, reason
 from tune.workers.worker import Job, work
@@ -67,7 +67,7 @@ class View:
         text = f"{self.queue.definition.model}: {len(self.trials.finished)} of {self.queue.count} trials"
         if self.best is None:
             return text
-        error = percent(_value(self.best), self.best.user_attrs.get(STD))
+        error = percent(error_of(self.best), self.best.user_attrs.get(STD))
         return f"{text}, best {error} % (trial {self.best.number})"
 
 

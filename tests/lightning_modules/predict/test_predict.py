@@ -5,6 +5,7 @@ import io
 import pickle
 import struct
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -360,7 +361,9 @@ def test_names_in_the_table_differ_where_the_files_do() -> None:
         ),
     ],
 )
-def test_an_exported_net_answers_as_before(model: str, recipe: str, tmp_path: Path) -> None:
+def test_an_exported_net_answers_as_before_and_says_what_it_takes(
+    model: str, recipe: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     settings = {} if recipe == "paper" else {"trunk": "modern", "head": "exact", "width": 8}
     if model == "cnn" and settings:
         settings["branches"] = "separate"
@@ -384,6 +387,12 @@ def test_an_exported_net_answers_as_before(model: str, recipe: str, tmp_path: Pa
     session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
     (answer, *_) = session.run(None, {"pairs": pairs.numpy()})
     torch.testing.assert_close(torch.from_numpy(answer), expected, rtol=1e-5, atol=1e-5)
+    said = session.get_modelmeta().custom_metadata_map
+    assert "in 0..255" in said["input pairs"]
+    assert said["classes of pair"] == "first > second, first <= second"
+    assert said["versions"].endswith(f", torch {version('torch')}")
+    assert {f"output {output.name}" for output in session.get_outputs()} <= said.keys()
+    assert not capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

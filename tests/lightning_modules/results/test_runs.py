@@ -76,7 +76,7 @@ def test_runs_that_diverged_are_counted_and_left_out_of_every_mean() -> None:
     whole = [replace(run, all_test_error=run.test_error / 2) for run in RUNS]
     results, sound = ModelRuns("cnn", "paper", [LOST, *whole]), ModelRuns("cnn", "paper", whole)
     assert results.summary() == sound.summary() | {"diverged": 1}
-    assert results.metrics() == sound.metrics() | {"hp/diverged": 1}
+    assert results.metrics() == sound.metrics() | {"diverged": 1}
     assert results.summary()["all_test_error_mean"] == pytest.approx(0.07)
     assert len(results.rows()) == 3
     text = shown([results])
@@ -91,7 +91,7 @@ def test_where_all_runs_diverged_there_is_no_mean(tmp_path: Path) -> None:
     results = ModelRuns("cnn", "paper", [LOST, replace(LOST, seed=6)])
     assert results.summary()["test_error_mean"] is None
     assert results.summary()["n"] == 0
-    assert all(math.isnan(results.metrics()[f"hp/{name}"]) for name in ("test_error", "val_error"))
+    assert all(math.isnan(results.metrics()[name]) for name in ("test_error", "val_error"))
     assert "0 of 2" in shown([results])
     write_results(tmp_path / "results.json", [results], "train.py", {})
     assert "NaN" not in (tmp_path / "results.json").read_text()

@@ -76,7 +76,7 @@ def test_a_score_is_the_mean_validation_error_over_the_repeats(
     for trial in study.trials:
         errors = trial.user_attrs[ERRORS]
         assert trial.state == TrialState.COMPLETE
-        assert trial.value == pytest.approx(sum(errors) / 2)
+        assert trial.value == pytest.approx(100 * sum(errors) / 2)
         assert trial.user_attrs[STD] == pytest.approx(abs(errors[0] - errors[1]) / math.sqrt(2))
         assert trial.user_attrs[CURVE][-1] == errors
         assert list(trial.intermediate_values) == [1, 2, 3, 4]

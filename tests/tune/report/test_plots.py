@@ -28,7 +28,7 @@ def trials(scores: list[float | None], definition: Definition = DEFINITION) -> l
         made.append(
             optuna.trial.create_trial(
                 state=TrialState.FAIL if score is None else TrialState.COMPLETE,
-                value=score,
+                value=None if score is None else 100 * score,  # in percent
                 params=space.grid()[point],
                 distributions=dict(space.distributions),
                 user_attrs={POINT: point, REASON: "diverged: at once"} if score is None else attributes,

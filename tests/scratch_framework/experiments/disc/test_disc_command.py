@@ -102,9 +102,9 @@ def test_the_dashboard_gets_the_projects_vocabulary(both: Both) -> None:
     found, rows = both.curves["scratch"], both.results["rows"]
     for tag in ("train/loss", "train/error", "val/loss", "val/error"):
         assert [step for step, _ in found[tag]] == [2, 4]
-        assert [step for step, _ in found[f"{tag}_low"]] == [2, 4]
-    for tag, name in (("test/error", "test"), ("hp/test_error", "test"), ("hp/val_error", "val")):
-        ((step, value),) = found[tag]
+        assert [step for step, _ in found[f"zone/{tag}_low"]] == [2, 4]
+    for name in ("test", "val"):
+        ((step, value),) = found[f"when_trained/{name}_error"]
         assert step == 4
         assert value == pytest.approx(sum(row[f"{name}_error"] for row in rows) / 3)
     assert len(events(both.folder / "scratch" / "disc").Tags()["images"]) == 4
