@@ -120,18 +120,17 @@ class Conv(Module):
         check_shape(self, "input", x, *self.inputs, weight=self.weight.value)
         images = self._images(x)  # (..., N, C, H, W)
         self.window.check_room(type(self).__name__, images.shape)
-        view = self.window.patches(self._points_last(images))  # (..., N, C, H', W', k, k)
-        view = view.movedim((-6, -4, -3), (-1, -3, -2))  # (..., C, k, k, H', W', N)
-        columns = view.flatten(-3).flatten(-4, -2)  # (..., C k k, H' W' N): here numbers are copied
-        columns = self._by_group(columns)
+        columns = self._columns(images)
         y = self._rows().matmul(columns)  # (..., O, H' W' N)
         if self.groups > 1:
             y = y.flatten(-3, -2)
         if self.bias is not None:
             y.add_(self.bias.value.unsqueeze(-1))
-        y = y.unflatten(-1, view.shape[-3:]).movedim(-1, -4)  # (..., N, O, H', W')
+        size = self.window.output(images.shape)
+        y = y.view(*y.shape[:-1], *size, images.shape[-4]).movedim(-1, -4)  # (..., N, O, H', W')
         y = y.squeeze(-2) if self.dims == 1 else y
-        return self.save_for_backward((columns, x.shape), y if x.dim() > self.dims + 1 else y.squeeze(0))
+        saved = columns if self.input_grad else images  # of the first layer: images are there anyway
+        return self.save_for_backward((saved, x.shape), y if x.dim() > self.dims + 1 else y.squeeze(0))
 
     def backward(self, grad_output: Tensor) -> Tensor:
         """Differentiate Y = W X + b, given G = dL/dY, (O, H' W' N), and X the columns, (C k k, H' W' N).
@@ -146,7 +145,8 @@ class Conv(Module):
         its gradients in all of them (`_fold`). That of an image that R replicas share sums over them too.
         Groups are several such layers side by side: every matrix gains a dimension in front.
         """
-        columns, shape = self.saved(grad_output)
+        saved, shape = self.saved(grad_output)
+        columns = saved if self.input_grad else self._columns(saved)
         grads = self._images(grad_output)
         grad = grads.movedim(-4, -1).flatten(-3)  # (..., O, H' W' N)
         if self.bias is not None:
@@ -163,6 +163,12 @@ class Conv(Module):
         """View signals as images of one row, and what has no batch dimension as a batch of one."""
         images = x.unsqueeze(-2) if self.dims == 1 else x
         return images if images.dim() > 3 else images.unsqueeze(0)
+
+    def _columns(self, images: Tensor) -> Tensor:
+        """Copy the patches of images (..., N, C, H, W) into columns, (..., C k k, H' W' N)."""
+        view = self.window.patches(self._points_last(images))  # (..., N, C, H', W', k, k)
+        view = view.movedim((-6, -4, -3), (-1, -3, -2))  # (..., C, k, k, H', W', N)
+        return self._by_group(view.flatten(-3).flatten(-4, -2))
 
     def _rows(self) -> Tensor:
         """View the weights as a matrix, (..., O, C k k)."""

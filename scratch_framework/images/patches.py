@@ -69,6 +69,11 @@ class Window(NamedTuple):
         (above, below), (left, right) = self.padding
         return above + size[-2] + below, left + size[-1] + right
 
+    def output(self, size: tuple[int, ...]) -> tuple[int, int]:
+        """Rows and columns of patches, H' and W', of an image of this size."""
+        (height, width), (down, across) = self.padded(size), self.span
+        return (height - down) // self.stride[0] + 1, (width - across) // self.stride[1] + 1
+
     def check_room(self, name: str, size: tuple[int, ...]) -> None:
         """Refuse an image that is smaller than the window; ``name`` is the layer that asks."""
         (height, width), (down, across) = self.padded(size), self.span

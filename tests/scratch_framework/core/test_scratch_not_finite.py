@@ -85,6 +85,32 @@ def test_a_layer_computes_what_torch_computes_of_any_numbers(name: str, data: st
         assert_alike(parameter.grad, same.grad)
 
 
+NORMS: list[Pair] = [
+    lambda: (sf.LayerNorm(4), nn.LayerNorm(4)),
+    lambda: (sf.LayerNorm(4, elementwise_affine=False), nn.LayerNorm(4, elementwise_affine=False)),
+    lambda: (sf.BatchNorm1d(4), nn.BatchNorm1d(4)),
+    lambda: (sf.BatchNorm1d(4).eval(), nn.BatchNorm1d(4).eval()),
+]
+
+
+@pytest.mark.parametrize("make", NORMS)
+@pytest.mark.parametrize("size", [1e-30, 1e-8, 1.0, 1e8, 1e18])
+@pytest.mark.parametrize("slope", [1e-38, 1e-8, 1.0, 1e8, 1e35])
+def test_a_norm_of_huge_or_tiny_float32_is_what_torch_finds_in_float64(
+    make: Pair, size: float, slope: float
+) -> None:
+    # Not in float32: there torch's gradient overflows, or a deviation's cube vanishes, where ours does not.
+    norm, twin = make()
+    x, grad = size * draw(6, 4).float(), slope * draw(6, 4, seed=1).float()
+    leaf = x.double().requires_grad_()
+    theirs = twin.double()(leaf)
+    theirs.backward(grad.double())
+    assert leaf.grad is not None
+    torch.testing.assert_close(norm(x), theirs.detach().float(), rtol=1e-4, atol=1e-4)
+    tolerance = 1e-4 * float(leaf.grad.abs().max()) + 1e-38
+    torch.testing.assert_close(norm.backward(grad), leaf.grad.float(), rtol=1e-4, atol=tolerance)
+
+
 LOSSES: dict[str, tuple[Callable[..., sf.Criterion], Callable[..., Any]]] = {
     "mse": (sf.MSELoss, nn.MSELoss),
     "l1": (sf.L1Loss, nn.L1Loss),
