@@ -27,14 +27,8 @@ from torch.utils.tensorboard.summary import hparams as hparams_summaries
 from lightning_modules.command.interrupts import interrupts_wait
 
 CURVES = ("train", "val")
-LEADING = (
-    "model",
-    "recipe",
-    "runs",
-    "train_pairs",
-    "train_points",
-    "train_size",
-)  # hyperparameters shown first
+# Hyperparameters that are shown first.
+LEADING = ("model", "recipe", "runs", "train_pairs", "train_points", "train_size")
 FLUSH = 5  # seconds after which dashboards and reports can see what was logged
 
 
@@ -136,7 +130,7 @@ class StudyLog:
         TensorBoard writes in a thread, whose error comes up later and does not say which file it is of.
 
         Ctrl-C waits: between an entry in that thread's queue and the call that wakes it, it would leave the
-        thread asleep, and `close` waiting for it for up to two minutes.
+        thread asleep, and `close` waiting for it until its next flush.
         """
         try:
             with interrupts_wait():

@@ -41,7 +41,7 @@ def test_the_head_model_flag_and_metric_of_its_diffs_work_wherever_the_page_says
     assert all(0 < row["test_brier_score"] < 1 for row in rows)
     assert "Brier score" in done.stdout
     assert "Brier score" in (study / "report.html").read_text()
-    tags = {f"{stage}/brier_score" for stage in ("train", "val", "test")}
+    tags = {f"{place}_score" for place in ("train/brier", "val/brier", "when_trained/test_brier")}
     assert tags <= scalars(study / "hinge").keys()
     config = (study / "hinge" / "config.yaml").read_text()
     assert re.search(r"^margin: 2", config, flags=re.MULTILINE)

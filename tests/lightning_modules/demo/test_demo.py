@@ -3,9 +3,11 @@
 import json
 import re
 from base64 import b64decode
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from small_nets import write_net, write_study_results
@@ -72,6 +74,39 @@ def test_a_net_that_diverged_does_not_stand_for_its_model(tmp_path: Path, checkp
     net = load_net(folder / "checkpoint.ckpt")
     assert net.model.seeds == [1]
     assert net.test_error == pytest.approx(0.02)
+
+
+def test_of_an_ensemble_the_first_net_of_the_best_run_is_on_the_page(tmp_path: Path) -> None:
+    nets = MODULES["auxiliary"](seed=[5, 6, 7, 8])
+    path = write_net(tmp_path / "study" / "auxiliary" / "checkpoint.ckpt", nets)
+    torch.save(torch.load(path, weights_only=True) | {"ensemble": 2}, path)
+    write_study_results(tmp_path / "study", [0.2, 0.1], [False] * 2)
+    net = load_net(path)
+    assert (net.model.seeds, net.runs, net.ensemble) == ([7], 2, 2)
+    assert net.test_error == pytest.approx(0.02)
+    first = nets.replica(2).network.state_dict()
+    assert all(torch.equal(value, first[name]) for name, value in net.model.network.state_dict().items())
+    main([str(path)])
+    (told,) = content(path.parent / "duel.html")["nets"]
+    assert (told["seed"], told["runs"], told["ensemble"]) == (7, 2, 2)
+
+
+def test_the_digits_of_the_page_are_those_of_the_studys_own_data(
+    tmp_path: Path, write_dataset: Callable[..., Path], real_digits: dict[str, np.ndarray]
+) -> None:
+    data_dir = write_dataset(subfolder="data")
+    path = write_net(tmp_path / "study" / "cnn" / "checkpoint.ckpt", MODULES["cnn"](seed=[0]))
+    write_study_results(tmp_path / "study", [0.2], [False])
+    results = json.loads((tmp_path / "study" / "results.json").read_text())
+    results["config"]["data_dir"] = str(data_dir / "data")
+    (tmp_path / "study" / "results.json").write_text(json.dumps(results))
+    main([str(path)])
+    told = content(path.parent / "duel.html")
+    quarters = np.frombuffer(b64decode(told["pixels"]), np.uint16).reshape(-1, 14, 14)
+    own = 4 * load_digits(str(data_dir / "data"))[1].images.numpy()
+    assert len(own) == len(real_digits["test_labels"])
+    for image in quarters:
+        assert (own == image).all((1, 2)).any()
 
 
 def test_the_best_net_leads_and_hard_pairs_are_wrong_for_some_net(small_study: Path, tmp_path: Path) -> None:
