@@ -162,8 +162,9 @@ def normalise_and_drop(x: Tensor, norm: Norm, dropout: Dropout, calls: int) -> T
         raise ValueError(f"BatchNorm has {norm.num_features} features, its input {len(x) * x.shape[-1]}")
     if norm.training and rows < 2:
         raise ValueError("BatchNorm needs more than 1 value per channel when training")
-    if not all(s is not None and s.is_contiguous() and s.dtype == x.dtype for s in statistics):
-        raise ValueError("BatchNorm's running statistics must be contiguous: they are changed in place")
+    for s in statistics:  # changed in place
+        if s is None or s.dtype != x.dtype or not s.is_contiguous() or s.data_ptr() % s.element_size():
+            raise ValueError(f"BatchNorm's running statistics must be {x.dtype}, contiguous and aligned")
     wide = filled(x, -1, lanes(x))
     return cut(_normalise(wide, norm.weight, norm.bias, norm, dropout, calls), x.shape[-1])
 

@@ -155,6 +155,22 @@ def test_numbers_that_begin_between_two_words_are_read() -> None:
 
 
 @pytest.mark.parametrize(
+    "statistics",
+    [
+        torch.zeros(16)[::2],
+        torch.zeros(8).double(),
+        torch.frombuffer(memoryview(bytearray(33))[1:], dtype=torch.float32),
+    ],
+    ids=["with gaps", "of another type", "between two words"],
+)
+def test_running_statistics_that_could_not_be_changed_in_place_are_refused(statistics: Tensor) -> None:
+    norm = nn.BatchNorm1d(8)
+    norm.running_mean = statistics
+    with pytest.raises(ValueError, match=r"must be torch\.float32, contiguous and aligned"):
+        normalise_and_drop(torch.randn(2, 3, 4), norm, Dropout(0.0, 2), 1)
+
+
+@pytest.mark.parametrize(
     ("x", "weight"),
     [
         (torch.zeros(2, 3, 4, 4, 8), torch.zeros(64, 9, 3, 3)),
