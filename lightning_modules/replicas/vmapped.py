@@ -58,10 +58,10 @@ def with_streams(net: nn.Module, replicas: int) -> nn.Module:
     Raises:
         ValueError: A layer cannot be run by vmap, or draws random numbers without a stream of each replica.
     """
-    for layer in net.modules():
-        if isinstance(layer, NO_RULE):
+    for part in net.modules():
+        if isinstance(part, NO_RULE):
             raise ValueError(
-                f"{type(layer).__name__} cannot be replicated: torch.func.vmap does not know it; take"
+                f"{type(part).__name__} cannot be replicated: torch.func.vmap does not know it; take"
                 " nn.GRUCell, nn.RNNCell or attention, or register a form of it with replicas"
             )
     net, made = copy.deepcopy(net), dict[int, nn.Module]()
