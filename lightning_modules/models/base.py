@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Self, cast
 
 from torch import Tensor
 
-from lightning_modules.command.plain import plain
 from lightning_modules.models.batches import Batch, as_batch, as_images
 from lightning_modules.models.settings import PairSettings
 from lightning_modules.networks.pairs import Outputs, PairReplicas, make_replicas
@@ -19,7 +18,7 @@ from lightning_modules.replicas.apart import weigh_by_pairs
 from lightning_modules.replicas.base import ReplicatedBase
 from lightning_modules.replicas.fused.sequential import Sequential
 from lightning_modules.replicas.layers import wide
-from lightning_modules.replicas.per_replica import Seeds, as_seeds, refuse_repeated
+from lightning_modules.replicas.per_replica import Seeds, as_seeds, refuse_repeated, replica_number
 from lightning_modules.replicas.state import export_replica
 from lightning_modules.results.metrics import Answers
 from lightning_modules.results.runs import OVER_PAIRS, measure
@@ -183,9 +182,7 @@ class PairModule(ReplicatedBase, ABC):
         Raises:
             IndexError: There is no such replica.
         """
-        number = plain("replica", index, int)
-        if not 0 <= number < len(self.seeds):
-            raise IndexError(f"replica must lie in 0..{len(self.seeds) - 1}, got {index}")
+        number = replica_number(index, len(self.seeds))
         single = self.from_settings(self._taken([number]), self.seeds[number])
         single = single.to(self.device, next(self.network.parameters()).dtype)
         state = export_replica(self.network.state_dict(), number, len(self.seeds))

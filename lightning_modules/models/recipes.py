@@ -2,22 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from lightning_modules.command.plain import refuse_unknown
 from lightning_modules.models.settings import (
     SETTING_NAMES,
     SETTINGS,
-    AuxiliaryLossSettings,
     LatentSettings,
     PairSettings,
-    PlainCNNSettings,
-    WeightSharingSettings,
     no_effect,
 )
-
-P = TypeVar("P", bound=PairSettings)
-L = TypeVar("L", bound=LatentSettings)
 
 
 @dataclass(frozen=True)
@@ -25,7 +19,7 @@ class Recipe:
     """The settings of each model, and the precision to train in."""
 
     precision: str  # Lightning's, for a machine that is fast in it (precision.py)
-    settings: Mapping[str, PairSettings]  # by model; another model has its defaults
+    settings: Mapping[str, PairSettings]  # by model
 
 
 # Section 1.2.4, and the defaults of all settings. The learning rates, alpha and gamma are what the paper's
@@ -34,55 +28,46 @@ class Recipe:
 PAPER = Recipe("32-true", {model: kind() for model, kind in SETTINGS.items()})
 
 
-def _modern(kind: type[P], **own: Any) -> P:
-    """The settings that all three models share."""
-    return kind(
-        lr=0.01,
-        batch_size=25,
-        optimizer="adamw",
-        weight_decay=0.01,
-        schedule="warmup_linear",
-        head="exact",
-        augment="bicubic",
-        elastic=0.4,
-        **own,
-    )
-
-
-def _modern_latent(kind: type[L], **own: Any) -> L:
-    """The settings that the two models share which discover the digits."""
-    return _modern(
-        kind,
-        trunk="modern",
-        pool="flatten",
-        balance=1.0,
-        consistency=1.0,
-        two_views_from=0.2,
-        reorder=True,
-        split_merged=True,
-        **own,
-    )
-
-
-# docs/recipes.md says where this comes from and how much each part lowers the error.
-MODERN = Recipe(
-    "bf16-mixed",
-    {
-        "cnn": _modern_latent(PlainCNNSettings, branches="separate", swap_trunks=True, width=24),
-        "weight_sharing": _modern_latent(WeightSharingSettings, width=32),
-        "auxiliary": _modern(
-            AuxiliaryLossSettings,
-            trunk="deep",
-            width=32,
-            pool="average",
-            temperature=0.5,
-            alpha=0.5,
-            gamma=0.0,
-            label_smoothing=0.1,
-            two_views_from=0.0,
-        ),
+# docs/recipes.md says where the modern settings come from, and how much each part lowers the error.
+SHARED: Mapping[str, Any] = {
+    "lr": 0.01,
+    "batch_size": 25,
+    "optimizer": "adamw",
+    "weight_decay": 0.01,
+    "schedule": "warmup_linear",
+    "head": "exact",
+    "augment": "bicubic",
+    "elastic": 0.4,
+}
+LATENT: Mapping[str, Any] = {  # of models that discover the digits
+    "trunk": "modern",
+    "pool": "flatten",
+    "balance": 1.0,
+    "consistency": 1.0,
+    "two_views_from": 0.2,
+    "reorder": True,
+    "split_merged": True,
+}
+OWN: Mapping[str, Mapping[str, Any]] = {
+    "cnn": {"branches": "separate", "swap_trunks": True, "width": 24},
+    "auxiliary": {
+        "trunk": "deep",
+        "pool": "average",
+        "temperature": 0.5,
+        "alpha": 0.5,
+        "gamma": 0.0,
+        "label_smoothing": 0.1,
+        "two_views_from": 0.0,
     },
-)
+}
+
+
+def _modern(model: str, kind: type[PairSettings]) -> PairSettings:
+    latent = LATENT if issubclass(kind, LatentSettings) else {}
+    return kind(**(dict(SHARED) | dict(latent) | dict(OWN.get(model, {}))))
+
+
+MODERN = Recipe("bf16-mixed", {model: _modern(model, kind) for model, kind in SETTINGS.items()})
 RECIPES: Mapping[str, Recipe] = {"paper": PAPER, "modern": MODERN}
 
 
@@ -107,7 +92,7 @@ def resolve(recipe: Recipe, models: Sequence[str], changes: Mapping[str, Any]) -
         refuse_unknown(owner, name, SETTING_NAMES)
     chosen = dict[str, PairSettings]()
     for model in models:
-        settings = recipe.settings.get(model) or SETTINGS[model]()
+        settings = recipe.settings[model]
         own = {name: value for name, value in given.items() if name in settings.rules()}
         chosen[model] = replace(settings, **own)
     idle = {model: settings.idle() for model, settings in chosen.items()}

@@ -8,17 +8,17 @@ from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
 from lightning_modules.command.plain import plain
 from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.one_batch import fold, for_each, share
-from lightning_modules.replicas.per_replica import Seeds, as_seeds
+from lightning_modules.replicas.ordinary import joined, make_nets, tensors_of
+from lightning_modules.replicas.per_replica import Seeds, as_seeds, replica_number
 from lightning_modules.replicas.proof import Difference, Inputs, prove
 from lightning_modules.replicas.pruning import select_tensors
 from lightning_modules.replicas.registry import NoWideFormError, select_attributes, widen
-from lightning_modules.replicas.seeding import copy_streams, derive_seed, reseed
+from lightning_modules.replicas.seeding import copy_streams, reseed
 from lightning_modules.replicas.state import State, take_replicas
 from lightning_modules.replicas.vmapped import call_by_vmap, with_streams
 
@@ -57,7 +57,7 @@ class Replicas(nn.Module):
         """
         super().__init__()
         with torch.random.fork_rng(devices=[]):
-            self._join([_make(make_net, seed) for seed in seeds], seeds, engine)
+            self._join(make_nets(make_net, seeds), seeds, engine)
         reseed(self, self.seeds, 0)
         self.register_state_dict_post_hook(_drop_prefix)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_add_prefix)  # type: ignore[no-untyped-call]
@@ -66,16 +66,17 @@ class Replicas(nn.Module):
         self.seeds, self.reason = list(seeds), ""
         self._wanted: Engine = engine
         self._ordinary = (nets[0],)  # in a tuple, so that its parameters are not ours
-        self.shapes = {name: value.shape for name, value in _tensors(nets[0]).items()}
+        self.shapes = {name: value.shape for name, value in tensors_of(nets[0]).items()}
         self.engine: Literal["wide", "vmap"] = "vmap" if engine == "vmap" else "wide"
         self._dims: list[int] | None = None  # of each output of an ordinary net, once it is proven
         self.is_proven = engine == "vmap"
-        tensors = _joined(nets)
+        tensors = joined(nets)
         if self.engine == "wide":
             try:
                 self.net = widen(nets[0], len(nets))
                 self._hold(tensors)
             except NoWideFormError as why:
+                with_streams(nets[0], len(nets))  # refuses what vmap cannot run either
                 self._fall_back(str(why))
         if self.engine == "vmap":
             self.net = with_streams(nets[0], len(nets))
@@ -132,10 +133,7 @@ class Replicas(nn.Module):
         Raises:
             IndexError: There is no such replica.
         """
-        number = plain("replica", index, int)
-        if not 0 <= number < len(self.seeds):
-            raise IndexError(f"replica must lie in 0..{len(self.seeds) - 1}, got {index}")
-        return self._single(self.net, number)
+        return self._single(self.net, replica_number(index, len(self.seeds)))
 
     def replica_state(self, index: int) -> State:
         """The state_dict of one replica as an ordinary net.
@@ -179,7 +177,7 @@ class Replicas(nn.Module):
 
     def _hold(self, tensors: Mapping[str, Tensor]) -> None:
         """Make these tensors the parameters and buffers of `net`."""
-        held = _tensors(self.net)
+        held = tensors_of(self.net)
         sound = self.engine == "vmap" or all(
             name in held and held[name].shape == value.shape for name, value in tensors.items()
         )
@@ -198,7 +196,7 @@ class Replicas(nn.Module):
         if self._wanted == "wide":
             raise ValueError(f"engine wide does not fit this net: {reason}; take engine vmap")
         self.engine, self.reason, self.is_proven = "vmap", reason, True
-        warnings.warn(f"replicas run by torch.func.vmap, which is slower: {reason}", stacklevel=4)
+        warnings.warn(f"replicas run by torch.func.vmap, which is slower: {reason}", stacklevel=5)
 
     def _prove(self, inputs: Inputs) -> None:
         try:
@@ -208,14 +206,14 @@ class Replicas(nn.Module):
             self._fall_back(str(why))
             wide = self.net
             self.net = with_streams(self._ordinary[0], len(self.seeds)).train(wide.training)
-            self._hold(_tensors(wide))
+            self._hold(tensors_of(wide))
             copy_streams(wide, self.net)
 
     def _single(self, net: nn.Module, number: int) -> nn.Module:
         """An ordinary net with the tensors of one replica of a net."""
         single = copy.deepcopy(self._ordinary[0])
-        ours, modules = _tensors(net), dict(net.named_modules())
-        for name, tensor in _tensors(single).items():
+        ours, modules = tensors_of(net), dict(net.named_modules())
+        for name, tensor in tensors_of(single).items():
             value = take_replicas(ours[name].detach(), [number], len(self.seeds)).view(tensor.shape)
             tensor.data = value
         for name, module in single.named_modules():
@@ -250,42 +248,6 @@ def replicate(
     if example is not None:
         replicas.prove(*(example if isinstance(example, tuple) else (example,)))
     return replicas
-
-
-def _make(make_net: Callable[[], nn.Module], seed: int) -> nn.Module:
-    torch.manual_seed(derive_seed(seed, "initialisation"))
-    net = make_net()
-    if not isinstance(net, nn.Module):
-        raise ValueError(f"make_net must return a torch.nn.Module, got {type(net).__name__}")
-    if any(
-        isinstance(value, UninitializedParameter | UninitializedBuffer) for value in _tensors(net).values()
-    ):
-        raise ValueError("make_net must give its lazy layers their shapes, by a first call with an example")
-    return net
-
-
-def _tensors(net: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by name, each once."""
-    return dict[str, Tensor](net.named_parameters()) | dict(net.named_buffers())
-
-
-def _joined(nets: Sequence[nn.Module]) -> dict[str, Tensor]:
-    """The tensors of R nets, with R blocks along their first dimension; counters are those of all."""
-    if len({id(net) for net in nets}) < len(nets):
-        raise ValueError("make_net must make a new net at each call")
-    every = [_tensors(net) for net in nets]
-    shapes = [{name: value.shape for name, value in tensors.items()} for tensors in every]
-    if any(own != shapes[0] for own in shapes):
-        raise ValueError("make_net must make nets of the same shapes for all seeds")
-    joined = dict[str, Tensor]()
-    for name, first in every[0].items():
-        if first.dim() == 0 and not first.is_floating_point():
-            joined[name] = first.detach().clone()
-            continue
-        values = torch.stack([tensors[name].detach() for tensors in every])
-        whole = values.flatten(0, 1) if first.dim() else values
-        joined[name] = nn.Parameter(whole, first.requires_grad) if isinstance(first, nn.Parameter) else whole
-    return joined
 
 
 def _drop_prefix(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:

@@ -92,25 +92,35 @@ class Linear(nn.Module):
         return self._multiply(x)
 
     def _multiply(self, x: Tensor) -> Tensor:
-        if x.dim() > 2:  # the replicas' rows of features, (N * L * ..., R * in)
-            rows = x.unflatten(1, (self.replicas, -1)).movedim(1, -2)  # (N, L, ..., R, in)
-            return (
-                self._multiply(rows.reshape(-1, self.replicas * self.in_features))
-                .view(*rows.shape[:-1], self.out_features)
-                .movedim(-2, 1)
-                .flatten(1, 2)
-            )  # (N, R * L, ..., out)
-        if isinstance(x, OneBatch) and x.whole is None:
+        if isinstance(x, OneBatch) and x.whole is None and x.dim() == 2:
             shared = x.one.expand(self.replicas, -1, -1)
             return multiply(shared, self.weight, self.bias).transpose(0, 1).flatten(1)
-        x = x.unflatten(1, (self.replicas, self.in_features)).transpose(0, 1)  # (R, N, in)
-        weight = self.weight.view(self.replicas, self.out_features, self.in_features)
-        if self.bias is None:
-            return torch.bmm(x, weight.transpose(1, 2)).transpose(0, 1).flatten(1)  # (N, R * out)
-        # A product, because its gradient is one: a sum over rows would round by a replica's place among R.
-        bias = x.new_ones(self.replicas, x.shape[1], 1) @ self.bias.view(self.replicas, 1, self.out_features)
-        return torch.baddbmm(bias, x, weight.transpose(1, 2)).transpose(0, 1).flatten(1)  # (N, R * out)
+        return multiply_each(x, self.weight, self.bias, self.replicas)
 
     def extra_repr(self) -> str:
         """Describe the layer as torch's own does."""
         return f"{self.in_features}, {self.out_features}, replicas={self.replicas}"
+
+
+def multiply_each(x: Tensor, weight: Tensor, bias: Tensor | None, replicas: int) -> Tensor:
+    """A linear layer of R replicas.
+
+    Args:
+        x: (N, R * inputs), or (N, R * L, ..., inputs).
+        weight: (R * outputs, inputs).
+        bias: (R * outputs,).
+        replicas: Number of replicas R.
+
+    Returns:
+        (N, R * outputs), or (N, R * L, ..., outputs).
+    """
+    outputs, inputs = len(weight) // replicas, weight.shape[1]
+    each = x.unflatten(1, (replicas, x.shape[1] // replicas)).transpose(0, 1)  # (R, N, [L, ...,] inputs)
+    rows, matrices = each.flatten(1, -2), weight.view(replicas, outputs, inputs)
+    if bias is None:
+        y = torch.bmm(rows, matrices.transpose(1, 2))
+    else:
+        # A product, because its gradient is one: a sum over rows would round by a replica's place among R.
+        sums = x.new_ones(replicas, rows.shape[1], 1) @ bias.view(replicas, 1, outputs)
+        y = torch.baddbmm(sums, rows, matrices.transpose(1, 2))
+    return y.view(*each.shape[:-1], outputs).transpose(0, 1).flatten(1, 2)

@@ -48,6 +48,7 @@ class ReplicatedModule(ReplicatedBase):
     LearningRateMonitor         shows the largest rate
     lr_find                     finds one rate for all, by the mean loss
     ddp                         right, with a plain DataLoader; ReplicaLoader is refused
+    torch.compile               right; it traces torch's own operations
     fsdp, deepspeed             refused: they divide parameters
     ModelPruning                refused: it would compare replicas
     ReduceLROnPlateau           refused: it would set all rates by one metric

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from lightning_modules.command.limits import check_range
-from lightning_modules.command.plain import PerReplica, plain_numbers
+from lightning_modules.command.plain import PerReplica, plain, plain_numbers
 
 Seeds = int | Sequence[int]  # one for each replica, or that of a single one
 
@@ -61,3 +61,15 @@ def per_replica(name: str, value: PerReplica, replicas: int) -> list[float]:
     if len(values) != replicas:
         raise ValueError(f"{name} must be one number or one for each of {replicas} seeds, got {len(values)}")
     return values
+
+
+def replica_number(index: int, replicas: int) -> int:
+    """The number of one of R replicas, as Python's own.
+
+    Raises:
+        IndexError: There is no such replica.
+    """
+    number = plain("replica", index, int)
+    if not 0 <= number < replicas:
+        raise IndexError(f"replica must lie in 0..{replicas - 1}, got {index}")
+    return number

@@ -22,6 +22,9 @@ from lightning_modules.replicas.layers import Linear, Logits
 Widen = Callable[[Any, int], nn.Module]
 Select = Callable[[Any, Sequence[int], int], None]
 
+# Layers that draw random numbers.
+DRAWING = (nn.modules.dropout._DropoutNd, nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
+
 
 class NoWideFormError(TypeError):
     """A module has no form with replicas side by side."""
@@ -69,7 +72,7 @@ def widen(layer: nn.Module, replicas: int, made: dict[int, nn.Module] | None = N
     made = {} if made is None else made
     if id(layer) not in made:
         rule = _RULES.get(type(layer))
-        if rule is None and isinstance(layer, nn.modules.dropout._DropoutNd):
+        if rule is None and isinstance(layer, DRAWING):
             raise NoWideFormError(f"{type(layer).__name__} has no random streams of its own for each replica")
         wide = _widen_container(layer, replicas, made) if rule is None else rule.widen(layer, replicas)
         if rule is not None:

@@ -15,7 +15,9 @@ from torch.func import functional_call, vmap
 from torch.utils._pytree import tree_map
 
 from lightning_modules.replicas.dropout import ChannelDropout, Dropout
-from lightning_modules.replicas.registry import widen
+from lightning_modules.replicas.registry import DRAWING, NoWideFormError, widen
+
+NO_RULE = (nn.RNNBase, nn.LSTMCell)  # layers that torch.func.vmap cannot run
 
 
 class _Mask(torch.autograd.Function):
@@ -52,7 +54,16 @@ def with_streams(net: nn.Module, replicas: int) -> nn.Module:
     Args:
         net: The ordinary net.
         replicas: Number of replicas R.
+
+    Raises:
+        ValueError: A layer cannot be run by vmap, or draws random numbers without a stream of each replica.
     """
+    for part in net.modules():
+        if isinstance(part, NO_RULE):
+            raise ValueError(
+                f"{type(part).__name__} cannot be replicated: torch.func.vmap does not know it; take"
+                " nn.GRUCell, nn.RNNCell or attention, or register a form of it with replicas"
+            )
     net, made = copy.deepcopy(net), dict[int, nn.Module]()
     for parent in list(net.modules()):
         for name, layer in parent._modules.items():
@@ -67,8 +78,16 @@ def _with_streams(layer: nn.Module, replicas: int) -> nn.Module:
         drawing = _InVmap(layer.p, replicas)
     elif isinstance(layer, nn.Dropout1d | nn.Dropout2d | nn.Dropout3d):
         drawing = _ChannelsInVmap(layer.p, replicas)
+    elif isinstance(layer, DRAWING):
+        raise ValueError(
+            f"{kind.__name__} cannot be replicated: no replica has a stream of random numbers for it; take"
+            " nn.Dropout or nn.Dropout1d to 3d, or register a form of it with replicas"
+        )
     elif isinstance(layer, nn.MultiheadAttention) and layer.dropout:
-        drawing = widen(layer, 1)  # whose dropout is a layer
+        try:
+            drawing = widen(layer, 1)  # whose dropout is a layer
+        except NoWideFormError as why:
+            raise ValueError(f"dropout within attention cannot be replicated: {why}") from why
         drawing.attention_dropout = _InVmap(layer.dropout, replicas)
     return drawing.train(layer.training)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_modules.replicas.dropout import Dropout
-from lightning_modules.replicas.layers import Linear
+from lightning_modules.replicas.layers import Linear, multiply_each
 
 
 class LayerNorm(nn.Module):
@@ -204,11 +204,11 @@ class MultiheadAttention(nn.Module):
 
     def _project(self, x: Tensor, part: int) -> Tensor:
         """Queries, keys or values of all heads (N, R * H, L, E / H), from (N, R * L, E)."""
-        weight = self.in_proj_weight.unflatten(0, (self.replicas, 3, -1))[:, part]  # (R, E, E)
-        x = x.unflatten(1, (self.replicas, -1))  # (N, R, L, E)
-        y = x @ weight.transpose(1, 2)
-        if self.in_proj_bias is not None:
-            y = y + self.in_proj_bias.unflatten(0, (self.replicas, 3, 1, -1))[:, part]
+        weight = self.in_proj_weight.unflatten(0, (self.replicas, 3, -1))[:, part].flatten(0, 1)
+        bias = self.in_proj_bias
+        if bias is not None:
+            bias = bias.unflatten(0, (self.replicas, 3, -1))[:, part].flatten()
+        y = multiply_each(x, weight, bias, self.replicas).unflatten(1, (self.replicas, -1))  # (N, R, L, E)
         return y.unflatten(-1, (self.num_heads, -1)).transpose(2, 3).flatten(1, 2)
 
     def _join(self, heads: Tensor) -> Tensor:

@@ -121,7 +121,7 @@ def _table(trials: Sequence[FrozenTrial], definition: Definition, top: int) -> T
     for column in ("rank", "trial", "error"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("settings")
-    papers = PAPER_CHOICE[definition.model] if definition.space == "paper" else None
+    papers = PAPER_CHOICE.get(definition.model) if definition.space == "paper" else None
     for rank, trial in enumerate(best, 1):
         if rank > top and trial.params != papers:
             continue

@@ -9,7 +9,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from lightning_modules.models.settings import SETTINGS
+from lightning_modules.models.settings import SETTINGS, LatentSettings
 
 # Per-replica hyperparameters of a net on the disc.
 DISC_REPLICA: tuple[str, ...] = ("lr", "weight_decay")
@@ -57,8 +57,7 @@ def _log(low: float, high: float) -> FloatDistribution:
 # Section 1.2.4; section 2.3 for the disc.
 LR, WEIGHTS = _choice(0.05, 0.1, 0.5, 1.0), _choice(0.2, 0.5, 0.8, 1.0)
 PAPER: Mapping[str, Mapping[str, BaseDistribution]] = {
-    "cnn": {"lr": LR},
-    "weight_sharing": {"lr": LR},
+    **{model: {"lr": LR} for model in SETTINGS},
     "auxiliary": {"lr": LR, "alpha": WEIGHTS, "gamma": WEIGHTS},
     "disc": {
         "activations": _choice(*map(",".join, product(("tanh", "relu"), repeat=4))),
@@ -67,7 +66,7 @@ PAPER: Mapping[str, Mapping[str, BaseDistribution]] = {
     },
 }
 
-# Around the modern recipes, which lie inside; what they share, and what the two share that find the digits.
+# Around the modern recipes, which lie inside; what they share, and what those share that find the digits.
 SHARED = {
     "lr": _log(1e-3, 5e-2),
     "weight_decay": _log(1e-4, 1e-1),
@@ -80,8 +79,10 @@ LATENT = {
     "two_views_from": FloatDistribution(0.0, 0.6),
 }
 MODERN: Mapping[str, Mapping[str, BaseDistribution]] = {
-    "cnn": SHARED | LATENT,
-    "weight_sharing": SHARED | LATENT,
+    **{
+        model: SHARED | (LATENT if issubclass(kind, LatentSettings) else {})
+        for model, kind in SETTINGS.items()
+    },
     "auxiliary": SHARED
     | {"label_smoothing": FloatDistribution(0.0, 0.3), "gamma": FloatDistribution(0.0, 1.0)},
     "disc": {

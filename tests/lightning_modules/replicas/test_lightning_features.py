@@ -1,6 +1,9 @@
 """What docs/replicate.md says of each feature of Lightning, tried on three replicas of an ordinary net."""
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -138,6 +141,15 @@ def ddp(monkeypatch: pytest.MonkeyPatch) -> None:
         next(iter(ReplicaLoader((X, Y), 12, SEEDS)))
 
 
+def compiled() -> None:
+    plain, module = build(None), build(None)
+    trainer().fit(plain, data())
+    graph: Any = torch.compile(module, backend="eager")  # traced as ever; its code is not generated
+    trainer().fit(graph, data())
+    for ours, own in zip(module.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours, own, rtol=0, atol=1e-12)
+
+
 def sharding() -> None:
     for kind in (FSDPStrategy, DeepSpeedStrategy):
         run: Any = SimpleNamespace(strategy=kind.__new__(kind))
@@ -163,6 +175,7 @@ ROWS: dict[str, Callable[..., None]] = {
     "`LearningRateMonitor`": monitor_of_rates,
     "`Tuner.lr_find`": lr_find,
     '`strategy="ddp"`': ddp,
+    "`torch.compile`": compiled,
     '`strategy="fsdp"`, `"deepspeed"`': sharding,
     "`ModelPruning`": pruning,
     "`ReduceLROnPlateau`": plateau,
@@ -174,6 +187,43 @@ def test_a_feature_does_what_the_page_says(row: str, tmp_path: Path, monkeypatch
     takes = ROWS[row].__annotations__
     given = {"folder": tmp_path, "monkeypatch": monkeypatch}
     ROWS[row](**{name: value for name, value in given.items() if name in takes})
+
+
+TWO_PROCESSES = """
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+from lightning_modules import ReplicatedModule
+
+def make_net():
+    return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 1))
+
+def fit(batch_size, **processes):
+    x = torch.rand(48, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    loader = DataLoader(TensorDataset(x, x.sum(1, keepdim=True).sin()), batch_size)
+    module = ReplicatedModule(make_net, F.mse_loss, [5, 17, 40], [0.1, 0.01, 0.02], optimizer=torch.optim.SGD)
+    trainer = pl.Trainer(
+        max_epochs=2, accelerator="cpu", precision="64-true", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, gradient_clip_val=0.05, **processes
+    )
+    trainer.fit(module, loader)
+    return module.network.state_dict(), trainer.is_global_zero
+
+alone, _ = fit(48, devices=1)
+shared, main = fit(24, devices=2, strategy="ddp")
+if main:
+    for name, value in alone.items():
+        torch.testing.assert_close(shared[name], value, rtol=0, atol=1e-12)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_of_ddp_train_as_one_with_all_samples(tmp_path: Path) -> None:
+    (tmp_path / "fit.py").write_text(TWO_PROCESSES)
+    environment = {**os.environ, "PYTHONPATH": str(PAGE.parents[1])}
+    subprocess.run([sys.executable, tmp_path / "fit.py"], env=environment, check=True, timeout=300)
 
 
 def test_the_page_has_no_other_rows() -> None:

@@ -254,6 +254,31 @@ def test_random_numbers_without_a_stream_of_each_replica_are_refused() -> None:
         net(IMAGES_OF_EACH[:, 0].float())
 
 
+UNKNOWN, DRAWN = "torch.func.vmap does not know it", "no replica has a stream"
+REFUSED: list[tuple[Make, str]] = [
+    (lambda: nn.LSTM(6, 4), UNKNOWN),
+    (lambda: nn.GRU(6, 4), UNKNOWN),
+    (lambda: nn.RNN(6, 4), UNKNOWN),
+    (lambda: nn.LSTMCell(6, 4), UNKNOWN),
+    (nn.RReLU, DRAWN),
+    (nn.AlphaDropout, DRAWN),
+    (nn.FeatureAlphaDropout, DRAWN),
+    (lambda: nn.FractionalMaxPool2d(2, 4), DRAWN),
+    (lambda: nn.TransformerEncoderLayer(6, 2, 8), "only with batch_first=True"),
+]
+
+
+@pytest.mark.parametrize(("make", "why"), REFUSED)
+@pytest.mark.parametrize("engine", ["auto", "wide", "vmap"])
+def test_a_layer_that_no_engine_can_run_is_refused_at_once_in_one_line(
+    make: Make, why: str, engine: Engine
+) -> None:
+    with warnings.catch_warnings(action="error"), pytest.raises(ValueError, match=why) as refusal:
+        replicate(lambda: nn.Sequential(make()), SEEDS, engine)
+    assert "\n" not in str(refusal.value)
+    assert "take engine vmap" not in str(refusal.value)
+
+
 class Shift(nn.Module):
     """A layer of one's own."""
 

@@ -91,7 +91,7 @@ def each(name: str, values: list[float], k: int | None) -> dict[str, Any]:
 
 # Options of the module and of the Trainer, by the number of the replica or None for all of them.
 OPTIONS: dict[str, Callable[[int | None], tuple[dict[str, Any], dict[str, Any]]]] = {
-    "AdamW": lambda k: ({}, {}),
+    "AdamW": lambda k: ({"optimizer": torch.optim.AdamW}, {}),
     "vmap": lambda k: ({"net": Mixing, "engine": "vmap"}, {}),
     "rates, Adam": lambda k: (
         {
@@ -109,7 +109,10 @@ OPTIONS: dict[str, Callable[[int | None], tuple[dict[str, Any], dict[str, Any]]]
         },
         {},
     ),
-    "decays, AdamW": lambda k: (each("weight_decay", [0.1, 0.0, 0.5], k), {}),
+    "decays, AdamW": lambda k: (
+        {**each("weight_decay", [0.1, 0.0, 0.5], k), "optimizer": torch.optim.AdamW},
+        {},
+    ),
     "weights of losses": lambda k: (
         {
             "loss": lambda y, t, smooth: (1 - smooth) * F.cross_entropy(y, t) + smooth * y.square().mean(),
@@ -135,17 +138,17 @@ OPTIONS: dict[str, Callable[[int | None], tuple[dict[str, Any], dict[str, Any]]]
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_replica_is_what_its_seed_is_alone(name: str) -> None:
-    options, own = OPTIONS[name](None)
-    together = build(**options)
-    trainer(**own).fit(together, plain())
-    k = 1
-    options, own = OPTIONS[name](k)
-    alone = build(SEEDS[k], **options)
-    trainer(**own).fit(alone, plain())
+    k, atol = 1, 1e-9 if "Adam" in name else 1e-12  # Adam enlarges the rounding of gradients that are 0
+    modules = []
+    for number, seeds in ((None, SEEDS), (k, SEEDS[k])):
+        options, own = OPTIONS[name](number)
+        modules.append(build(seeds, **{"optimizer": torch.optim.SGD, **options}))
+        trainer(**own).fit(modules[-1], plain())
+    together, alone = modules
     for (name_, ours), other in zip(
         together.replica_state(k).items(), alone.replica_state(0).values(), strict=True
     ):
-        torch.testing.assert_close(ours, other, rtol=1e-9, atol=1e-9, msg=name_)
+        torch.testing.assert_close(ours, other, rtol=0, atol=atol, msg=name_)
     for tag, value in alone.epoch_metrics("train").items():
         torch.testing.assert_close(together.epoch_metrics("train")[tag][[k]], value)
 

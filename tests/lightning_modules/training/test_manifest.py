@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 import train
 from lightning_modules.command.cli import CommandError
-from lightning_modules.models.settings import SETTING_NAMES
+from lightning_modules.command.settings import Flag, flags_of
+from lightning_modules.models.settings import SETTING_NAMES, SETTINGS
 from lightning_modules.results import provenance
 from lightning_modules.results.provenance import COMPUTING, Digits, code_digests, data_digest
 from lightning_modules.training import manifest, precision
@@ -32,6 +33,13 @@ def values(*flags: str) -> dict[str, str]:
     return dict(pair.split("=") for flag in flags for pair in flag.split())
 
 
+def another(flag: Flag) -> str:
+    """A value of a number's or a switch's flag that is not its default."""
+    if isinstance(flag.default, bool):
+        return str(not flag.default).lower()
+    return str(flag.default / 2 or 0.1) if isinstance(flag.default, float) else str(flag.default + 1)
+
+
 # Every flag that decides figures, with another value than that of a bare `--recipe modern`.
 DECIDE = values(
     "model=cnn recipe=paper runs=16 seed=1 train_pairs=900 val_pairs=400 test_pairs=900 all_pairs=true",
@@ -41,6 +49,13 @@ DECIDE = values(
     "label_smoothing=0.2 balance=0.5 consistency=0.5 augment=bilinear elastic=0.1 two_views_from=0.3",
     "reorder=false split_merged=false ensemble=2 restarts=2",
 )
+# And what further models have.
+DECIDE |= {
+    flag.name: another(flag)
+    for kind in SETTINGS.values()
+    for flag in flags_of(kind)
+    if flag.name not in DECIDE
+}
 # The others; those of `BY_EFFECT` count by what is recorded of the device, the processes and the digits.
 HARMLESS = values(
     "log_dir=elsewhere workers=3 checkpoint_every=1 name=other resume=true verbose=",

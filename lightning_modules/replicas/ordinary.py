@@ -1,0 +1,58 @@
+"""The ordinary nets that replicas are made of, one a seed, and their tensors joined."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+
+from lightning_modules.replicas.seeding import derive_seed
+
+
+def make_nets(make_net: Callable[[], nn.Module], seeds: Sequence[int]) -> list[nn.Module]:
+    """Make one net a seed.
+
+    Args:
+        make_net: Makes a net; torch is seeded before each call.
+        seeds: R seeds.
+
+    Raises:
+        ValueError: What it makes is no net, not a new one at each call, or of other shapes for another seed.
+    """
+    nets = [_make(make_net, seed) for seed in seeds]
+    if len({id(net) for net in nets}) < len(nets):
+        raise ValueError("make_net must make a new net at each call")
+    shapes = [{name: value.shape for name, value in tensors_of(net).items()} for net in nets]
+    if any(own != shapes[0] for own in shapes):
+        raise ValueError("make_net must make nets of the same shapes for all seeds")
+    return nets
+
+
+def _make(make_net: Callable[[], nn.Module], seed: int) -> nn.Module:
+    torch.manual_seed(derive_seed(seed, "initialisation"))
+    net = make_net()
+    if not isinstance(net, nn.Module):
+        raise ValueError(f"make_net must return a torch.nn.Module, got {type(net).__name__}")
+    lazy = (UninitializedParameter, UninitializedBuffer)
+    if any(isinstance(value, lazy) for value in tensors_of(net).values()):
+        raise ValueError("make_net must give its lazy layers their shapes, by a first call with an example")
+    return net
+
+
+def tensors_of(net: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name, each once."""
+    return dict[str, Tensor](net.named_parameters()) | dict(net.named_buffers())
+
+
+def joined(nets: Sequence[nn.Module]) -> dict[str, Tensor]:
+    """The tensors of R nets, with R blocks along their first dimension; a counter is that of all."""
+    every, whole = [tensors_of(net) for net in nets], dict[str, Tensor]()
+    for name, first in every[0].items():
+        if first.dim() == 0 and not first.is_floating_point():
+            whole[name] = first.detach().clone()
+            continue
+        values = torch.stack([tensors[name].detach() for tensors in every])
+        values = values.flatten(0, 1) if first.dim() else values
+        is_parameter = isinstance(first, nn.Parameter)
+        whole[name] = nn.Parameter(values, first.requires_grad) if is_parameter else values
+    return whole
