@@ -26,27 +26,32 @@ if TYPE_CHECKING:
 VAL_PAIRS = 500
 STEPS = 5  # float64 agrees to 1e-9 so long; training amplifies every rounding
 SEEDS = [0, 1]
+CPU = torch.device("cpu")
 ENGINES: tuple[Engine, ...] = ("torch", "fused")
 
 
-def prove_agreement(model: str) -> None:
+def prove_agreement(model: str, device: torch.device = CPU) -> None:
     """Train two replicas by each engine, and each of them by the plain loop; compare.
 
     Args:
         model: The model.
+        device: Where both compute.
 
     Raises:
         RuntimeError: They differ, so that their times say nothing about each other.
     """
     data = digit_pairs(SEEDS, STEPS * BATCH_SIZE, VAL_PAIRS)
-    batches = [(images.double(), y, z) for images, y, z in data.train_dataloader()]
-    for engine in ENGINES:
-        module = MODULES[model].from_settings(PAPER.settings[model], SEEDS).double()
+    batches = [
+        (images.double().to(device), y.to(device), z.to(device)) for images, y, z in data.train_dataloader()
+    ]
+    for engine in ENGINES if device == CPU else ENGINES[:1]:
+        module = MODULES[model].from_settings(PAPER.settings[model], SEEDS).double().to(device)
         set_engine(module.network, engine)
         starts = [_replica(module, index) for index in range(len(SEEDS))]
         ours = _train(module, batches)
         for index, seed in enumerate(SEEDS):
             plain = PlainRun(model, digit_pairs(seed, STEPS * BATCH_SIZE, VAL_PAIRS), seed)
+            plain.net.to(device)
             theirs = _train_plain(plain, starts[index], [_own(batch, index) for batch in batches])
             prove_equal(f"{model}, engine {engine}, losses", ours[:, index], theirs)
             for name, value in _replica(module, index).items():
@@ -76,7 +81,7 @@ def _train_plain(run: PlainRun, state: dict[str, Tensor], batches: list[Batch]) 
 
 def _answers(module: PairModule, run: PlainRun, index: int) -> tuple[Tensor, Tensor]:
     images, _, _ = tensors(run.data.val_set, run.data.train_digits)  # (N, 2, 14, 14)
-    pairs = images.double()
+    pairs = images.double().to(next(module.parameters()).device)
     with torch.no_grad():
         ours = module.eval()(pairs.repeat(1, len(SEEDS), 1, 1)).pair[:, index]
         return ours, run.net.eval()(pairs)[0]

@@ -1,21 +1,23 @@
-"""What a study costs as it grows: with the number of pairs, of runs, and of cores.
+"""What a study costs as it grows: with the number of pairs, of runs, of cores, and of ranks.
 
 Command lines:
     python -m benchmarks.growth                       about 4 minutes
     python -m benchmarks.growth --pairs 1000,10000 --runs 1,4 --turns 1
 
 Each size is measured in a process of its own, so that its peak memory is its own; medians over turns, which
-alternate between the sizes. The network is `cnn`: one epoch for pairs, five for runs, ten for cores.
+alternate between the sizes. The network is `cnn`: one epoch for pairs, five for runs, ten for cores and
+ranks. Ranks share four shards, and are compared with as many independent processes that were given theirs.
 """
 
 from __future__ import annotations
 
 import resource
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -29,9 +31,14 @@ from lightning_modules.command.limits import check_range
 from lightning_modules.models.recipes import PAPER
 from lightning_modules.results.palette import BLUE
 from lightning_modules.training.execution import ExecutionConfig
+from lightning_modules.training.ranks import Ranks
 from lightning_modules.training.runner import Study, fit, quiet, run_study
+from lightning_modules.training.sharing import share
 from lightning_modules.training.studies import make_study
 from lightning_modules.training.workers import run_jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MODEL = "cnn"
 LARGE = 1_000_000  # pairs from which on a size takes a minute: one turn is enough to see a line
@@ -41,6 +48,7 @@ COLUMNS = {
     "s": "{seconds:.2f}",
     "us a pair, epoch and run": "{median:.1f}",
     "x the smallest": "{relative:.2f}",
+    "x independent": "{efficiency:.2f}",
     "peak MB": "{megabytes:.0f}",
 }
 
@@ -49,11 +57,17 @@ COLUMNS = {
 class Size:
     """One size of one study."""
 
-    axis: str = ""  # "pairs", "runs" or "cores", whichever grows
+    axis: str = ""  # "pairs", "runs", "cores", "ranks" or "independent", whichever grows
     pairs: int = 1000
     runs: int = 1
     cores: int = 1
+    ranks: int = 1
     epochs: int = 1
+
+    @property
+    def count(self) -> int:
+        """How much there is of what grows."""
+        return getattr(self, "ranks" if self.axis == "independent" else self.axis)
 
     def study(self) -> Study:
         """The study, without validation: training and the tests."""
@@ -68,6 +82,9 @@ class Size:
         if self.axis == "cores":
             small = Size(pairs=100, runs=self.cores, cores=self.cores)  # warms up
             return Contestant("cores", partial(side_by_side, self), work, partial(side_by_side, small))
+        if self.axis in ("ranks", "independent"):
+            way = sharing if self.axis == "ranks" else independent
+            return Contestant(self.axis, partial(way, self), work)
         return Contestant(self.axis, partial(alone, self), work)
 
 
@@ -75,6 +92,33 @@ def side_by_side(size: Size) -> None:
     """Fit in worker processes, even in a single one, so that starting them is in the time of every size."""
     study = size.study()
     run_jobs([partial(fit, program) for program in study.shards()], study.execution.workers, _ignore)
+
+
+def shared_study(size: Size, folder: str) -> Study:
+    """The study in shards of 8 runs, which are kept in a folder."""
+    study = replace(size, cores=1).study()
+    checkpoint, execution = Path(folder) / "checkpoint.ckpt", replace(study.execution, replicas=8)
+    return replace(study, checkpoint=checkpoint, execution=execution, study_id="growth")
+
+
+def sharing(size: Size) -> None:
+    """Ranks, which this process starts, share the study."""
+    with TemporaryDirectory() as folder:
+        ranks = Ranks(0, size.ranks, "this command", {}, devices=[1] * size.ranks)
+        shards = dict(enumerate(shared_study(size, folder).shards()))
+        share(shards, Path(folder) / "claims", ranks, _ignore)
+
+
+def independent(size: Size) -> None:
+    """As many processes train the same shards, dealt out before."""
+    with TemporaryDirectory() as folder:
+        shards = shared_study(size, folder).shards()
+        in_processes([partial(_fit_each, shards[rank :: size.ranks]) for rank in range(size.ranks)])
+
+
+def _fit_each(shards: Sequence[Study]) -> None:
+    for shard in shards:
+        fit(shard, lambda metrics: None)
 
 
 def alone(size: Size) -> Turn:
@@ -105,18 +149,33 @@ def sizes(pairs: list[int], runs: list[int]) -> list[Size]:
         *(Size("pairs", pairs=count) for count in pairs),
         *(Size("runs", runs=count, epochs=5) for count in runs),
         *(Size("cores", cores=count, runs=16 * core_count(), epochs=10) for count in cores),
+        *(
+            Size(axis, ranks=count, runs=32, epochs=10)
+            for axis in ("ranks", "independent")
+            for count in cores
+        ),
     ]
 
 
-def row(size: Size, own: Contestant, first: Contestant) -> dict[str, Any]:
-    """What is shown of a size: its cost for each unit, relative to the smallest size of its axis."""
+def row(
+    size: Size, own: Contestant, first: Contestant, independent: Contestant | None = None
+) -> dict[str, Any]:
+    """What is shown of a size: its cost for each unit, relative to the smallest size of its axis.
+
+    Args:
+        size: The size.
+        own: Who took its turns.
+        first: Who took those of the smallest size.
+        independent: As many processes that share nothing, to compare ranks with.
+    """
     memory = [turn.result for turn in own.turns if turn.result]
     return {
         "axis": size.axis,
-        "size": getattr(size, size.axis),
+        "size": size.count,
         "seconds": own.seconds,
         "relative": own.seconds / first.seconds,
         **({"megabytes": max(memory)} if memory else {}),
+        **({"efficiency": own.row(independent)["ratio"]} if independent else {}),
         **own.row(first, 1e6),
     }
 
@@ -166,7 +225,10 @@ def growth(
         again = [contestant for size, contestant in everyone.items() if size.pairs < LARGE]
         take_turns(again, turns - 1, warm_up=0)
     first = {size.axis: contestant for size, contestant in reversed(everyone.items())}
-    rows = [row(size, contestant, first[size.axis]) for size, contestant in everyone.items()]
+    rivals = {
+        replace(size, axis="ranks"): one for size, one in everyone.items() if size.axis == "independent"
+    }
+    rows = [row(size, one, first[size.axis], rivals.get(size)) for size, one in everyone.items()]
     show(f"{MODEL}, {turns} turns\n{machine_line()}", COLUMNS, rows)
     save(f"{out}.json", rows=rows)
     plot(rows).savefig(Path(f"{out}.png"), dpi=120)

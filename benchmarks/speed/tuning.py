@@ -79,10 +79,11 @@ def _plain_seconds(max_epochs: int, measured: int, thread_count: int) -> list[fl
     return seconds
 
 
-def ours(grid: Grid, workers: int) -> None:
+def ours(grid: Grid, workers: int, accelerator: str = "auto") -> None:
     """The whole command."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "tune", "--log_dir", folder, "--workers", str(workers)]
+        command += ["--accelerator", accelerator]
         for name, value in asdict(grid).items():
             command += [f"--{name}", str(value)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
