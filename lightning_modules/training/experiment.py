@@ -65,9 +65,7 @@ class Experiment:
         default_factory=dict, init=False
     )  # epochs by model, first run
     main_process: bool = field(default=True, init=False)  # which alone writes and prints
-    ranks: Ranks | None = field(
-        default=None, init=False
-    )  # who share the runs, where not one process trains all
+    ranks: Ranks | None = field(default=None, init=False)  # who share the runs, if several do
     command: str = field(default="", init=False)  # that began the study
 
     def run(self) -> None:
@@ -89,9 +87,8 @@ class Experiment:
         if not self.main_process and not self.ranks:
             self._run_models(studies)
             return
-        if (self.ranks and self.ranks.devices) or any(
-            study.execution.workers > 1 for study in studies.values()
-        ):
+        starts = self.ranks.devices if self.ranks else ()
+        if starts or any(study.execution.workers > 1 for study in studies.values()):
             check_start()
         shards = {model: study.divide() for model, study in studies.items()}
         now = Manifest(

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
@@ -108,33 +108,35 @@ def join_study(folder: Path, now: Manifest, resume: bool) -> Manifest:
         CommandError: It is the study of another job, or cannot be resumed, or rank 0 does not begin it.
     """
     end = time.monotonic() + PATIENCE
-    while not (folder / MANIFEST).exists():
-        if time.monotonic() > end:
-            raise CommandError(f"{folder}: rank 0 has not begun this study within {PATIENCE:.0f} s")
+    while time.monotonic() < end:
+        if not resume:  # refuses what rank 0 refuses
+            make_folder(folder, anew=_is_foreign(folder, now))
+        if (folder / MANIFEST).exists():
+            return _read_same(folder, now)
         time.sleep(0.1)
-    if not resume:
-        make_folder(folder, anew=_is_foreign(folder, now))
-    return _read_same(folder, now)
+    raise CommandError(f"{folder}: rank 0 has not begun this study within {PATIENCE:.0f} s")
 
 
 def _is_foreign(folder: Path, now: Manifest) -> bool:
     """Whether a folder holds anything but a study of this job."""
-    path = folder / MANIFEST
-    return _read(path).study != now.study if path.exists() else _holds_more(folder)
+    names = _names(folder)
+    return _read(folder / MANIFEST).study != now.study if MANIFEST in names else _holds_more(names)
 
 
-def _holds_more(folder: Path) -> bool:
-    """Whether a folder holds more than a study that is just being begun."""
-    return folder.is_dir() and any(
-        file.name != LOCK and not file.name.startswith(MANIFEST) for file in folder.iterdir()
-    )
+def _names(folder: Path) -> list[str]:
+    return [file.name for file in folder.iterdir()] if folder.is_dir() else []
+
+
+def _holds_more(names: Sequence[str]) -> bool:
+    """Whether a folder with these files holds more than a study that is just being begun."""
+    return any(name != LOCK and not name.startswith(MANIFEST) for name in names)
 
 
 def _begun(folder: Path, now: Manifest, shared: bool) -> Manifest:
     """The manifest in a folder; written first, where the study has not begun."""
     path = folder / MANIFEST
     if not path.exists():
-        if _holds_more(folder):
+        if _holds_more(_names(folder)):
             raise CommandError(f"{folder} holds no {MANIFEST}, so that its study cannot be resumed")
         write_whole(path, json.dumps(asdict(now), indent=1) + "\n")
     begun = _read_same(folder, now)

@@ -240,4 +240,4 @@ def test_a_rank_does_not_wait_for_ever_for_rank_0(
     monkeypatch.setattr("lightning_modules.training.manifest.PATIENCE", 0.2)
     with pytest.raises(SystemExit):
         train.main([*job(monkeypatch, 1), "--log_dir", str(tmp_path)])
-    assert not list(tmp_path.iterdir())
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
