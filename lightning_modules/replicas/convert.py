@@ -14,7 +14,7 @@ from lightning_modules.command.plain import plain
 from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.one_batch import fold, for_each, share
 from lightning_modules.replicas.ordinary import joined, make_nets, tensors_of
-from lightning_modules.replicas.per_replica import Seeds, as_seeds, replica_number
+from lightning_modules.replicas.per_replica import replica_number, seeds_of_each
 from lightning_modules.replicas.proof import Difference, Inputs, prove
 from lightning_modules.replicas.pruning import select_tensors
 from lightning_modules.replicas.registry import NoWideFormError, select_attributes, widen
@@ -69,7 +69,7 @@ class Replicas(nn.Module):
         self.shapes = {name: value.shape for name, value in tensors_of(nets[0]).items()}
         self.engine: Literal["wide", "vmap"] = "vmap" if engine == "vmap" else "wide"
         self._dims: list[int] | None = None  # of each output of an ordinary net, once it is proven
-        self.is_proven = engine == "vmap"
+        self.is_proven = False
         tensors = joined(nets)
         if self.engine == "wide":
             try:
@@ -111,7 +111,7 @@ class Replicas(nn.Module):
         if not self.is_proven:
             self._prove(each)
         if self.engine == "vmap":
-            return call_by_vmap(self.net, self.shapes, len(self.seeds), *each)
+            return self._by_vmap(self.net, *each)
         if shared is None:
             args, kwargs = tree_map_only(Tensor, fold, each)
         else:
@@ -195,19 +195,31 @@ class Replicas(nn.Module):
     def _fall_back(self, reason: str) -> None:
         if self._wanted == "wide":
             raise ValueError(f"engine wide does not fit this net: {reason}; take engine vmap")
-        self.engine, self.reason, self.is_proven = "vmap", reason, True
+        self.engine, self.reason = "vmap", reason
         warnings.warn(f"replicas run by torch.func.vmap, which is slower: {reason}", stacklevel=5)
 
     def _prove(self, inputs: Inputs) -> None:
-        try:
-            self._dims = prove(self.net, len(self.seeds), self._single, inputs)
-            self.is_proven = True
-        except Difference as why:
-            self._fall_back(str(why))
-            wide = self.net
-            self.net = with_streams(self._ordinary[0], len(self.seeds)).train(wide.training)
-            self._hold(tensors_of(wide))
-            copy_streams(wide, self.net)
+        if self.engine == "wide":
+            try:
+                self._dims = prove(self.net, len(self.seeds), self._single, inputs)
+            except Difference as why:
+                self._fall_back(str(why))
+                wide = self.net
+                self.net = with_streams(self._ordinary[0], len(self.seeds)).train(wide.training)
+                self._hold(tensors_of(wide))
+                copy_streams(wide, self.net)
+        if self.engine == "vmap":
+            try:
+                prove(self.net, len(self.seeds), self._single, inputs, self._by_vmap)
+            except Difference as why:
+                raise ValueError(
+                    f"this net cannot be replicated: by torch.func.vmap, {why}; in forward take no random"
+                    " numbers but those of dropout layers, and write it of registered layers, or register one"
+                ) from why
+        self.is_proven = True
+
+    def _by_vmap(self, net: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return call_by_vmap(net, self.shapes, len(self.seeds), args, kwargs)
 
     def _single(self, net: nn.Module, number: int) -> nn.Module:
         """An ordinary net with the tensors of one replica of a net."""
@@ -222,7 +234,7 @@ class Replicas(nn.Module):
 
 
 def replicate(
-    make_net: Callable[[], nn.Module], seeds: Seeds, engine: Engine = "auto", example: Any = None
+    make_net: Callable[[], nn.Module], seeds: Sequence[int], engine: Engine = "auto", example: Any = None
 ) -> Replicas:
     """Make R trainings of a net one program.
 
@@ -243,7 +255,7 @@ def replicate(
     Raises:
         ValueError: With engine wide, the net has no such form, or computes something else in it.
     """
-    numbers, engine = as_seeds(seeds), plain("engine", engine, Engine)
+    numbers, engine = seeds_of_each(seeds), plain("engine", engine, Engine)
     replicas = Replicas(make_net, numbers, engine)
     if example is not None:
         replicas.prove(*(example if isinstance(example, tuple) else (example,)))

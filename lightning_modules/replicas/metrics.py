@@ -277,10 +277,15 @@ def restore_epoch(
         network: R replicas; the positions in its dropout streams are set.
         metrics: Metrics of training, by name; they are set.
         rank: Number of this process: the first one goes on with the sums of all.
+
+    Raises:
+        ValueError: There are other metrics.
     """
     layers = [layer for layer in network.modules() if isinstance(layer, Dropout)]
     for layer, calls in zip(layers, state["calls"], strict=True):
         layer.calls = calls
+    if missing := sorted(state["metrics"].keys() - metrics.keys()):
+        raise ValueError(f"metrics must be those of the checkpoint, but there is no {', '.join(missing)}")
     for name, (total, count) in state["metrics"].items():
         share = int(rank == 0)
         metrics[name].restore(share * total, share * count)

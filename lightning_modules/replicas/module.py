@@ -21,7 +21,7 @@ from lightning_modules.replicas.loader import ReplicaBatch
 from lightning_modules.replicas.metrics import MetricOfEach, ReplicaMean
 from lightning_modules.replicas.of_each import Function, OfEachReplica
 from lightning_modules.replicas.optimizers import with_replica_lr
-from lightning_modules.replicas.per_replica import Seeds, as_seeds, per_replica, refuse_repeated
+from lightning_modules.replicas.per_replica import per_replica, refuse_repeated, seeds_of_each
 from lightning_modules.replicas.state import State
 
 MakeOptimizer = Callable[..., Optimizer]  # a class of torch.optim, or a function of parameters and lr=
@@ -61,7 +61,7 @@ class ReplicatedModule(ReplicatedBase):
         self,
         make_net: Callable[[], nn.Module],
         loss: Function,
-        seeds: Seeds,
+        seeds: Sequence[int],
         lr: PerReplica,
         *,
         metrics: Mapping[str, Function | Metric] | None = None,
@@ -96,7 +96,7 @@ class ReplicatedModule(ReplicatedBase):
         """
         if "loss" in (metrics or {}):
             raise ValueError("a metric must not be called loss, which is there already")
-        numbers = as_seeds(seeds)
+        numbers = seeds_of_each(seeds)
         given = {name: plain_numbers(name, value, float) for name, value in (loss_weights or {}).items()}
         decay = None if weight_decay is None else plain_numbers("weight_decay", weight_decay, float)
         refuse_repeated(numbers, plain_numbers("lr", lr, float), decay or 0.0, *given.values())
@@ -126,6 +126,8 @@ class ReplicatedModule(ReplicatedBase):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The sum of the replicas' mean losses: each one's gradient is what it would be alone."""
         losses, samples = self._step("train", batch)
+        if not losses.requires_grad:
+            raise ValueError("loss must be computed from the outputs by torch; it has no gradient")
         return weigh_by_pairs(losses.mean(0).sum(), samples)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
@@ -180,10 +182,13 @@ class ReplicatedModule(ReplicatedBase):
                 )
             return (), {name: value for name, value in batch.items() if name != entry}, batch[entry]
         if not isinstance(batch, tuple | list) or len(batch) < 2 or not isinstance(entry, int):
-            raise ValueError(
-                f"a batch must be (inputs, target) or a dict, got {type(batch).__name__}; target={entry!r}"
-            )
+            got = type(batch).__name__ + (f" of {len(batch)}" if isinstance(batch, tuple | list) else "")
+            raise ValueError(f"a batch must be (inputs, target) or a dict, got {got}; target={entry!r}")
         inputs = list(batch)
+        if not -len(inputs) <= entry < len(inputs):
+            raise ValueError(
+                f"target must be the place of one of the batch's {len(inputs)} entries, got {entry}"
+            )
         target = inputs.pop(entry)
         return tuple(inputs), {}, target
 

@@ -62,16 +62,17 @@ class OfEachReplica:
 
     def _looped(self, outputs: Any, target: Any, each: bool, weights: dict[str, Tensor]) -> Tensor:
         first = next(y for y in torch.utils._pytree.tree_leaves(outputs) if isinstance(y, Tensor))
-        return torch.stack(
-            [
-                self.function(
-                    replica_of(outputs, r),
-                    replica_of(target, r) if each else target,
-                    **{name: value[r] for name, value in weights.items()},
-                )
-                for r in range(first.shape[1])
-            ]
-        )
+        values = [
+            self.function(
+                replica_of(outputs, r),
+                replica_of(target, r) if each else target,
+                **{name: value[r] for name, value in weights.items()},
+            )
+            for r in range(first.shape[1])
+        ]
+        if not isinstance(values[0], Tensor):
+            raise ValueError(f"{self.name} must give a tensor, got {type(values[0]).__name__}")
+        return torch.stack(values)
 
 
 def replica_of(values: Any, replica: int) -> Any:

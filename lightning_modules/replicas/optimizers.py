@@ -99,7 +99,7 @@ def _decay_by_replica(optimizer: Optimizer, decays: Sequence[float]) -> None:
     for group in optimizer.param_groups:
         group[DECAY] = group["params"][0].new_tensor(decays).unsqueeze(1)  # (R, 1)
 
-    def decay(moving: Optimizer, *_: Any) -> None:
+    def decay(moving: Optimizer) -> None:
         for group in moving.param_groups:
             rates = group[DECAY]
             apart = group.get("decoupled_weight_decay", isinstance(moving, AdamW))
@@ -112,7 +112,20 @@ def _decay_by_replica(optimizer: Optimizer, decays: Sequence[float]) -> None:
                 else:
                     parameter.grad.view(len(rates), -1).add_(values * rates)
 
-    optimizer.register_step_pre_hook(decay)
+    def after_gradients(moving: Optimizer, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Decay once there are gradients: a closure, such as Lightning's, computes them within the step."""
+        closure = kwargs["closure"] if "closure" in kwargs else (*args, None)[1]
+        if closure is None:
+            return decay(moving)
+
+        def decaying() -> Any:
+            loss = closure()
+            decay(moving)
+            return loss
+
+        return args[:1], {"closure": decaying}
+
+    optimizer.register_step_pre_hook(after_gradients)
 
 
 def make_optimizer(

@@ -1,5 +1,6 @@
 """The ordinary nets that replicas are made of, one a seed, and their tensors joined."""
 
+import copy
 from collections.abc import Callable, Sequence
 
 import torch
@@ -33,9 +34,20 @@ def _make(make_net: Callable[[], nn.Module], seed: int) -> nn.Module:
     net = make_net()
     if not isinstance(net, nn.Module):
         raise ValueError(f"make_net must return a torch.nn.Module, got {type(net).__name__}")
+    if isinstance(net, torch.jit.ScriptModule):
+        raise ValueError(
+            "make_net must return an ordinary module, not a scripted one: leave out torch.jit.script"
+        )
     lazy = (UninitializedParameter, UninitializedBuffer)
     if any(isinstance(value, lazy) for value in tensors_of(net).values()):
         raise ValueError("make_net must give its lazy layers their shapes, by a first call with an example")
+    try:
+        copy.deepcopy(net)
+    except Exception as error:  # of any kind: it is a user's module
+        raise ValueError(
+            "make_net must return a module that copy.deepcopy can copy; take weight_norm of"
+            f" torch.nn.utils.parametrizations, if that is in it: {(str(error).splitlines() or [''])[0]}"
+        ) from error
     return net
 
 

@@ -25,6 +25,20 @@ def as_seeds(seed: Seeds) -> list[int]:
     return seeds
 
 
+def seeds_of_each(seeds: Sequence[int]) -> list[int]:
+    """The seeds of R replicas, where a single number could be taken for R.
+
+    Args:
+        seeds: R seeds.
+
+    Raises:
+        ValueError: It is a single number, one is no whole number from 0, or there is none.
+    """
+    if isinstance(seeds, int):
+        raise ValueError(f"seeds must be one for each replica, such as range({seeds}), got {seeds}")
+    return as_seeds(seeds)
+
+
 def refuse_repeated(seeds: Sequence[int], *settings: PerReplica) -> None:
     """Refuse replicas that are one training counted twice.
 

@@ -1,7 +1,8 @@
-"""Proof that replicas side by side compute what each ordinary net computes alone.
+"""Proof that replicas compute what each ordinary net computes alone.
 
-A module's own `forward` may mix replicas, for instance where it concatenates along dimension 1 or takes its
-softmax. So one batch goes through both, in float64, and outputs, gradients and statistics are compared.
+Side by side, a module's own `forward` may mix replicas, for instance where it concatenates along dimension 1
+or takes its softmax; by vmap, all replicas get the same number of Python's `random`. So one batch goes
+through both, in float64, and outputs, gradients and statistics are compared.
 """
 
 import copy
@@ -18,26 +19,41 @@ from lightning_modules.replicas.one_batch import fold
 
 SAMPLES = 8
 MOST_NETS = 16  # ordinary nets that are compared, spread over all replicas
-TOLERANCE = 1e-7  # of the largest number; rounding is a billion times smaller, and mixing much larger
+# Of the largest number; in float64 rounding is a billion times smaller, and mixing much larger.
+TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-3}
+COARSE = 3e-2  # in other precisions
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+Call = Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], Any]
 
 
 class Difference(Exception):  # noqa: N818  # it is a finding, not an error of the program
     """Replicas compute something else than their ordinary nets; the message says what differs."""
 
 
+class _NotInDouble(Exception):  # noqa: N818
+    """The ordinary net itself cannot compute in float64, for instance because it calls ``float()``."""
+
+
 def prove(
-    wide: nn.Module, replicas: int, single: Callable[[nn.Module, int], nn.Module], inputs: Inputs
+    together: nn.Module,
+    replicas: int,
+    single: Callable[[nn.Module, int], nn.Module],
+    inputs: Inputs,
+    call: Call | None = None,
 ) -> list[int]:
     """Compare replicas with their ordinary nets.
 
     Args:
-        wide: R replicas side by side; it is not changed.
+        together: What holds the tensors of R replicas; it is not changed.
         replicas: Number of replicas R.
         single: From R replicas and a number to the ordinary net of this number, a new one.
         inputs: Positional and named inputs of the net, each (N, R, ...). Samples are taken of them, others
             for each replica, and numbers with a fraction are scaled at random.
+        call: Calls a copy of `together` with inputs (N, R, ...), for outputs (N, R, ...). By default replicas
+            lie side by side, and it is called with (N, R * D, ...).
 
     Returns:
         The number of dimensions of each tensor that an ordinary net returns.
@@ -46,17 +62,38 @@ def prove(
         Difference: They compute something else.
     """
     with _undisturbed():
-        args, kwargs = _samples(inputs, replicas)
-        ours = _perturbed(wide)
-        numbers = range(0, replicas, -(-replicas // MOST_NETS))
-        theirs = [single(ours, r) for r in numbers]
-        for net in (ours, *theirs):
-            _without_dropout(net.train())
-        dims = _compare(ours, theirs, numbers, args, kwargs, replicas)
-        for net in (ours, *theirs):
-            net.eval()
-        with torch.no_grad():
-            _compare(ours, theirs, numbers, args, kwargs, replicas)
+        try:
+            return _prove(together, replicas, single, inputs, call, double=True)
+        except _NotInDouble:
+            return _prove(together, replicas, single, inputs, call, double=False)
+
+
+def _prove(
+    together: nn.Module,
+    replicas: int,
+    single: Callable[[nn.Module, int], nn.Module],
+    inputs: Inputs,
+    call: Call | None,
+    double: bool,
+) -> list[int]:
+    args, kwargs = _samples(inputs, replicas, double)
+    ours = _perturbed(together, double)
+    numbers = range(0, replicas, -(-replicas // MOST_NETS))
+    theirs = [single(ours, r) for r in numbers]
+    for net in (ours, *theirs):
+        _without_dropout(net.train())
+    try:
+        alone = _outputs_alone(theirs, numbers, args, kwargs)
+    except Exception as error:  # of any kind: it is a user's code
+        if double:
+            raise _NotInDouble from error
+        raise
+    dims = _compare(ours, theirs, numbers, (args, kwargs), replicas, call, alone)
+    for net in (ours, *theirs):
+        net.eval()
+    with torch.no_grad():
+        alone = _outputs_alone(theirs, numbers, args, kwargs)
+        _compare(ours, theirs, numbers, (args, kwargs), replicas, call, alone)
     return dims
 
 
@@ -72,7 +109,7 @@ def _undisturbed() -> Iterator[None]:
         yield
 
 
-def _samples(inputs: Inputs, replicas: int) -> Inputs:
+def _samples(inputs: Inputs, replicas: int, double: bool) -> Inputs:
     generator = Generator().manual_seed(0)
 
     def sample(x: Any) -> Any:
@@ -85,17 +122,20 @@ def _samples(inputs: Inputs, replicas: int) -> Inputs:
         if not x.is_floating_point():
             return x
         scale = 0.5 + torch.rand(SAMPLES, replicas, generator=generator, dtype=torch.float64)
-        return x.double() * scale.view(SAMPLES, replicas, *[1] * (x.dim() - 2))
+        return (x.double() * scale.view(SAMPLES, replicas, *[1] * (x.dim() - 2))).to(
+            torch.float64 if double else x.dtype
+        )
 
     return tree_map(sample, inputs)
 
 
-def _perturbed(wide: nn.Module) -> nn.Module:
-    """A copy in float64 on the CPU, with other weights: such as start at 0 hide what they multiply."""
-    net, generator = copy.deepcopy(wide).cpu().double(), Generator().manual_seed(0)
+def _perturbed(together: nn.Module, double: bool) -> nn.Module:
+    """A copy on the CPU with other weights: such as start at 0 hide what they multiply."""
+    net, generator = copy.deepcopy(together).cpu(), Generator().manual_seed(0)
+    net = net.double() if double else net
     for parameter in net.parameters():
         noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-        parameter.data = parameter.data + 0.05 * noise
+        parameter.data = parameter.data + (0.05 * noise).to(parameter.dtype)
         parameter.grad = None
     return net
 
@@ -108,37 +148,41 @@ def _without_dropout(net: nn.Module) -> None:
             layer.dropout = 0.0
 
 
+def _outputs_alone(
+    nets: Sequence[nn.Module], numbers: Sequence[int], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> list[list[Any]]:
+    return [
+        tree_leaves(
+            net(*tree_map(lambda x, r=r: _of(x, r), args), **tree_map(lambda x, r=r: _of(x, r), kwargs))
+        )
+        for r, net in zip(numbers, nets, strict=True)
+    ]
+
+
 def _compare(
     ours: nn.Module,
     theirs: Sequence[nn.Module],
     numbers: Sequence[int],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    inputs: Inputs,
     replicas: int,
+    call: Call | None,
+    alone: list[list[Any]],
 ) -> list[int]:
-    alone = [
-        tree_leaves(
-            net(*tree_map(lambda x, r=r: _of(x, r), args), **tree_map(lambda x, r=r: _of(x, r), kwargs))
-        )
-        for r, net in zip(numbers, theirs, strict=True)
-    ]
-    try:
-        together = tree_leaves(
-            ours(*tree_map_only(Tensor, fold, args), **tree_map_only(Tensor, fold, kwargs))
-        )
-    except (
-        Exception
-    ) as error:  # of any kind: it is a user's code that sees other shapes than it was written for
-        lines = str(error).splitlines() or [""]
-        raise Difference(
-            f"forward fails with replicas side by side ({type(error).__name__}: {lines[0]})"
-        ) from error
+    args, kwargs = inputs
+    if call is not None:  # a number for a whole batch is (R,)
+        together = [
+            y.unsqueeze(0) if isinstance(y, Tensor) and y.dim() == 1 else y
+            for y in tree_leaves(call(ours, args, kwargs))
+        ]
+    else:
+        together = _side_by_side(ours, args, kwargs)
     for r, own in zip(numbers, alone, strict=True):
         if len(own) != len(together):
             raise Difference("its outputs are other ones")
         for ours_y, y in zip(together, own, strict=True):
             if isinstance(y, Tensor):
-                _compare_tensors("outputs", _block(ours_y, y, r, replicas), y, r)
+                block = _block(ours_y, y, r, replicas) if call is None else ours_y[:, r].reshape(y.shape)
+                _compare_tensors("outputs", block, y, r)
     if torch.is_grad_enabled():
         for leaves in (together, *alone):
             _backward(leaves, replicas if leaves is together else 1)
@@ -149,6 +193,18 @@ def _compare(
         for name, value in net.named_buffers():
             _compare_tensors(name, _part(buffers[name], value, r, replicas), value, r)
     return [y.dim() if isinstance(y, Tensor) else 0 for y in alone[0]]
+
+
+def _side_by_side(ours: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    try:
+        return tree_leaves(ours(*tree_map_only(Tensor, fold, args), **tree_map_only(Tensor, fold, kwargs)))
+    except (
+        Exception
+    ) as error:  # of any kind: it is a user's code that sees other shapes than it was written for
+        lines = str(error).splitlines() or [""]
+        raise Difference(
+            f"forward fails with replicas side by side ({type(error).__name__}: {lines[0]})"
+        ) from error
 
 
 def _compare_gradients(ours: nn.Module, net: nn.Module, replica: int, replicas: int) -> None:
@@ -196,6 +252,7 @@ def _backward(leaves: Sequence[Any], replicas: int) -> None:
     total: Any = 0
     for y in leaves:
         if isinstance(y, Tensor) and y.requires_grad:
+            y = y if y.dim() else y.unsqueeze(0)
             parts = y.reshape(len(y), replicas, -1)
             weights = torch.arange(parts[:, 0].numel(), dtype=y.dtype).cos().view(len(y), 1, -1)
             total = total + (parts * weights).sum()
@@ -211,5 +268,6 @@ def _compare_tensors(what: str, ours: Tensor, theirs: Tensor, replica: int, larg
             raise Difference(f"{what} of replica {replica} differ")
         return
     scale = max(theirs.abs().max().item() if theirs.numel() else 0.0, largest, 1e-3)
-    if not torch.allclose(ours, theirs, rtol=0, atol=TOLERANCE * scale, equal_nan=True):
+    tolerance = TOLERANCE.get(theirs.dtype, COARSE)
+    if not torch.allclose(ours, theirs, rtol=0, atol=tolerance * scale, equal_nan=True):
         raise Difference(f"{what} of replica {replica} differ")

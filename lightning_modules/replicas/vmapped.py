@@ -48,6 +48,15 @@ class _ChannelsInVmap(ChannelDropout, _InVmap):
     pass
 
 
+class _PaddedEmbedding(nn.Embedding):
+    """An embedding whose padding row has no gradient by vmap either, which forgets that."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # as torch calls it
+        assert self.padding_idx is not None
+        rows = super().forward(input)
+        return torch.where(input.eq(self.padding_idx).unsqueeze(-1), rows.detach(), rows)
+
+
 def with_streams(net: nn.Module, replicas: int) -> nn.Module:
     """A copy of an ordinary net, whose dropout layers draw for R replicas.
 
@@ -78,6 +87,9 @@ def _with_streams(layer: nn.Module, replicas: int) -> nn.Module:
         drawing = _InVmap(layer.p, replicas)
     elif isinstance(layer, nn.Dropout1d | nn.Dropout2d | nn.Dropout3d):
         drawing = _ChannelsInVmap(layer.p, replicas)
+    elif kind is nn.Embedding and layer.padding_idx is not None:
+        drawing = copy.copy(layer)
+        drawing.__class__ = _PaddedEmbedding
     elif isinstance(layer, DRAWING):
         raise ValueError(
             f"{kind.__name__} cannot be replicated: no replica has a stream of random numbers for it; take"

@@ -37,7 +37,7 @@ def make_net() -> nn.Module:
 
 def build(number: int | None, lr: Any = LR, **options: Any) -> ReplicatedModule:
     """All replicas, or only that of one number."""
-    seeds = SEEDS if number is None else SEEDS[number]
+    seeds = SEEDS if number is None else [SEEDS[number]]
     rates = lr[number] if number is not None and isinstance(lr, list) else lr
     return ReplicatedModule(make_net, F.mse_loss, seeds, rates, **options)
 

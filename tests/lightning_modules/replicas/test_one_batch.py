@@ -45,7 +45,7 @@ def test_replicas_of_one_batch_are_those_of_its_copies_and_to_the_bit_each_seed_
     for ours, theirs in zip(shared, copied, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-13)
     for k, seed in enumerate(SEEDS):
-        alone = replicate(make, seed, "wide", example=ONE.float()).double()
+        alone = replicate(make, [seed], "wide", example=ONE.float()).double()
         outputs, *gradients = losses_and_gradients(alone, alone, ONE)
         assert torch.equal(shared[0][:, k], outputs[:, 0])
         for ours, theirs in zip(shared[1:], gradients, strict=True):

@@ -1,5 +1,6 @@
 """Replica k of any net is what seed k makes of that net alone: weights, dropout, gradients, statistics."""
 
+import random
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -102,7 +103,7 @@ def assert_each_is_its_seed_alone(make: Make, inputs: Tensor, engine: Engine, at
     outputs = step(together, inputs, epoch=1)
     assert together.engine == engine
     for k, seed in enumerate(SEEDS):
-        alone = replicate(make, seed, engine).double()
+        alone = replicate(make, [seed], engine).double()
         torch.testing.assert_close(outputs[:, [k]], step(alone, inputs[:, [k]], epoch=1), rtol=0, atol=atol)
         for (name, ours), (_, own) in zip(together.named_parameters(), alone.named_parameters(), strict=True):
             assert ours.grad is not None
@@ -221,7 +222,7 @@ def test_a_net_that_mixes_channels_is_run_by_vmap_and_a_line_says_why(make: Make
 
 def test_one_replica_side_by_side_is_what_it_is_among_several_by_vmap() -> None:
     """A softmax over channels is right for one replica, and drops the same."""
-    together, alone = replicate(Mixing, SEEDS, "vmap").double(), replicate(Mixing, SEEDS[1]).double()
+    together, alone = replicate(Mixing, SEEDS, "vmap").double(), replicate(Mixing, SEEDS[1:2]).double()
     several = step(together, IMAGES_OF_EACH, epoch=3)[:, [1]]
     one = step(alone, IMAGES_OF_EACH[:, [1]], epoch=3)
     assert (together.engine, alone.engine) == ("vmap", "wide")
@@ -252,6 +253,85 @@ def test_random_numbers_without_a_stream_of_each_replica_are_refused() -> None:
     warnings.simplefilter("ignore")
     with pytest.raises(ValueError, match=r"take nn\.Dropout"):
         net(IMAGES_OF_EACH[:, 0].float())
+
+
+class Noise(nn.Module):
+    """Draws a number where torch does not see it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = nn.Linear(2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(x.mean((2, 3))) * random.random()
+
+
+def test_random_numbers_that_torch_does_not_see_are_refused() -> None:
+    with pytest.warns(UserWarning, match="differ"), pytest.raises(ValueError, match="take no random numbers"):
+        replicate(Noise, SEEDS, example=IMAGES_OF_EACH[:, 0].float())
+
+
+class Tokens(nn.Module):
+    """An embedding with padding, whose mean is of dimension 1, so that only vmap can run it."""
+
+    def __init__(self, tied: bool) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(7, 4, padding_idx=0)
+        self.out = nn.Linear(4, 7)
+        if tied:
+            self.out.weight = self.embedding.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.out(self.embedding(tokens).mean(1))
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_by_vmap_the_row_of_padding_has_the_gradient_that_it_has_alone(tied: bool) -> None:
+    tokens = torch.randint(0, 7, (4, len(SEEDS), 5), generator=torch.Generator().manual_seed(0))
+    assert_each_is_its_seed_alone(lambda: Tokens(tied), tokens, "vmap")
+
+
+class Bytes(nn.Module):
+    """Takes images as bytes, and makes numbers of them that are not in float64."""
+
+    def __init__(self, mixing: bool) -> None:
+        super().__init__()
+        self.convolution, self.mixing = nn.Conv2d(1, 3, 3), mixing
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.convolution(x.float() / 255)
+        return y.roll(1, 1) if self.mixing else y
+
+
+@pytest.mark.parametrize(("mixing", "engine"), [(False, "wide"), (True, "vmap")])
+def test_a_net_that_cannot_compute_in_float64_is_proven_as_it_is(mixing: bool, engine: str) -> None:
+    warnings.simplefilter("ignore")
+    images = torch.randint(0, 256, (4, 1, 9, 9), dtype=torch.uint8)
+    net = replicate(lambda: Bytes(mixing), SEEDS)
+    outputs = net(images)
+    assert net.engine == engine
+    for number in range(len(SEEDS)):
+        torch.testing.assert_close(outputs[:, number], net.replica(number)(images))
+
+
+NOT_NETS: list[tuple[Make, str]] = [
+    (lambda: torch.jit.script(nn.Linear(2, 2)), "not a scripted one"),
+    (lambda: nn.utils.weight_norm(nn.Linear(2, 2)), "copy.deepcopy can copy"),
+    (lambda: nn.LazyLinear(2), "lazy layers"),
+]
+
+
+@pytest.mark.parametrize(("make", "why"), NOT_NETS)
+def test_what_is_no_ordinary_net_is_refused_in_one_line(make: Make, why: str) -> None:
+    warnings.simplefilter("ignore")
+    with pytest.raises(ValueError, match=why) as refusal:
+        replicate(make, SEEDS)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_single_number_is_not_taken_for_a_number_of_seeds() -> None:
+    with pytest.raises(ValueError, match=r"such as range\(16\), got 16"):
+        replicate(lambda: nn.Linear(2, 2), 16)  # type: ignore[arg-type]
 
 
 UNKNOWN, DRAWN = "torch.func.vmap does not know it", "no replica has a stream"

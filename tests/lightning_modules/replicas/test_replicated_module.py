@@ -140,7 +140,7 @@ OPTIONS: dict[str, Callable[[int | None], tuple[dict[str, Any], dict[str, Any]]]
 def test_a_replica_is_what_its_seed_is_alone(name: str) -> None:
     k, atol = 1, 1e-9 if "Adam" in name else 1e-12  # Adam enlarges the rounding of gradients that are 0
     modules = []
-    for number, seeds in ((None, SEEDS), (k, SEEDS[k])):
+    for number, seeds in ((None, SEEDS), (k, [SEEDS[k]])):
         options, own = OPTIONS[name](number)
         modules.append(build(seeds, **{"optimizer": torch.optim.SGD, **options}))
         trainer(**own).fit(modules[-1], plain())
@@ -173,7 +173,7 @@ def test_a_replica_is_what_a_plain_loop_of_torch_makes_of_the_ordinary_net() -> 
 
 def test_each_replica_may_have_an_order_of_its_own_and_batches_may_be_dicts() -> None:
     data = {"input": X, "label": Y}
-    modules = [build(seeds, target="label") for seeds in (SEEDS, SEEDS[2])]
+    modules = [build(seeds, target="label") for seeds in (SEEDS, [SEEDS[2]])]
     for module in modules:
         trainer().fit(module, ReplicaLoader(data, 16, module.seeds))
     together, alone = modules
@@ -278,6 +278,19 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: trainer().fit(build(loss=lambda y, t: y), plain()),
         "loss must give one number, or one a sample",
     ),
+    "a loss that is no tensor": (
+        lambda: trainer().fit(build(loss=lambda y, t: F.cross_entropy(y, t).item()), plain()),
+        "loss must give a tensor, got float",
+    ),
+    "a loss without a gradient": (
+        lambda: trainer().fit(build(loss=lambda y, t: torch.tensor(1.0)), plain()),
+        "loss must be computed from the outputs",
+    ),
+    "a target that is no entry of the batch": (
+        lambda: trainer().fit(build(target=5), plain()),
+        "target must be the place of one of the batch's 2 entries, got 5",
+    ),
+    "a number in place of seeds": (lambda: build(16), r"such as range\(16\), got 16"),
 }
 
 
