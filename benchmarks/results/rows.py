@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules import DigitPairs
-from lightning_modules.command.atomic_io import write_whole
+from lightning_modules.command.atomic_io import atomic_write
 from lightning_modules.command.cli import CommandError
 from lightning_modules.models.recipes import RECIPES, resolve
 from lightning_modules.models.settings import PairSettings
@@ -189,7 +189,7 @@ class Record:
         table = csv.DictWriter(text, FIELDS)
         table.writeheader()
         table.writerows(self.lines)
-        write_whole(self.path, text.getvalue())
+        atomic_write(self.path, text.getvalue())
 
 
 def _run(line: Mapping[str, str]) -> Run:

@@ -40,7 +40,7 @@ from rich.table import Table
 
 from benchmarks.speed.machine import machine
 from lightning_modules.command import cli
-from lightning_modules.command.atomic_io import write_whole
+from lightning_modules.command.atomic_io import atomic_write
 from lightning_modules.command.limits import check_range
 from lightning_modules.training.workers import run_jobs
 
@@ -201,4 +201,4 @@ def save(out: str | None, **tables: Any) -> None:
     if out:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         result = {"command": cli.command_line(), "machine": machine(), **tables}
-        write_whole(Path(out), json.dumps(result, indent=1) + "\n")
+        atomic_write(Path(out), json.dumps(result, indent=1) + "\n")

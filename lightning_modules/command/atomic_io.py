@@ -58,18 +58,18 @@ def make_run_folder(folder: Path, model: str, config: Mapping[str, Any]) -> Path
     """Make the folder that is one run in TensorBoard, if it is not there, and write its settings into it."""
     run_folder = folder / model
     run_folder.mkdir(exist_ok=True)
-    write_whole(run_folder / "config.yaml", to_yaml(config))
+    atomic_write(run_folder / "config.yaml", to_yaml(config))
     return run_folder
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def atomic_write(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all, also when the program is killed meanwhile."""
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """A file to write, which replaces the old one once it is whole on the disk, whatever ends the program.
 
     Yields:

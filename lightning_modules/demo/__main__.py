@@ -30,7 +30,7 @@ def demo(nets: list[str], out: str | None = None, open: bool = False, verbose: b
     with cli.imports():
         import webbrowser
 
-        from lightning_modules.command.atomic_io import write_whole
+        from lightning_modules.command.atomic_io import atomic_write
         from lightning_modules.demo.nets import find_checkpoints, load_net
         from lightning_modules.demo.page import make_page
 
@@ -41,7 +41,7 @@ def demo(nets: list[str], out: str | None = None, open: bool = False, verbose: b
         raise cli.CommandError(f"out must be a file that ends in .html, got {path}")
     loaded = [load_net(file) for file in checkpoints]
     page = make_page(loaded)
-    write_whole(path, page)
+    atomic_write(path, page)
     for net in loaded:
         print(f"{net.path}: the net of seed {net.model.seeds[0]}, one of {net.runs}")
     print(f"{path}: {len(page.encode()) / 1e6:.1f} MB, one file that a browser shows without a network")

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_modules.command.atomic_io import write_whole
+from lightning_modules.command.atomic_io import atomic_write
 from lightning_modules.evaluation.ensembling import EnsembleTest
 from lightning_modules.models.batches import Batch, as_batch
 from lightning_modules.replicas.pruning import sound_replicas
@@ -49,7 +49,7 @@ class Mistakes:
         """
         content = io.BytesIO()
         np.savez_compressed(content, **asdict(self))
-        write_whole(path, content.getvalue())
+        atomic_write(path, content.getvalue())
 
 
 def join_pairs(parts: Sequence[Mistakes]) -> Mistakes:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.command.atomic_io import whole_file, write_whole
+from lightning_modules.command.atomic_io import atomic_file, atomic_write
 from lightning_modules.command.cli import CommandError
 from lightning_modules.evaluation.ensembling import average
 from lightning_modules.models.base import PairModule
@@ -34,7 +34,7 @@ class Averaged(nn.Module):
 
 def export_state_dict(model: PairModule, path: Path) -> None:
     """Write the state_dict of the ordinary net; of an ensemble each entry holds the nets' blocks in a row."""
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         torch.save(model.network.state_dict(), file)
 
 
@@ -72,7 +72,7 @@ def export_onnx(model: PairModule, path: Path) -> None:
     metadata |= {f"output {name}": meaning for name, meaning in outputs.items()} | {"versions": written}
     for key, value in metadata.items():
         proto.metadata_props.add(key=key, value=value)
-    write_whole(path, proto.SerializeToString())
+    atomic_write(path, proto.SerializeToString())
 
 
 def _outputs(model: PairModule, network: nn.Module) -> dict[str, str]:

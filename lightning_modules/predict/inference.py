@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from lightning_modules.command.atomic_io import write_whole
+from lightning_modules.command.atomic_io import atomic_write
 from lightning_modules.evaluation.ensembling import average
 from lightning_modules.models.base import PairModule
 from lightning_modules.predict.pairing import Pair
@@ -89,4 +89,4 @@ def write_answers(
     for pair, a, reason in zip(pairs, answers, reasons, strict=True):
         said = ("", "", "", "") if a is None else (a.larger, f"{a.probability:.6f}", *(a.digits or ("", "")))
         table.writerow([*map(printable, pair), *said, printable(reason)])
-    write_whole(path, text.getvalue())
+    atomic_write(path, text.getvalue())

@@ -7,7 +7,7 @@ from zipfile import ZipFile
 
 import torch
 
-from lightning_modules.command.atomic_io import whole_file
+from lightning_modules.command.atomic_io import atomic_file
 from lightning_modules.command.cli import CommandError
 from lightning_modules.command.interrupts import interrupts_wait
 from lightning_modules.replicas.state import join_replicas
@@ -65,7 +65,7 @@ def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
         OSError: It cannot be written.
     """
     # A Ctrl-C within torch.save comes out as an error of its archive, as if the disk were full.
-    with interrupts_wait(), whole_file(path) as file:
+    with interrupts_wait(), atomic_file(path) as file:
         torch.save(checkpoint, file)
 
 

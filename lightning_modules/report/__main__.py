@@ -37,7 +37,7 @@ def report(studies: list[str], out: str | None = None, verbose: bool = False) ->
     if path.suffix != ".html" or path.is_dir():
         raise cli.CommandError(f"out must be a file that ends in .html, got {path}")
     with cli.imports():
-        from lightning_modules.command.atomic_io import write_whole
+        from lightning_modules.command.atomic_io import atomic_write
         from lightning_modules.report.page import REFRESH, make_page
         from lightning_modules.report.picker import find_studies, write_picker
         from lightning_modules.report.study import read_studies
@@ -49,7 +49,7 @@ def report(studies: list[str], out: str | None = None, verbose: bool = False) ->
         if len(folders) == 1 and (listed := find_studies(folders[0])):
             return write_picker(listed, path, refresh)
         read = read_studies(folders)
-        write_whole(path, make_page(read, refresh))
+        atomic_write(path, make_page(read, refresh))
         return any(study.running for study in read)
 
     running = write(refresh=True)

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from lightning_modules.command.atomic_io import write_whole
+from lightning_modules.command.atomic_io import atomic_write
 from lightning_modules.command.cli import CommandError
 from lightning_modules.report.page import make_page, render
 from lightning_modules.report.study import StudyResults, read_studies, state_file
@@ -64,7 +64,7 @@ def write_picker(folders: Sequence[Path], path: Path, refresh: bool = True) -> b
         Whether a study is running.
     """
     entries = [_entry(folder, path, refresh) for folder in folders]
-    write_whole(path, render("picker.html", folder=str(path.parent), entries=entries))
+    atomic_write(path, render("picker.html", folder=str(path.parent), entries=entries))
     return any(entry.study and entry.study.running for entry in entries)
 
 
@@ -76,7 +76,7 @@ def _entry(folder: Path, path: Path, refresh: bool) -> Entry:
     page, state = folder / "report.html", state_file(folder)
     assert state
     if study.unfinished or not page.exists() or page.stat().st_mtime <= state.stat().st_mtime:
-        write_whole(page, make_page([study], refresh))
+        atomic_write(page, make_page([study], refresh))
     return Entry(folder.name, _begun(folder), study=study, url=quote(os.path.relpath(page, path.parent)))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from lightning_modules.command.atomic_io import whole_file
+from lightning_modules.command.atomic_io import atomic_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -40,7 +40,7 @@ def write_animation(path: Path, figures: Iterable[Figure], seconds: Sequence[flo
     sheet = sheet.quantize(SHADES, dither=Image.Dither.NONE)
     first, *others = (sheet.crop((0, y, width, y + height)) for y in range(0, sheet.height, height))
     durations = [round(1000 * time) for time in seconds]
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         first.save(file, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from lightning_modules.command.atomic_io import whole_file
+from lightning_modules.command.atomic_io import atomic_file
 from lightning_modules.results.palette import BLUE, ORANGE
 from lightning_modules.results.runs import spread
 
@@ -34,7 +34,7 @@ def write_figure(path: Path, figure: Figure, **more: Any) -> None:
     Raises:
         OSError: It cannot be written; the message names it.
     """
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         figure.savefig(file, format="png", dpi=130, **more)
 
 

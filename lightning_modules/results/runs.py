@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lightning_modules.command.atomic_io import write_whole
+from lightning_modules.command.atomic_io import atomic_write
 from lightning_modules.command.cli import CommandError
 from lightning_modules.command.file_format import FORMAT, KEY
 from lightning_modules.results.metrics import (
@@ -189,7 +189,7 @@ def write_results(path: Path, models: Sequence[ModelRuns], command: str, config:
         "summary": [model.summary() for model in models],
         "rows": [row for model in models for row in model.rows()],
     }
-    write_whole(path, json.dumps(results, indent=1) + "\n")
+    atomic_write(path, json.dumps(results, indent=1) + "\n")
 
 
 def refuse_diverged(models: Sequence[ModelRuns]) -> None:

@@ -15,7 +15,7 @@ import torch
 from filelock import FileLock, Timeout
 from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
 
-from lightning_modules.command.atomic_io import clear_torn, make_folder, write_whole
+from lightning_modules.command.atomic_io import atomic_write, clear_torn, make_folder
 from lightning_modules.command.cli import CommandError
 from lightning_modules.command.file_format import FORMAT, KEY, refuse_other_format
 from lightning_modules.results.provenance import COMPUTING, code_digests, versions
@@ -138,7 +138,7 @@ def _begun(folder: Path, now: Manifest, shared: bool) -> Manifest:
     if not path.exists():
         if _holds_more(_names(folder)):
             raise CommandError(f"{folder} holds no {MANIFEST}, so that its study cannot be resumed")
-        write_whole(path, json.dumps(asdict(now), indent=1) + "\n")
+        atomic_write(path, json.dumps(asdict(now), indent=1) + "\n")
     begun = _read_same(folder, now)
     if not shared:
         clear_torn(folder)

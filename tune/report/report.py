@@ -21,7 +21,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from lightning_modules.command.atomic_io import write_whole
+from lightning_modules.command.atomic_io import atomic_write
 from lightning_modules.command.settings_file import to_yaml
 from lightning_modules.results.figures import write_figure
 from lightning_modules.results.table import percent
@@ -57,10 +57,10 @@ def conclude(study: optuna.Study, folder: Path, console: Console, top: int) -> N
 
 def _write(folder: Path, name: str, trials: Sequence[FrozenTrial], definition: Definition) -> list[str]:
     """Write what there is to write; the files' names."""
-    write_whole(folder / "trials.csv", _csv(trials, definition))
+    atomic_write(folder / "trials.csv", _csv(trials, definition))
     if not (best := ranked(trials)):
         return ["trials.csv"]
-    write_whole(folder / "best.yaml", _best(best[0], definition, name))
+    atomic_write(folder / "best.yaml", _best(best[0], definition, name))
     figures = {f"{plot}.png": figure for plot, figure in draw(trials, definition).items()}
     for file, figure in figures.items():
         write_figure(folder / file, figure, bbox_inches="tight")  # else long labels are cut off
