@@ -34,21 +34,23 @@ import train
 import lightning_modules.training.experiment, datamodules
 fsync = os.fsync
 os.fsync = lambda file: (time.sleep(0.02), fsync(file))[1]
-nodes, processes, endpoint, *args = sys.argv[1:]
+nodes, processes, endpoint, is_host, *args = sys.argv[1:]
 config = LaunchConfig(
     int(nodes), int(nodes), int(processes), run_id="job", rdzv_backend="c10d", rdzv_endpoint=endpoint,
-    max_restarts=1000, monitor_interval=0.02, start_method="fork",
+    rdzv_configs={"is_host": is_host}, max_restarts=1000, monitor_interval=0.02, start_method="fork",
 )
 elastic_launch(config, train.main)(args)
 """
 
 
 @contextmanager
-def agent(nodes: int, processes: int, endpoint: str, log_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """One machine's agent, in a process group of its own."""
+def agent(
+    nodes: int, processes: int, endpoint: str, log_dir: Path, is_host: bool = True
+) -> Iterator[subprocess.Popen[bytes]]:
+    """One machine's agent, in a process group of its own; `is_host` is the one of the endpoint."""
     flags = [*STUDY, "--log_dir", str(log_dir), "--name", "study"]
     with subprocess.Popen(
-        [sys.executable, "-c", AGENT, str(nodes), str(processes), endpoint, *flags],
+        [sys.executable, "-c", AGENT, str(nodes), str(processes), endpoint, str(is_host), *flags],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -127,7 +129,7 @@ def test_a_whole_machine_that_is_gone_costs_nothing_that_was_done(
     """Without the other machine the first one goes on by itself; without the first, `--resume` does."""
     endpoint = f"localhost:{29400 + os.getpid() % 1000}"
     results = tmp_path / "study" / "results.json"
-    with agent(2, 1, endpoint, tmp_path) as one, agent(2, 1, endpoint, tmp_path) as two:
+    with agent(2, 1, endpoint, tmp_path) as one, agent(2, 1, endpoint, tmp_path, is_host=False) as two:
         while not (claims := tmp_path / "study" / ".claims").exists() or b"1" not in claims.read_bytes():
             assert one.poll() is None
             time.sleep(0.01)
