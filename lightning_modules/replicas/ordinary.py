@@ -26,6 +26,7 @@ def make_nets(make_net: Callable[[], nn.Module], seeds: Sequence[int]) -> list[n
     shapes = [{name: value.shape for name, value in tensors_of(net).items()} for net in nets]
     if any(own != shapes[0] for own in shapes):
         raise ValueError("make_net must make nets of the same shapes for all seeds")
+    _refuse_without_copy(nets[0])
     return nets
 
 
@@ -34,13 +35,15 @@ def _make(make_net: Callable[[], nn.Module], seed: int) -> nn.Module:
     net = make_net()
     if not isinstance(net, nn.Module):
         raise ValueError(f"make_net must return a torch.nn.Module, got {type(net).__name__}")
-    if isinstance(net, torch.jit.ScriptModule):
-        raise ValueError(
-            "make_net must return an ordinary module, not a scripted one: leave out torch.jit.script"
-        )
+    if any(isinstance(part, torch.jit.ScriptModule) for part in net.modules()):
+        raise ValueError("make_net must return ordinary modules, not scripted ones; leave out torch.jit")
     lazy = (UninitializedParameter, UninitializedBuffer)
     if any(isinstance(value, lazy) for value in tensors_of(net).values()):
         raise ValueError("make_net must give its lazy layers their shapes, by a first call with an example")
+    return net
+
+
+def _refuse_without_copy(net: nn.Module) -> None:
     try:
         copy.deepcopy(net)
     except Exception as error:  # of any kind: it is a user's module
@@ -48,7 +51,6 @@ def _make(make_net: Callable[[], nn.Module], seed: int) -> nn.Module:
             "make_net must return a module that copy.deepcopy can copy; take weight_norm of"
             f" torch.nn.utils.parametrizations, if that is in it: {(str(error).splitlines() or [''])[0]}"
         ) from error
-    return net
 
 
 def tensors_of(net: nn.Module) -> dict[str, Tensor]:

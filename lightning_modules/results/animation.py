@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-SHADES = 64  # colours of all frames together
+MOST_COLOURS = 64  # colours of all frames together
 
 
 def write_animation(path: Path, figures: Iterable[Figure], seconds: Sequence[float], dpi: int = 80) -> None:
@@ -37,7 +37,7 @@ def write_animation(path: Path, figures: Iterable[Figure], seconds: Sequence[flo
     sheet = Image.new("RGB", (width, height * len(frames)))
     for number, frame in enumerate(frames):
         sheet.paste(frame, (0, number * height))
-    sheet = sheet.quantize(SHADES, dither=Image.Dither.NONE)
+    sheet = sheet.quantize(MOST_COLOURS, dither=Image.Dither.NONE)
     first, *others = (sheet.crop((0, y, width, y + height)) for y in range(0, sheet.height, height))
     durations = [round(1000 * time) for time in seconds]
     with atomic_file(path) as file:

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -315,7 +316,8 @@ def test_a_net_that_cannot_compute_in_float64_is_proven_as_it_is(mixing: bool, e
 
 
 NOT_NETS: list[tuple[Make, str]] = [
-    (lambda: torch.jit.script(nn.Linear(2, 2)), "not a scripted one"),
+    (lambda: torch.jit.script(nn.Linear(2, 2)), "not scripted ones"),
+    (lambda: nn.Sequential(torch.jit.script(nn.Linear(2, 2))), "not scripted ones"),
     (lambda: nn.utils.weight_norm(nn.Linear(2, 2)), "copy.deepcopy can copy"),
     (lambda: nn.LazyLinear(2), "lazy layers"),
 ]
@@ -329,9 +331,10 @@ def test_what_is_no_ordinary_net_is_refused_in_one_line(make: Make, why: str) ->
     assert "\n" not in str(refusal.value)
 
 
-def test_a_single_number_is_not_taken_for_a_number_of_seeds() -> None:
+@pytest.mark.parametrize("seeds", [16, np.int64(16)])
+def test_a_single_number_is_not_taken_for_a_number_of_seeds(seeds: Any) -> None:
     with pytest.raises(ValueError, match=r"such as range\(16\), got 16"):
-        replicate(lambda: nn.Linear(2, 2), 16)  # type: ignore[arg-type]
+        replicate(lambda: nn.Linear(2, 2), seeds)
 
 
 UNKNOWN, DRAWN = "torch.func.vmap does not know it", "no replica has a stream"

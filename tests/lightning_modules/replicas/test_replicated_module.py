@@ -104,13 +104,13 @@ OPTIONS: dict[str, Callable[[int | None], tuple[dict[str, Any], dict[str, Any]]]
     "rates and decays, SGD with momentum": lambda k: (
         {
             **each("lr", [0.1, 0.01, 0.02], k),
-            **each("weight_decay", [0.1, 0.0, 0.5], k),
+            **each("weight_decay", [0.0, 0.1, 0.5], k),
             "optimizer": lambda parameters, **own: torch.optim.SGD(parameters, momentum=0.9, **own),
         },
         {},
     ),
     "decays, AdamW": lambda k: (
-        {**each("weight_decay", [0.1, 0.0, 0.5], k), "optimizer": torch.optim.AdamW},
+        {**each("weight_decay", [0.0, 0.1, 0.5], k), "optimizer": torch.optim.AdamW},
         {},
     ),
     "weights of losses": lambda k: (
