@@ -80,7 +80,8 @@ class Experiment:
             quiet()
         trainer, data = self._check()
         self.digits = cast("DigitData", data)
-        self.folder = choose_folder(self.log_dir, self.name or (self.ranks.job if self.ranks else None))
+        job = self.ranks.job if self.ranks else None
+        self.folder = choose_folder(self.log_dir, self.name or job)
         resumable = trainer.world_size == 1
         self.console = make_console(quiet=not self.main_process)
         studies = {model: self._study(model) for model in self.models}  # refuses before anything is written
@@ -90,40 +91,39 @@ class Experiment:
         starts = self.ranks.devices if self.ranks else ()
         if starts or any(study.execution.workers > 1 for study in studies.values()):
             check_start()
-        shards = {model: study.divide() for model, study in studies.items()}
-        now = Manifest(
-            command_line(),
-            self.config,
-            device_name(trainer),
-            trainer.world_size,
-            shards,
-            data_digest(self.digits),
-        )
-        job = self.ranks.job if self.ranks else None
-        now = replace(now, study=job) if job else now
+        now = self._manifest(trainer, studies, job)
         if not self.main_process:
             begun = join_study(self.folder, now, self.resume)
             self._run_models(self._left(studies, begun, resumable), begun)
             return
         with open_study(self.folder, now, self.resume, shared=bool(job)) as begun:
-            self.command, self.config = begun.command, begun.config
-            left = self._left(studies, begun, resumable)
-            if self.remark:
-                self.console.print(self.remark)
-            if self.ranks:
-                self.console.print(
-                    self.ranks.describe([runs for sizes in begun.shards.values() for runs in sizes])
-                )
-            try:
-                self._run_models(left, begun)
-            except BaseException:  # whatever it was: what is finished or saved is not lost
-                if resumable:
-                    self.console.print(f"to go on, add --name {quote(self.folder.name)} --resume")
-                raise
-            finally:
-                if self.finished:
-                    self._conclude()
-            refuse_diverged(self.finished)
+            self._run_begun(begun, self._left(studies, begun, resumable), resumable)
+
+    def _manifest(self, trainer: pl.Trainer, studies: Mapping[str, Study], job: str | None) -> Manifest:
+        """What this study would be begun with; `job` is its name where ranks were started together."""
+        shards = {model: study.divide() for model, study in studies.items()}
+        device, digest = device_name(trainer), data_digest(self.digits)
+        now = Manifest(command_line(), self.config, device, trainer.world_size, shards, digest)
+        return replace(now, study=job) if job else now
+
+    def _run_begun(self, begun: Manifest, left: Mapping[str, Study], resumable: bool) -> None:
+        """Run what is left of a study, as the process that writes and prints."""
+        self.command, self.config = begun.command, begun.config
+        if self.remark:
+            self.console.print(self.remark)
+        if self.ranks:
+            shards = [runs for sizes in begun.shards.values() for runs in sizes]
+            self.console.print(self.ranks.describe(shards))
+        try:
+            self._run_models(left, begun)
+        except BaseException:  # whatever it was: what is finished or saved is not lost
+            if resumable:
+                self.console.print(f"to go on, add --name {quote(self.folder.name)} --resume")
+            raise
+        finally:
+            if self.finished:
+                self._conclude()
+        refuse_diverged(self.finished)
 
     def _left(self, studies: Mapping[str, Study], begun: Manifest, resumable: bool) -> dict[str, Study]:
         """The studies that are not finished; a torn file is refused before anything is computed."""
