@@ -73,18 +73,13 @@ class DigitPairs(pl.LightningDataModule):
         if not isinstance(data_dir, str | os.PathLike | None):
             raise ValueError(f"data_dir must be a folder's path, got {data_dir!r}")
         data_dir = None if data_dir is None else os.fspath(data_dir)
-        if (pairs := len(seed) * (train_pairs + val_pairs + test_pairs)) > MOST_PAIRS:
+        self.counts = (train_pairs, val_pairs, test_pairs)
+        if (pairs := len(seed) * sum(self.counts)) > MOST_PAIRS:
             raise ValueError(
                 f"train_pairs, val_pairs and test_pairs of all {len(seed)} runs must be at most"
                 f" {MOST_PAIRS}, got {pairs}; take fewer pairs or runs"
             )
-        if not isinstance(augment, str) or augment not in ("none", "bilinear", "bicubic"):
-            raise ValueError(f"augment must be none, bilinear or bicubic, got {augment}")
-        is_warped = augment != "none"
-        if not is_warped and two_views_from < 1:
-            raise ValueError("two_views_from below 1 needs warps, but augment is none")
-        if not is_warped and elastic != ELASTIC:
-            raise ValueError("elastic has no effect where augment is none; leave it out, or give augment")
+        self.augmentation = _warps(augment, elastic, two_views_from)
         if stream_seed is None:
             refuse_repeated(seed)
             self.stream_seeds = self.seeds
@@ -95,12 +90,10 @@ class DigitPairs(pl.LightningDataModule):
                     f"stream_seed must be one for each of {len(seed)} seeds, got {len(stream_seed)}"
                 )
         augment = cast("Interpolation", str(augment))
-        self.augmentation = Augmentation(augment, elastic) if is_warped else None
         self.two_views_from = two_views_from
         # Not into the logger: its seeds may lawfully differ from the module's, which Lightning refuses.
         self.save_hyperparameters(logger=False)
         self.batch_size, self.data_dir = batch_size, data_dir
-        self.counts = (train_pairs, val_pairs, test_pairs)
 
     def setup(self, stage: str | None = None) -> None:
         """Load the digits and draw the pairs, once, to where the trainer computes.
@@ -200,3 +193,16 @@ class DigitPairs(pl.LightningDataModule):
             )
         order = (shuffle_seeds, rank, world_size)
         return PairLoader(digits, pairs, self.batch_size, *order, augmentation, self._views)
+
+
+def _warps(augment: str, elastic: float, two_views_from: float) -> Augmentation | None:
+    """The warps that are asked for; what has no effect without them is refused."""
+    if not isinstance(augment, str) or augment not in ("none", "bilinear", "bicubic"):
+        raise ValueError(f"augment must be none, bilinear or bicubic, got {augment}")
+    if augment != "none":
+        return Augmentation(cast("Interpolation", str(augment)), elastic)
+    if two_views_from < 1:
+        raise ValueError("two_views_from below 1 needs warps, but augment is none")
+    if elastic != ELASTIC:
+        raise ValueError("elastic has no effect where augment is none; leave it out, or give augment")
+    return None

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Container
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -87,11 +88,7 @@ def load_digits(data_dir: str | Path | None = None) -> tuple[Digits, Digits]:
     """
     if data_dir is not None and not str(data_dir).strip():
         raise ValueError("data_dir is empty; give the folder of the four IDX files")
-    if data_dir is None:
-        with np.load(EMBEDDED) as arrays:
-            sums = {name: arrays[name] for name in arrays.files}
-    else:
-        sums = read_sums(Path(data_dir).expanduser())
+    sums = _embedded() if data_dir is None else read_sums(Path(data_dir).expanduser())
     train, test = (
         # A sum of four pixels is at most 1020 and a quarter of it is exact in float32.
         Digits(
@@ -101,6 +98,12 @@ def load_digits(data_dir: str | Path | None = None) -> tuple[Digits, Digits]:
         for split in ("train", "test")
     )
     return train, test
+
+
+@cache  # unpacked once: a study loads the digits for every program
+def _embedded() -> dict[str, np.ndarray]:
+    with np.load(EMBEDDED) as arrays:
+        return {name: arrays[name] for name in arrays.files}
 
 
 def read_sums(folder: Path) -> dict[str, np.ndarray]:

@@ -1,28 +1,36 @@
-"""One thread a process, as the program itself computes; and IDX files of real digits."""
+"""One thread a process, as the program itself computes; and IDX files of real digits.
+
+Heavy imports are in the fixtures: the process that only hands out tests to others loads this file too.
+"""
+
+from __future__ import annotations
 
 import gzip
 import signal
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
-import torch
 from disks import Disk, mounted
 from hypothesis import settings
-from postgresql_server import serve
-from small_nets import lay_out_study, train_readers
 
-from datamodules.mnist import EMBEDDED, LAYOUTS, Layout
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import numpy as np
+
+    from datamodules.mnist import Layout
+
+    WriteDataset = Callable[..., Path]
 
 settings.register_profile("shared machine", deadline=None)  # no test is timed
 settings.load_profile("shared machine")
 
-WriteDataset = Callable[..., Path]
-
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
+    import torch
+
     torch.set_num_threads(1)
 
 
@@ -35,6 +43,8 @@ def interruptible() -> None:
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
     """URL of an empty database on a real server."""
+    from postgresql_server import serve
+
     with serve() as server:
         yield server.url
 
@@ -42,12 +52,16 @@ def postgresql() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three small nets that read most digits."""
+    from small_nets import train_readers
+
     return train_readers(tmp_path_factory.mktemp("run") / "checkpoint.ckpt")
 
 
 @pytest.fixture(scope="session")
 def small_study(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of two models: `auxiliary` reads digits, `cnn` has learnt nothing."""
+    from small_nets import lay_out_study
+
     return lay_out_study(tmp_path_factory.mktemp("small") / "study", checkpoint)
 
 
@@ -60,6 +74,8 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 def idx_bytes(array: np.ndarray) -> bytes:
     """An array as an IDX file."""
+    import numpy as np
+
     code = {"uint8": 8, "int32": 12}[array.dtype.name]
     shape = np.array(array.shape, ">u4").tobytes()
     return bytes([0, 0, code, array.ndim]) + shape + array.astype(array.dtype.newbyteorder(">")).tobytes()
@@ -68,6 +84,10 @@ def idx_bytes(array: np.ndarray) -> bytes:
 @pytest.fixture(scope="session")
 def real_digits() -> dict[str, np.ndarray]:
     """300 train and 200 test digits of MNIST, enlarged to 28x28, and their labels."""
+    import numpy as np
+
+    from datamodules.mnist import EMBEDDED
+
     with np.load(EMBEDDED) as arrays:
         digits = {}
         for split, count in (("train", 300), ("test", 200)):
@@ -80,6 +100,9 @@ def real_digits() -> dict[str, np.ndarray]:
 @pytest.fixture
 def write_dataset(tmp_path: Path, real_digits: dict[str, np.ndarray]) -> WriteDataset:
     """Writes the four files of a data set below a folder, as `Layout` names them, raw or compressed."""
+    import numpy as np
+
+    from datamodules.mnist import LAYOUTS
 
     def write(layout: Layout = LAYOUTS[0], subfolder: str = "", compress: bool = False) -> Path:
         (tmp_path / subfolder).mkdir(parents=True, exist_ok=True)

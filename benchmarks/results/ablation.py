@@ -15,7 +15,6 @@ convolutions; the table of `auxiliary` starts there too, and its recipe is a row
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
@@ -26,7 +25,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.results.rows import Record, Row
+from benchmarks.results.rows import Plan, Record, Row, Trained, share_rows, train_rows
 from lightning_modules.command import cli
 from lightning_modules.evaluation.significance import (
     TTest,
@@ -35,15 +34,11 @@ from lightning_modules.evaluation.significance import (
     verdicts,
 )
 from lightning_modules.results.palette import BLUE, ORANGE
-from lightning_modules.results.progress import progress_bar
 from lightning_modules.results.runs import ModelRuns, Run, spread
 from lightning_modules.results.table import percent
 from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.ranks import find_ranks
 from lightning_modules.training.runner import quiet
-from lightning_modules.training.sharing import share_studies
-
-Trained = Sequence[tuple[Row, Sequence[Run]]]
 
 PAPER_LOSSES = {"head": "paper", "alpha": 1.0, "gamma": 1.0}
 FOUR = {"trunk": "modern"}  # convolutions, as the other two nets have
@@ -137,29 +132,20 @@ def ablation(
     """
     if not verbose:
         quiet()
-    folder, seeds, choice = Path(out), range(seed, seed + runs), ExecutionConfig(workers=workers)
+    folder, plan = Path(out), Plan(range(seed, seed + runs), max_epochs, ExecutionConfig(workers=workers))
     folder.mkdir(parents=True, exist_ok=True)
     ranks = find_ranks({"accelerator": "cpu", "devices": devices, "num_nodes": num_nodes})
     parts = folder / "parts" if ranks else None
     names = list(TABLES) if table == "all" else [table]
     records = {name: Record(folder / f"{slug(name)}.csv", resume, parts) for name in names}
     if ranks and parts:
-        rows = [(records[name], row) for name in names for row in TABLES[name]]
-        left = [study for record, row in rows if (study := record.left(row, seeds, max_epochs, choice))]
-        share_studies(left, parts, ranks)
+        share_rows([(records[name], row, plan) for name in names for row in TABLES[name]], parts, ranks)
         if ranks.rank:
             return
-    known: list[tuple[Row, Sequence[Run]]] = []  # tables share rows, which are trained once
+    known: Trained = []  # tables share rows, which are trained once
     for name in names:
-        record, trained = records[name], list[tuple[Row, Sequence[Run]]]()
-        with progress_bar() as progress:
-            task = progress.add_task(name, total=len(TABLES[name]))
-            for row in TABLES[name]:
-                progress.update(task, description=f"{name}: {row.name}")
-                twin = next((runs for other, runs in known if replace(other, name=row.name) == row), None)
-                trained.append((row, record.train(row, seeds, max_epochs, choice, twin=twin)))
-                progress.advance(task)
-        known += trained
+        trained = train_rows(name, [(row, plan) for row in TABLES[name]], records[name], known)
+        known = [*known, *trained]
         Console().print(ablation_table(name, trained))
         ablation_figure(name, trained).savefig(folder / f"{slug(name)}.png", dpi=130)
     for record in records.values():

@@ -24,19 +24,17 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.results.ablation import UNSHARPENED
-from benchmarks.results.rows import Record, Row
+from benchmarks.results.rows import Plan, Record, Row, Trained, share_rows, train_rows
 from lightning_modules.command import cli
 from lightning_modules.command.cli import CommandError
 from lightning_modules.models.recipes import RECIPES
 from lightning_modules.models.registry import MODULES
 from lightning_modules.results.palette import COLOURS
-from lightning_modules.results.progress import progress_bar
-from lightning_modules.results.runs import ModelRuns, Run, spread
+from lightning_modules.results.runs import ModelRuns, spread
 from lightning_modules.results.table import percent
 from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.ranks import find_ranks
 from lightning_modules.training.runner import quiet
-from lightning_modules.training.sharing import share_studies
 
 PAIRS = (100, 300, 1000, 3000, 10_000, 30_000)
 BUDGET = 20_000  # pairs of all runs of a size together, but for two runs that there are at least
@@ -84,34 +82,29 @@ def pairs_growth(
     if most_pairs < PAIRS[0]:
         raise CommandError(f"most_pairs must be at least {PAIRS[0]}, got {most_pairs}")
     sizes, epochs = (PAIRS[:2], 1) if quick else ([size for size in PAIRS if size <= most_pairs], max_epochs)
-    rows = growth_rows(sizes)
     folder, choice = Path(out), ExecutionConfig(workers=workers)
     folder.mkdir(parents=True, exist_ok=True)
-
-    def plan(row: Row) -> tuple[Row, range, int, ExecutionConfig, int]:
-        length = min(row.settings(epochs).max_epochs, SEEN // row.train_pairs)
-        seeds = range(seed, seed + min(runs, max(2, BUDGET // row.train_pairs)))
-        return row, seeds, length, choice, 0
-
+    planned = [(row, plan_of(row, runs, seed, epochs, choice)) for row in growth_rows(sizes)]
     ranks = find_ranks({"accelerator": "cpu", "devices": devices, "num_nodes": num_nodes})
-    record = Record(folder / "pairs-growth.csv", resume, folder / "parts" if ranks else None)
-    if ranks:
-        share_studies([study for row in rows if (study := record.left(*plan(row)))], folder / "parts", ranks)
+    parts = folder / "parts" if ranks else None
+    record = Record(folder / "pairs-growth.csv", resume, parts)
+    if ranks and parts:
+        share_rows([(record, *row) for row in planned], parts, ranks)
         if ranks.rank:
             return
-    trained = list[tuple[Row, Sequence[Run]]]()
-    with progress_bar() as progress:
-        task = progress.add_task("starting", total=sum(row.train_pairs for row in rows))
-        for row in rows:
-            progress.update(task, description=f"{row.name}, {row.train_pairs} pairs")
-            trained.append((row, record.train(*plan(row))))
-            progress.advance(task, row.train_pairs)
-    errors = collect(trained)
+    errors = collect(train_rows("growth", planned, record))
     labelled = errors["modern", "auxiliary"].get(PAIRS[-1])
     floor = spread(labelled)[0] if labelled else None
     record.clear()
     growth_figure(errors, floor).savefig(folder / "pairs-growth.png", dpi=130)
     Console().print(growth_table(errors, floor))
+
+
+def plan_of(row: Row, runs: int, seed: int, max_epochs: int | None, choice: ExecutionConfig) -> Plan:
+    """Fewer runs and epochs of large rows; no validation pairs, which would take digits from training."""
+    length = min(row.settings(max_epochs).max_epochs, SEEN // row.train_pairs)
+    seeds = range(seed, seed + min(runs, max(2, BUDGET // row.train_pairs)))
+    return Plan(seeds, length, choice, val_pairs=0)
 
 
 def growth_rows(sizes: Sequence[int]) -> list[Row]:
@@ -124,7 +117,7 @@ def growth_rows(sizes: Sequence[int]) -> list[Row]:
     ]
 
 
-def collect(trained: Sequence[tuple[Row, Sequence[Run]]]) -> Errors:
+def collect(trained: Trained) -> Errors:
     """Sort the errors over all test digits by net and size: over all their pairs, or the fixed ones.
 
     Runs that diverged are left out.

@@ -15,16 +15,29 @@ from lightning_modules.command.atomic_io import atomic_write
 from lightning_modules.command.cli import CommandError
 from lightning_modules.models.recipes import RECIPES, resolve
 from lightning_modules.models.settings import PairSettings
+from lightning_modules.results.progress import progress_bar
 from lightning_modules.results.provenance import COMPUTING, code_digests, versions
 from lightning_modules.results.runs import Run
 from lightning_modules.training.execution import ExecutionConfig
+from lightning_modules.training.ranks import Ranks
 from lightning_modules.training.runner import Study, fit, run_study
+from lightning_modules.training.sharing import share_studies
 from lightning_modules.training.studies import make_study
 
 FIGURES = [name for name in Run.__annotations__ if name not in ("seed", "diverged")]
 ROW = ("row", "model", "recipe", "train_pairs")  # what is one row of a table
 FIELDS = [*ROW, "val_pairs", "max_epochs", "changes", "key", *Run.__annotations__]
 CODE = ("datamodules", "lightning_modules", "benchmarks/results/rows.py")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How rows are trained and tested."""
+
+    seeds: Sequence[int]
+    max_epochs: int | None = None  # the recipe's by default
+    choice: ExecutionConfig = field(default_factory=ExecutionConfig)
+    val_pairs: int = 500
 
 
 @dataclass(frozen=True)
@@ -37,40 +50,31 @@ class Row:
     changes: Mapping[str, Any] = field(default_factory=dict)
     train_pairs: int = 1000
 
-    def train(
-        self,
-        seeds: Sequence[int],
-        max_epochs: int | None,
-        choice: ExecutionConfig,
-        val_pairs: int = 500,
-        parts: Path | None = None,
-    ) -> list[Run]:
+    def train(self, plan: Plan, parts: Path | None = None) -> list[Run]:
         """Train it as `study` says, or take from the files of its shards what ranks have trained."""
-        study = self.study(seeds, max_epochs, choice, val_pairs, parts)
+        study = self.study(plan, parts)
         if not parts:
             return run_study(study, lambda first, figures: None).runs
         return [run for shard in study.shards() for run in fit(shard, lambda figures: None).runs]
 
-    def study(
-        self,
-        seeds: Sequence[int],
-        max_epochs: int | None,
-        choice: ExecutionConfig,
-        val_pairs: int = 500,
-        parts: Path | None = None,
-    ) -> Study:
-        """Its training, for so many epochs or the recipe's, and its test on all pairs of test digits.
+    def study(self, plan: Plan, parts: Path | None = None) -> Study:
+        """Its training, and its test on all pairs of test digits.
 
         With a folder for the files of its shards, ranks may share them.
         """
-        data = partial(DigitPairs, train_pairs=self.train_pairs, val_pairs=val_pairs)
-        settings = self.settings(max_epochs)
+        data = partial(DigitPairs, train_pairs=self.train_pairs, val_pairs=plan.val_pairs)
         study = make_study(
-            settings, seeds, data, {"accelerator": "cpu"}, choice, shared=parts is not None, all_pairs=True
+            self.settings(plan.max_epochs),
+            plan.seeds,
+            data,
+            {"accelerator": "cpu"},
+            plan.choice,
+            shared=parts is not None,
+            all_pairs=True,
         )
         if not parts:
             return study
-        key = self.key(seeds, settings.max_epochs, choice, val_pairs)
+        key = self.key(plan)
         return replace(study, study_id=key, checkpoint=parts / f"{key}.ckpt")
 
     def settings(self, max_epochs: int | None = None) -> PairSettings:
@@ -78,17 +82,20 @@ class Row:
         changes = {"max_epochs": max_epochs, **self.changes}
         return resolve(RECIPES[self.recipe], [self.model], changes)[self.model]
 
-    def key(self, seeds: Sequence[int], max_epochs: int, choice: ExecutionConfig, val_pairs: int) -> str:
+    def key(self, plan: Plan) -> str:
         """A digest of all that decides its figures; the number of processes decides only their rounding."""
         decides = {
-            "settings": asdict(self.settings(max_epochs)),
-            "pairs": (self.train_pairs, val_pairs),
-            "seeds": list(seeds),
-            "choice": asdict(replace(choice, workers=None)),
+            "settings": asdict(self.settings(plan.max_epochs)),
+            "pairs": (self.train_pairs, plan.val_pairs),
+            "seeds": list(plan.seeds),
+            "choice": asdict(replace(plan.choice, workers=None)),
             "versions": versions(COMPUTING),
             "code": code_digests(CODE),
         }
         return sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+
+
+Trained = Sequence[tuple[Row, Sequence[Run]]]
 
 
 class Record:
@@ -120,23 +127,15 @@ class Record:
             except (ValueError, TypeError) as error:
                 raise CommandError(f"{path} is damaged: {error}; move it away") from error
 
-    def train(
-        self,
-        row: Row,
-        seeds: Sequence[int],
-        max_epochs: int | None,
-        choice: ExecutionConfig,
-        val_pairs: int = 500,
-        twin: Sequence[Run] | None = None,
-    ) -> Sequence[Run]:
+    def train(self, row: Row, plan: Plan, twin: Sequence[Run] | None = None) -> Sequence[Run]:
         """Train a row as `Row.train` does, or take its runs from the file, or from its twin.
 
         A twin is the same row under another name.
         """
-        about = self._about(row, seeds, max_epochs, choice, val_pairs)
-        if known := self._known(about, seeds):
+        about = self._about(row, plan)
+        if known := self._known(about, plan.seeds):
             return known
-        runs = twin or row.train(seeds, max_epochs, choice, val_pairs, self.parts)
+        runs = twin or row.train(plan, self.parts)
         # In place of what the row was by other settings, seeds or code.
         self.lines = [line for line in self.lines if any(line[name] != about[name] for name in ROW)]
         for run in runs:
@@ -145,38 +144,28 @@ class Record:
         self._write()
         return runs
 
-    def left(
-        self,
-        row: Row,
-        seeds: Sequence[int],
-        max_epochs: int | None,
-        choice: ExecutionConfig,
-        val_pairs: int = 500,
-    ) -> Study | None:
+    def left(self, row: Row, plan: Plan) -> Study | None:
         """The study of a row, for ranks to share; None if its runs are in the file."""
-        if self._known(self._about(row, seeds, max_epochs, choice, val_pairs), seeds):
+        if self._known(self._about(row, plan), plan.seeds):
             return None
-        return row.study(seeds, max_epochs, choice, val_pairs, self.parts)
+        return row.study(plan, self.parts)
 
     def clear(self) -> None:
         """Remove the files of shards, once all rows are written."""
         for part in self.parts.glob("*.part") if self.parts else ():
             part.unlink()
 
-    def _about(
-        self, row: Row, seeds: Sequence[int], max_epochs: int | None, choice: ExecutionConfig, val_pairs: int
-    ) -> dict[str, str]:
+    def _about(self, row: Row, plan: Plan) -> dict[str, str]:
         """What a line says of its row."""
-        epochs = row.settings(max_epochs).max_epochs
         return {
             "row": row.name,
             "model": row.model,
             "recipe": row.recipe,
             "train_pairs": str(row.train_pairs),
-            "val_pairs": str(val_pairs),
-            "max_epochs": str(epochs),
+            "val_pairs": str(plan.val_pairs),
+            "max_epochs": str(row.settings(plan.max_epochs).max_epochs),
             "changes": " ".join(f"{name}={value}" for name, value in row.changes.items()),
-            "key": row.key(seeds, epochs, choice, val_pairs),
+            "key": row.key(plan),
         }
 
     def _known(self, about: Mapping[str, str], seeds: Sequence[int]) -> list[Run]:
@@ -195,3 +184,24 @@ class Record:
 def _run(line: Mapping[str, str]) -> Run:
     figures: dict[str, Any] = {name: float(line[name]) if line[name] else None for name in FIGURES}
     return Run(**figures, seed=int(line["seed"]), diverged=line["diverged"] == "True" or None)
+
+
+def share_rows(planned: Sequence[tuple[Record, Row, Plan]], parts: Path, ranks: Ranks) -> None:
+    """Train, as one of several ranks, the rows that are in no file yet."""
+    left = [study for record, row, plan in planned if (study := record.left(row, plan))]
+    share_studies(left, parts, ranks)
+
+
+def train_rows(
+    title: str, planned: Sequence[tuple[Row, Plan]], record: Record, known: Trained = ()
+) -> Trained:
+    """Train rows one after the other, with a progress bar; those of `known` under another name are not."""
+    trained = list[tuple[Row, Sequence[Run]]]()
+    with progress_bar() as progress:
+        task = progress.add_task(title, total=sum(row.train_pairs for row, _ in planned))
+        for row, plan in planned:
+            progress.update(task, description=f"{title}: {row.name}, {row.train_pairs} pairs")
+            twin = next((runs for other, runs in known if replace(other, name=row.name) == row), None)
+            trained.append((row, record.train(row, plan, twin)))
+            progress.advance(task, row.train_pairs)
+    return trained

@@ -163,13 +163,7 @@ def make_network(
         if labelled:
             raise ValueError("branches must be separate or shared where nets are told the digits, got early")
         return EarlyFusion(make_trunk(trunk, 2 * channels, 2, width, pool, side))
-    if head not in heads.HEADS:
-        raise ValueError(f"head must be one of {', '.join(heads.HEADS)}, got {head}")
-    kind = heads.HEADS[head]
-    if labelled and not kind.reads_classes:
-        raise ValueError(f"head must take ten outputs a digit where they are told the digits, got {head}")
-    if not labelled and not kind.differentiable:
-        raise ValueError(f"head {head} has no gradient; without digit losses nothing would be learnt")
+    kind = _kind_of_head(head, labelled)
     settings = {name: value for name, value in {"temperature": temperature}.items() if name in kind.takes}
     features = classes if kind.reads_classes else 32
     # The trunk comes first: that is the order in which a seed's initial weights are drawn.
@@ -179,6 +173,18 @@ def make_network(
     body = make_trunk(trunk, channels, features, width, pool, side)
     # The paper calls its trunk once a digit, so the two digits are normalised apart, whatever the head.
     return SharedTrunk(body, kind(classes, **settings), 2 if trunk == "paper" else 1, channels)
+
+
+def _kind_of_head(name: str, labelled: bool) -> type[heads.Head]:
+    """The class of a head, which suits nets that are told the digits, or nets that are not."""
+    if name not in heads.HEADS:
+        raise ValueError(f"head must be one of {', '.join(heads.HEADS)}, got {name}")
+    kind = heads.HEADS[name]
+    if labelled and not kind.reads_classes:
+        raise ValueError(f"head must take ten outputs a digit where they are told the digits, got {name}")
+    if not labelled and not kind.differentiable:
+        raise ValueError(f"head {name} has no gradient; without digit losses nothing would be learnt")
+    return kind
 
 
 def _side_by_side(make: Callable[[], nn.Module]) -> nn.Module:

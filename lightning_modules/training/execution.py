@@ -90,31 +90,8 @@ class ExecutionConfig(Settings):
 
         on_cpu = isinstance(trainer.accelerator, CPUAccelerator)
         ours = on_cpu and trainer.world_size == 1
-        if shared and (self.workers or 1) > 1:
-            raise CommandError(
-                f"workers must be 1 where devices or machines share the runs, got {self.workers}"
-            )
-        if not ours and (self.workers or 1) > 1:
-            raise CommandError(
-                f"workers must be 1 where Lightning runs the processes or an accelerator, got {self.workers}"
-            )
-        if trainer.world_size > 1 and self.replicas is not None:
-            raise CommandError(
-                f"replicas must be left out where Lightning runs the processes, got {self.replicas}"
-            )
-        if self.replicas is not None and self.replicas < run_size:
-            raise CommandError(
-                f"replicas must be at least {run_size}, the trainings of one run (ensemble, restarts), which"
-                f" stay together, got {self.replicas}"
-            )
-        able = on_cpu and not str(trainer.precision).endswith("16-true")
-        if not able and self.engine == "fused":
-            raise CommandError(
-                "engine fused computes on a CPU and keeps weights in float32 or float64; take torch"
-            )
-        if obstacle() and self.engine == "fused":
-            raise CommandError(f"engine fused cannot be used here, because {obstacle()}; take torch")
-        engine = ("fused" if able and not obstacle() else "torch") if self.engine == "auto" else self.engine
+        self._check_processes(trainer.world_size, ours, run_size, shared)
+        engine = self._engine(able=on_cpu and not str(trainer.precision).endswith("16-true"))
         if engine == "fused" and self.layout == "contiguous":
             raise CommandError("layout must be channels_last with engine fused, got contiguous")
         layout = ("channels_last" if on_cpu else "contiguous") if self.layout == "auto" else self.layout
@@ -126,6 +103,38 @@ class ExecutionConfig(Settings):
             engine=engine,
             layout=layout,
         )
+
+    def _check_processes(self, world_size: int, ours: bool, run_size: int, shared: bool) -> None:
+        """Refuse numbers of workers and replicas that do not go with who starts the processes."""
+        if shared and (self.workers or 1) > 1:
+            raise CommandError(
+                f"workers must be 1 where devices or machines share the runs, got {self.workers}"
+            )
+        if not ours and (self.workers or 1) > 1:
+            raise CommandError(
+                f"workers must be 1 where Lightning runs the processes or an accelerator, got {self.workers}"
+            )
+        if world_size > 1 and self.replicas is not None:
+            raise CommandError(
+                f"replicas must be left out where Lightning runs the processes, got {self.replicas}"
+            )
+        if self.replicas is not None and self.replicas < run_size:
+            raise CommandError(
+                f"replicas must be at least {run_size}, the trainings of one run (ensemble, restarts), which"
+                f" stay together, got {self.replicas}"
+            )
+
+    def _engine(self, able: bool) -> Engine:
+        """The engine asked for, or the fused one where it is able to compute."""
+        if self.engine == "auto":
+            return "fused" if able and not obstacle() else "torch"
+        if self.engine == "fused" and not able:
+            raise CommandError(
+                "engine fused computes on a CPU and keeps weights in float32 or float64; take torch"
+            )
+        if self.engine == "fused" and obstacle():
+            raise CommandError(f"engine fused cannot be used here, because {obstacle()}; take torch")
+        return self.engine
 
 
 def divide(runs: int, workers: int, replicas: int, run_size: int = 1) -> list[slice]:

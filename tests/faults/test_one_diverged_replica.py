@@ -46,7 +46,7 @@ def fit(model: str, recipe: str, changes: Mapping[str, Any], callbacks: list[pl.
     settings = resolve(RECIPES[recipe], [model], {**changes, "batch_size": 20})[model]
     module = MODULES[model].from_settings(settings, SEEDS)
     data = DigitPairs(train_pairs=60, val_pairs=20, seed=SEEDS, **settings.taken_by("DigitPairs"))
-    trainer = make_trainer({"max_epochs": 4, "accelerator": "cpu"}, callbacks=callbacks)
+    trainer = make_trainer({"max_epochs": 3, "accelerator": "cpu"}, callbacks=callbacks)
     trainer.fit(module, data)
     return module
 

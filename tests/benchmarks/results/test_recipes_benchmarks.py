@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from benchmarks.results.pairs_growth import (
     growth_table,
     pairs_growth,
 )
-from benchmarks.results.rows import Record, Row
+from benchmarks.results.rows import Plan, Record, Row, share_rows
 from datamodules import DigitPairs, load_digits
 from lightning_modules.command.cli import CommandError
 from lightning_modules.command.file_format import FORMAT
@@ -33,7 +32,6 @@ from lightning_modules.results.runs import Run
 from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.ranks import Ranks
 from lightning_modules.training.runner import fit
-from lightning_modules.training.sharing import share_studies
 from lightning_modules.training.studies import make_study
 
 
@@ -140,18 +138,16 @@ def test_the_ablation_writes_a_row_a_run_and_a_plot(tmp_path: Path) -> None:
 def test_ranks_that_share_rows_leave_nothing_to_train_and_the_figures_of_one_process(tmp_path: Path) -> None:
     """Rank 1 trains both shards; a row and its twin are trained once."""
     row = Row("recipe", "cnn", "paper", {"lr": 0.01}, train_pairs=100)
-    plan: tuple[Any, ...] = (range(2), 1, ExecutionConfig(replicas=1, workers=1), 0)
-    runs = Record(tmp_path / "alone.csv", resume=False).train(row, *plan)
+    plan = Plan(range(2), 1, ExecutionConfig(replicas=1, workers=1), val_pairs=0)
+    runs = Record(tmp_path / "alone.csv", resume=False).train(row, plan)
     record = Record(tmp_path / "rows.csv", resume=False, parts=tmp_path / "parts")
-    left = [record.left(replace(row, name=name), *plan) for name in ("recipe", "twin")]
-    share_studies(
-        [study for study in left if study], tmp_path / "parts", Ranks(1, 2, "torchrun", {}, job="x")
-    )
+    planned = [(record, replace(row, name=name), plan) for name in ("recipe", "twin")]
+    share_rows(planned, tmp_path / "parts", Ranks(1, 2, "torchrun", {}, job="x"))
     parts = {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").glob("*.part")}
     assert len(parts) == 2
-    assert record.train(row, *plan) == runs
+    assert record.train(row, plan) == runs
     assert {path: path.stat().st_mtime_ns for path in parts} == parts
-    assert record.left(row, *plan) is None
+    assert record.left(row, plan) is None
     record.clear()
     assert [path.suffix for path in (tmp_path / "parts").iterdir()] == [".claims"]
 
@@ -160,24 +156,28 @@ def test_an_interrupted_table_goes_on_with_the_rows_that_it_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = Row("recipe", "cnn", "paper", {"lr": 0.01}, train_pairs=100)
+    one, two = (Plan(range(2), 1, ExecutionConfig(workers=workers), val_pairs=0) for workers in (1, 2))
     record = Record(tmp_path / "rows.csv", resume=False)
-    runs = record.train(row, range(2), 1, ExecutionConfig(workers=1), val_pairs=0)
+    runs = record.train(row, one)
     monkeypatch.setattr(Row, "train", lambda *_: pytest.fail("trained again"))
     resumed = Record(tmp_path / "rows.csv", resume=True)
-    assert resumed.train(row, range(2), 1, ExecutionConfig(workers=1), val_pairs=0) == runs
-    assert resumed.train(row, range(2), 1, ExecutionConfig(workers=2), val_pairs=0) == runs
+    assert resumed.train(row, one) == runs
+    assert resumed.train(row, two) == runs
     (tmp_path / "rows.csv").write_text("row,model\n")
     with pytest.raises(CommandError, match="other columns"):
         Record(tmp_path / "rows.csv", resume=True)
 
 
 def test_a_damaged_table_is_refused(trained: list[Row], tmp_path: Path) -> None:
-    Record(tmp_path / "rows.csv", resume=False).train(a_row(), range(2), 1, ExecutionConfig())
+    Record(tmp_path / "rows.csv", resume=False).train(a_row(), PLAN)
     whole = (tmp_path / "rows.csv").read_text()
     for damaged in (whole.replace("0.1", "much"), whole[: -len(whole) // 6]):
         (tmp_path / "rows.csv").write_text(damaged)
         with pytest.raises(CommandError, match=r"is damaged: .*; move it away"):
             Record(tmp_path / "rows.csv", resume=True)
+
+
+PLAN = Plan(range(2), 1, val_pairs=0)
 
 
 def a_row(**changes: Any) -> Row:
@@ -189,47 +189,45 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Row]:
     """The rows that were trained; their figures say by which training they were made."""
     rows: list[Row] = []
 
-    def train(row: Row, seeds: Sequence[int], *_: object) -> list[Run]:
+    def train(row: Row, plan: Plan, parts: Path | None) -> list[Run]:
         rows.append(row)
-        return [Run(seed, len(rows) / 10, len(rows) / 10) for seed in seeds]
+        return [Run(seed, len(rows) / 10, len(rows) / 10) for seed in plan.seeds]
 
     monkeypatch.setattr(Row, "train", train)
     return rows
 
 
 @pytest.mark.parametrize(
-    "otherwise",
+    ("row", "plan"),
     [
-        {"row": a_row(lr=0.02)},
-        {"row": replace(a_row(), recipe="modern")},
-        {"row": replace(a_row(), train_pairs=200)},
-        {"seeds": range(3)},
-        {"seeds": range(1)},
-        {"seeds": range(2, 4)},
-        {"max_epochs": 2},
-        {"max_epochs": None},
-        {"val_pairs": 100},
-        {"choice": ExecutionConfig(engine="torch")},
+        (a_row(lr=0.02), PLAN),
+        (replace(a_row(), recipe="modern"), PLAN),
+        (replace(a_row(), train_pairs=200), PLAN),
+        *(
+            (a_row(), replace(PLAN, **otherwise))
+            for otherwise in (
+                {"seeds": range(3)},
+                {"seeds": range(1)},
+                {"seeds": range(2, 4)},
+                {"max_epochs": 2},
+                {"max_epochs": None},
+                {"val_pairs": 100},
+                {"choice": ExecutionConfig(engine="torch")},
+            )
+        ),
     ],
 )
 def test_a_row_of_other_settings_is_trained_again_once_in_place_of_the_first(
-    otherwise: dict[str, Any], trained: list[Row], tmp_path: Path
+    row: Row, plan: Plan, trained: list[Row], tmp_path: Path
 ) -> None:
-    first: dict[str, Any] = {
-        "row": a_row(),
-        "seeds": range(2),
-        "max_epochs": 1,
-        "choice": ExecutionConfig(),
-        "val_pairs": 0,
-    }
-    Record(tmp_path / "rows.csv", resume=False).train(**first)
-    expected = Record(tmp_path / "rows.csv", resume=True).train(**{**first, **otherwise})
+    Record(tmp_path / "rows.csv", resume=False).train(a_row(), PLAN)
+    expected = Record(tmp_path / "rows.csv", resume=True).train(row, plan)
     assert len(trained) == 2
-    again = Record(tmp_path / "rows.csv", resume=True).train(**{**first, **otherwise})
+    again = Record(tmp_path / "rows.csv", resume=True).train(row, plan)
     assert len(trained) == 2
     assert again == expected
     lines = list(csv.DictReader((tmp_path / "rows.csv").open()))
-    same_row = "row" not in otherwise or otherwise["row"].changes
+    same_row = (row.recipe, row.train_pairs) == (a_row().recipe, a_row().train_pairs)
     assert len(lines) == len(expected) + (0 if same_row else 2)
 
 
@@ -237,11 +235,11 @@ def test_a_row_of_other_settings_is_trained_again_once_in_place_of_the_first(
 def test_a_row_of_other_code_versions_or_recipe_is_trained_again(
     name: str, trained: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Record(tmp_path / "rows.csv", resume=False).train(a_row(), range(2), 1, ExecutionConfig())
+    Record(tmp_path / "rows.csv", resume=False).train(a_row(), PLAN)
     other = PlainCNNSettings(lr=7.0) if name == "resolve" else 7.0
     monkeypatch.setattr(f"benchmarks.results.rows.{name}", lambda *_: {"cnn": other})
     for _ in range(2):
-        Record(tmp_path / "rows.csv", resume=True).train(a_row(), range(2), 1, ExecutionConfig())
+        Record(tmp_path / "rows.csv", resume=True).train(a_row(), PLAN)
     assert len(trained) == 2
 
 

@@ -349,11 +349,11 @@ def test_names_in_the_table_differ_where_the_files_do() -> None:
     ("model", "recipe"),
     [
         ("auxiliary", "paper"),
-        ("cnn", "modern"),
         *(
             pytest.param(model, recipe, marks=pytest.mark.slow)
             for model, recipe in (
                 ("cnn", "paper"),
+                ("cnn", "modern"),
                 ("weight_sharing", "paper"),
                 ("weight_sharing", "modern"),
                 ("auxiliary", "modern"),

@@ -182,7 +182,10 @@ ROWS: dict[str, Callable[..., None]] = {
 }
 
 
-@pytest.mark.parametrize("row", ROWS)
+# torch.compile loads for ten seconds.
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, marks=[pytest.mark.slow] * (row == "`torch.compile`")) for row in ROWS]
+)
 def test_a_feature_does_what_the_page_says(row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     takes = ROWS[row].__annotations__
     given = {"folder": tmp_path, "monkeypatch": monkeypatch}

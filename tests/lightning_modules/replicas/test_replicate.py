@@ -79,7 +79,7 @@ def random_nets(draw: st.DrawFn) -> tuple[Make, Tensor]:
     x = inputs[:, 0].float()
     for layers, flatten in ((IMAGES, nn.Flatten(2)), (SEQUENCES, nn.Flatten()), (FEATURES, nn.Identity())):
         for make in draw(st.lists(st.sampled_from(layers), max_size=3)):
-            if x[0, 0].dim() and min(x.shape[2:]) < 3:
+            if x[0, 0].dim() and min(x.shape[2:]) < 4:  # a convolution and a pooling
                 break
             picks.append((make, x.shape[1]))
             x = make(x.shape[1])(x)

@@ -77,6 +77,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def whole(trained: Path) -> Path:
+    """A study whose page is made, for tests that only read."""
+    main([str(trained / "three"), "--out", str(trained / "three.html")])
+    return trained / "three"
+
+
 @pytest.fixture
 def study(trained: Path, tmp_path: Path) -> Path:
     """A study that a test may spoil."""
@@ -92,6 +99,10 @@ def page(*studies: Path, out: Path | None = None) -> Page:
     return Page((out or studies[0] / "report.html").read_text(encoding="utf-8"))
 
 
+def page_of(whole: Path) -> Page:
+    return Page(whole.with_suffix(".html").read_text(encoding="utf-8"))
+
+
 def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
     """The one line by which the command refuses."""
     with pytest.raises(SystemExit) as end:
@@ -102,9 +113,9 @@ def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
     return complaint
 
 
-def test_the_table_has_the_figures_of_results_json_and_their_intervals(study: Path) -> None:
-    table = page(study).table("results: ")
-    for row in results(study)["summary"]:
+def test_the_table_has_the_figures_of_results_json_and_their_intervals(whole: Path) -> None:
+    table = page_of(whole).table("results: ")
+    for row in results(whole)["summary"]:
         mean, std = 100 * row["test_error_mean"], 100 * row["test_error_std"]
         half = 4.303 * std / 3**0.5  # t of 2 degrees of freedom
         test, *_, training = table[f"{row['model']}paper, 3 runs"]
@@ -114,22 +125,22 @@ def test_the_table_has_the_figures_of_results_json_and_their_intervals(study: Pa
         assert training.startswith(f"{100 * row['train_error_mean']:.2f} ± ")
 
 
-def test_every_run_is_in_the_page(study: Path) -> None:
-    text = " ".join(page(study).text["runs"].split())
-    for row in results(study)["rows"]:
+def test_every_run_is_in_the_page(whole: Path) -> None:
+    text = " ".join(page_of(whole).text["runs"].split())
+    for row in results(whole)["rows"]:
         errors = f"{100 * row['test_error']:.2f} {100 * row['val_error']:.2f}"
         assert f"{row['model']} {row['seed']} {errors}" in text
 
 
-def test_nets_are_compared_run_by_run_and_p_is_corrected(study: Path) -> None:
-    shown = page(study)
+def test_nets_are_compared_run_by_run_and_p_is_corrected(whole: Path) -> None:
+    shown = page_of(whole)
     table = shown.table("significance: ")
     assert list(table)[1:] == [
         f"{names}3 runs"
         for names in ("cnn minus weight_sharing", "cnn minus auxiliary", "weight_sharing minus auxiliary")
     ]
     errors = {
-        model: [r["test_error"] for r in results(study)["rows"] if r["model"] == model] for model in MODELS
+        model: [r["test_error"] for r in results(whole)["rows"] if r["model"] == model] for model in MODELS
     }
     difference = 100 * np.subtract(errors["cnn"], errors["auxiliary"])
     assert table["cnn minus auxiliary3 runs"][0].startswith(
@@ -138,13 +149,13 @@ def test_nets_are_compared_run_by_run_and_p_is_corrected(study: Path) -> None:
     assert "3 comparisons are made" in " ".join(shown.text["significance"].split())
 
 
-def test_mistakes_of_the_heat_map_add_up_to_the_errors(study: Path) -> None:
-    shown = page(study)
+def test_mistakes_of_the_heat_map_add_up_to_the_errors(whole: Path) -> None:
+    shown = page_of(whole)
     titles = [value for tag, name, value in shown.attributes if (tag, name) == ("td", "title")]
     assert len(titles) == 300
     counts = np.array([re.findall(r"\d+", title) for title in titles], int).reshape(3, 100, 4)
     for model, cells in zip(MODELS, counts, strict=True):
-        errors = [row["test_error"] for row in results(study)["rows"] if row["model"] == model]
+        errors = [row["test_error"] for row in results(whole)["rows"] if row["model"] == model]
         assert cells[:, 3].sum() == 600
         assert cells[:, 2].sum() == round(200 * sum(errors))
         assert f"{cells[:, 2].sum()} of 600 answers wrong" in shown.text["failing"]
@@ -153,8 +164,8 @@ def test_mistakes_of_the_heat_map_add_up_to_the_errors(study: Path) -> None:
     assert by_distance[0] == f"{100 * equal[:, 2].sum() / equal[:, 3].sum():.1f}"
 
 
-def test_the_worst_mistakes_are_images_with_what_is_right_and_what_was_said(study: Path) -> None:
-    shown = page(study)
+def test_the_worst_mistakes_are_images_with_what_is_right_and_what_was_said(whole: Path) -> None:
+    shown = page_of(whole)
     images = [value for tag, name, value in shown.attributes if (tag, name) == ("img", "src")]
     assert len(images) == 24 * 3
     said = re.findall(
@@ -167,8 +178,8 @@ def test_the_worst_mistakes_are_images_with_what_is_right_and_what_was_said(stud
         assert int(seed) in (0, 1, 2)
 
 
-def test_tables_that_may_scroll_say_so_and_take_the_keyboard(study: Path) -> None:
-    html = (study / "report.html").read_text() if page(study) else ""
+def test_tables_that_may_scroll_say_so_and_take_the_keyboard(whole: Path) -> None:
+    html = whole.with_suffix(".html").read_text()
     boxes = re.findall(r'<div class="scroll"([^>]*)>', html)
     assert len(boxes) == 7
     for box in boxes:
@@ -235,25 +246,25 @@ def test_a_folder_of_studies_is_listed_and_two_of_them_stand_side_by_side(
     assert all((folder / name / "report.html").is_file() for name in ("three", "two #2"))
 
 
-def test_settings_versions_command_and_seeds_are_told(study: Path) -> None:
-    shown = page(study)
+def test_settings_versions_command_and_seeds_are_told(whole: Path) -> None:
+    shown = page_of(whole)
     settings = shown.table("settings: Settings that differ")
     for column, model in enumerate(MODELS):
-        config = yaml.safe_load((study / model / "config.yaml").read_text())
+        config = yaml.safe_load((whole / model / "config.yaml").read_text())
         assert settings["lr"][column] == str(config["lr"])
     assert shown.table("settings: Settings in common")["train_pairs"] == ["100"]
     versions = shown.table("versions: ")
-    assert {name: row[0] for name, row in versions.items() if name != "package"} == results(study)["versions"]
-    assert results(study)["command"] in shown.text["versions"]
+    assert {name: row[0] for name, row in versions.items() if name != "package"} == results(whole)["versions"]
+    assert results(whole)["command"] in shown.text["versions"]
     assert "cnn 0 to 2" in shown.text["versions"]
 
 
-def test_the_page_loads_nothing_from_anywhere(study: Path) -> None:
-    shown = page(study)
+def test_the_page_loads_nothing_from_anywhere(whole: Path) -> None:
+    shown = page_of(whole)
     loaded = [value for _, name, value in shown.attributes if name in ("src", "srcset", "data", "xlink:href")]
     loaded += [value for _, name, value in shown.attributes if name == "href"]
     assert all(value.startswith(("data:", "#")) for value in loaded)
-    html = (study / "report.html").read_text(encoding="utf-8")
+    html = whole.with_suffix(".html").read_text(encoding="utf-8")
     assert "//" not in re.sub(r"data:[\w/;,+=]*", "", html)  # no address of a server, in styles neither
     assert "@import" not in html
     assert not {tag for tag, _, _ in shown.attributes} & {"script", "iframe", "object", "embed"}

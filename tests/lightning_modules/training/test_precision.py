@@ -83,8 +83,13 @@ def test_a_study_says_and_keeps_its_precision(
     assert run(tmp_path, "first", *flags)["precision"] == chosen
     by_recipe = "modern" in flags and "--precision" not in flags
     assert (f"precision {chosen}" in capsys.readouterr().out) == by_recipe
-    have(monkeypatch, SLOW)  # its config file takes the precision along, to any machine
+
+
+def test_a_config_file_takes_its_precision_to_any_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    have(monkeypatch, FAST)
+    run(tmp_path, "first", "--recipe", "modern", "--width", "4")
+    have(monkeypatch, SLOW)
     config = str(tmp_path / "first" / "auxiliary" / "config.yaml")
-    train.main(["--config", config, "--name", "second"])
-    repeated = yaml.safe_load((tmp_path / "second" / "auxiliary" / "config.yaml").read_text())
-    assert repeated["precision"] == chosen
+    assert run(tmp_path, "second", "--config", config)["precision"] == "bf16-mixed"
