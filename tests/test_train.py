@@ -230,7 +230,7 @@ def test_whatever_ends_a_study_that_was_begun_the_hint_how_to_go_on_is_given(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("lightning_modules.training.experiment.run_study", fail)
+    monkeypatch.setattr("lightning_modules.training.experiment.run_studies", fail)
     with pytest.raises(SystemExit):
         run(tmp_path, "mine [red]", "--model", "cnn", "--runs", "1")
     assert "to go on, add --name 'mine [red]' --resume\n" in capsys.readouterr().out

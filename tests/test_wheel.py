@@ -28,7 +28,6 @@ COMMANDS = {
     "scratch_framework --runs 2 --max_epochs 2 --name disc": "runs/disc/results.json",
     f"scratch_framework --net cnn {FEW} --name digits": "runs/digits/results.json",
     "tune --model disc --repeats 1 --max_epochs 1 --study_name grid": "runs/grid/grid.png",
-    "tune --model cnn --n_trials 2 --repeats 1 --max_epochs 1 --study_name tuned": "runs/tuned/best.yaml",
 }
 
 

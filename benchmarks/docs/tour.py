@@ -27,18 +27,17 @@ def tour(notebook: str = str(TOUR), verbose: bool = False) -> None:
         verbose: Whether to show tracebacks.
     """
     path = Path(notebook)
-    nbformat.write(execute(path), path)
+    nbformat.write(execute(nbformat.read(path, as_version=4), path.parent), path)
 
 
-def execute(path: Path) -> NotebookNode:
+def execute(notebook: NotebookNode, folder: Path) -> NotebookNode:
     """Run all cells of a notebook in a fresh kernel; one that fails raises CellExecutionError."""
-    notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook,
         timeout=None,  # a busy machine takes its time
         kernel_name="python3",
         record_timing=False,
-        resources={"metadata": {"path": str(path.parent)}},
+        resources={"metadata": {"path": str(folder)}},
     )
     client.execute()
     notebook.metadata = METADATA

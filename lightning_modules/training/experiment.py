@@ -6,8 +6,8 @@
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
-from itertools import accumulate
 from pathlib import Path
 from shlex import quote
 from typing import Any, cast
@@ -33,7 +33,7 @@ from lightning_modules.training.dashboard import log_net, log_text
 from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.manifest import Manifest, device_name, join_study, open_study
 from lightning_modules.training.ranks import Ranks, find_ranks
-from lightning_modules.training.runner import Study, make_trainer, quiet, run_study
+from lightning_modules.training.runner import Study, make_trainer, quiet, run_studies
 from lightning_modules.training.sharing import share
 from lightning_modules.training.studies import make_study
 from lightning_modules.training.workers import check_start
@@ -64,6 +64,7 @@ class Experiment:
     saved_epochs: dict[tuple[str, int], int] = field(
         default_factory=dict, init=False
     )  # epochs by model, first run
+    logs: dict[str, StudyLog] = field(default_factory=dict, init=False)  # by model, once it has trained
     main_process: bool = field(default=True, init=False)  # which alone writes and prints
     ranks: Ranks | None = field(default=None, init=False)  # who share the runs, if several do
     command: str = field(default="", init=False)  # that began the study
@@ -135,10 +136,8 @@ class Experiment:
             if any(model == results.model for results in self.finished):
                 as_begun.clear()  # killed after its results were written, before this was done
                 continue
-            first = 0
             for part in as_begun.shards():
-                self.saved_epochs[model, first] = len(part.shard.read().metrics) if part.shard else 0
-                first += len(part.seeds)
+                self.saved_epochs[model, part.first] = len(part.shard.read().metrics) if part.shard else 0
             left[model] = as_begun
         return left
 
@@ -148,30 +147,51 @@ class Experiment:
         epochs = max(settings.max_epochs for settings in self.models.values())
         replicas = {model: len(self.seeds) * study.ensembling.size for model, study in studies.items()}
         with StudyProgress(self.console, replicas, epochs) as progress:
+            for model in reversed(list(studies)):  # the first one is shown
+                progress.begin(model, replicas[model])
             if self.ranks and begun:
                 self._share(self.ranks, studies, begun, progress)
                 if not self.main_process:
                     return
+            self._run_in_turn(studies, progress)
+
+    def _run_in_turn(self, studies: Mapping[str, Study], progress: StudyProgress) -> None:
+        """Train all models here or in worker processes, and write what is left of each when it is done."""
+
+        def on_epoch(model: str, first: int, metrics: EpochMetrics) -> None:
+            if self.main_process:
+                self._log(model, studies[model]).add(first * studies[model].ensembling.size, metrics)
+                if not self.ranks:  # else it was shown while it was trained
+                    self._show(progress, model, studies[model], first, metrics)
+
+        if self.verbose:
             for model, study in studies.items():
-                self._run_model(model, study, progress)
+                self.console.print(f"{model}: {study.execution}")
+        with closing(run_studies(studies, on_epoch)) as fits:
+            for model, fit in fits:
+                if self.main_process:
+                    self._finish(model, studies[model], fit)
+
+    def _show(
+        self, progress: StudyProgress, model: str, study: Study, first: int, metrics: EpochMetrics
+    ) -> None:
+        kept = metrics.epoch < self.saved_epochs[model, first]
+        progress.add(model, first * study.ensembling.size, metrics, kept)
 
     def _share(
         self, ranks: Ranks, studies: Mapping[str, Study], begun: Manifest, progress: StudyProgress
     ) -> None:
         """Train the shards of all models on all ranks, so that their files hold the results."""
-        shards, places, number = dict[int, Study](), dict[int, tuple[str, int]](), 0
+        shards, models, number = dict[int, Study](), dict[int, str](), 0
         for model, sizes in begun.shards.items():
             if model in studies:
-                shards.update(enumerate(studies[model].shards(), number))
-                places.update(enumerate(((model, first) for first in accumulate([0, *sizes[:-1]])), number))
+                own = dict(enumerate(studies[model].shards(), number))
+                shards |= own
+                models |= dict.fromkeys(own, model)
             number += len(sizes)  # a finished model keeps its numbers
-        for model in reversed(list(studies)):  # the first one is shown
-            progress.begin(model, len(self.seeds) * studies[model].ensembling.size)
 
         def report(number: int, metrics: EpochMetrics) -> None:
-            model, first = places[number]
-            kept = metrics.epoch < self.saved_epochs[model, first]
-            progress.add(model, first * studies[model].ensembling.size, metrics, kept)
+            self._show(progress, models[number], shards[number], shards[number].first, metrics)
 
         share(shards, self.folder / CLAIMS, ranks, report)
 
@@ -222,30 +242,20 @@ class Experiment:
             verbose=self.verbose,
         )
 
-    def _run_model(self, model: str, study: Study, progress: StudyProgress) -> None:
-        settings = self.models[model]
-        if self.verbose:
-            self.console.print(f"{model}: {study.execution}")
-        if not self.main_process:
-            run_study(study, lambda first, metrics: None)
-            return
-        config = {**self.config, "model": model, **settings.as_flags()}
-        run_folder = make_run_folder(self.folder, model, config)
-        size = study.ensembling.size
-        log = StudyLog(run_folder, len(self.seeds) * size, anew=self.resume)
-        if not self.ranks:
-            progress.begin(model, len(self.seeds) * size)
+    def _log(self, model: str, study: Study) -> StudyLog:
+        """The log of a model, which is begun at its first epoch."""
+        if model not in self.logs:
+            config = {**self.config, "model": model, **self.models[model].as_flags()}
+            run_folder = make_run_folder(self.folder, model, config)
+            replicas = len(self.seeds) * study.ensembling.size
+            self.logs[model] = StudyLog(run_folder, replicas, anew=self.resume)
+        return self.logs[model]
 
-        def on_epoch(first: int, metrics: EpochMetrics) -> None:
-            log.add(first * size, metrics)
-            if not self.ranks:  # else it was shown while it was trained
-                kept = metrics.epoch < self.saved_epochs[model, first]
-                progress.add(model, first * size, metrics, kept)
-
-        fit = run_study(study, on_epoch)
+    def _finish(self, model: str, study: Study, fit: Fit) -> None:
+        """Write the results of a model."""
         self.finished.append(ModelRuns(model, self.recipe, fit.runs))
         try:
-            self._log_results(log, study, fit, settings)
+            self._log_results(self._log(model, study), study, fit, self.models[model])
             if fit.mistakes:
                 fit.mistakes.write(self.folder / model / "mistakes.npz")
         except Exception:  # a log that cannot be written does not cost the results

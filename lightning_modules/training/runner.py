@@ -3,7 +3,8 @@
 import gc
 import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate, pairwise
@@ -28,7 +29,7 @@ from lightning_modules.training.callbacks import ReportEpochs, SaveShard
 from lightning_modules.training.execution import Execution, divide
 from lightning_modules.training.one_process import OneProcess
 from lightning_modules.training.shard_checkpoint import ENTRIES, ShardCheckpoint, ShardState
-from lightning_modules.training.workers import run_jobs, threads
+from lightning_modules.training.workers import Job, as_completed, threads
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Study:
     study_id: str | None = None  # which study may resume its shards; None: none
     checkpoint_every: float = 10.0  # seconds between two saves of a shard, for a study that may resume
     shard_sizes: Sequence[int] | None = None  # runs of each shard; by default divided evenly
+    first: int = 0  # number of its first run among those of the whole study
     shard: ShardCheckpoint | None = None  # the file of a shard
 
     def make_module(self) -> PairModule:
@@ -83,10 +85,10 @@ class Study:
     def _shard(self, runs: slice) -> "Study":
         settings, seeds = self.settings.take(range(runs.start, runs.stop)), list(self.seeds[runs])
         if self.checkpoint is None:
-            return replace(self, settings=settings, seeds=seeds)
+            return replace(self, settings=settings, seeds=seeds, first=runs.start)
         path = self.checkpoint.with_suffix(f".{runs.start}.part")
         shard = ShardCheckpoint(path, {"study": self.study_id, "seeds": seeds})
-        return replace(self, settings=settings, seeds=seeds, shard=shard)
+        return replace(self, settings=settings, seeds=seeds, first=runs.start, shard=shard)
 
     def clear(self) -> None:
         """Remove the files of the shards, once the study is done."""
@@ -109,29 +111,72 @@ def run_study(study: Study, on_epoch: Callable[[int, EpochMetrics], None]) -> Fi
         CommandError: A worker process died, or the file of a shard is torn or of another study.
         ValueError: The data or settings are refused.
     """
-    shards = study.shards()
-    firsts = [0, *accumulate(len(shard.seeds) for shard in shards)]
-    paths = [shard.shard.path for shard in shards if shard.shard]
+    ((_, result),) = run_studies({"": study}, lambda _, first, metrics: on_epoch(first, metrics))
+    return result
+
+
+def run_studies(
+    studies: Mapping[str, Study], on_epoch: Callable[[str, int, EpochMetrics], None]
+) -> Generator[tuple[str, Fit]]:
+    """Fit and test all replicas of several studies; worker processes go from one to the next.
+
+    Args:
+        studies: By name, of equal execution.
+        on_epoch: As of `run_study`, called with a study's name first.
+
+    Yields:
+        The name of a study and its results, in order, while the workers go on with the next study.
+
+    Raises:
+        CommandError: As `run_study`.
+        ValueError: As `run_study`.
+    """
+    shards = {name: study.shards() for name, study in studies.items()}
+    workers = max(study.execution.workers for study in studies.values())
+    # The last shards of a study may have a run more. Workers begin with them, and so end together.
+    step = -1 if workers > 1 else 1
+    order = [(name, shard) for name, own in shards.items() for shard in own[::step]]
+    fits = dict[tuple[str, int], Fit]()
+
+    def report(number: int, metrics: EpochMetrics) -> None:
+        name, shard = order[number]
+        on_epoch(name, shard.first, metrics)
+
+    jobs = [partial(fit, shard) for _, shard in order]
     try:
-        fits = _fit_all(shards, lambda number, metrics: on_epoch(firsts[number], metrics))
-        unsaved = next((fitted.unsaved for fitted in fits if fitted.unsaved), None)
-        if study.checkpoint and study.main_process and not unsaved:
-            unsaved = _failure(partial(join_checkpoints, paths, study.checkpoint, without=ENTRIES))
+        with closing(_fit_all(jobs, workers, report)) as finished:
+            for name, study in studies.items():
+                keys = [(name, shard.first) for shard in shards[name]]
+                while not fits.keys() >= set(keys):
+                    number, result = next(finished)
+                    fits[order[number][0], order[number][1].first] = result
+                yield name, _joined(study, shards[name], [fits.pop(key) for key in keys])
     finally:
-        if study.study_id is None and study.main_process:
-            study.clear()
+        for study in studies.values():
+            if study.study_id is None and study.main_process:
+                study.clear()
+
+
+def _joined(study: Study, shards: Sequence[Study], fits: Sequence[Fit]) -> Fit:
+    """The results of a study from those of its shards, whose checkpoints are joined."""
+    unsaved = next((fitted.unsaved for fitted in fits if fitted.unsaved), None)
+    paths = [shard.shard.path for shard in shards if shard.shard]
+    if study.checkpoint and study.main_process and not unsaved:
+        unsaved = _failure(partial(join_checkpoints, paths, study.checkpoint, without=ENTRIES))
     mistakes = join_runs([fitted.mistakes for fitted in fits if fitted.mistakes]) if study.test else None
     return Fit([run for fitted in fits for run in fitted.runs], mistakes, unsaved)
 
 
-def _fit_all(shards: Sequence[Study], report: Callable[[int, EpochMetrics], None]) -> list[Fit]:
+def _fit_all(
+    jobs: Sequence[Job], workers: int, report: Callable[[int, EpochMetrics], None]
+) -> Generator[tuple[int, Fit]]:
     """Fit in worker processes; with a single one here, as accelerators and distributed strategies need it."""
-    jobs = [partial(fit, shard) for shard in shards]
-    workers = shards[0].execution.workers
     if workers > 1:
-        return run_jobs(jobs, workers, report)
+        yield from as_completed(jobs, workers, report)
+        return
     try:
-        return [job(partial(report, number)) for number, job in enumerate(jobs)]
+        for number, job in enumerate(jobs):
+            yield number, job(partial(report, number))
     except SystemExit as stop:  # Lightning's answer to Ctrl-C
         raise KeyboardInterrupt from stop
 
@@ -154,6 +199,9 @@ def fit(study: Study, report: Callable[[EpochMetrics], None], callbacks: Sequenc
     if not study.verbose:
         quiet()
     spare_collector()  # before anything of this study is made, which is to be collected after it
+    if study.shard:
+        with suppress(OSError):  # saving says why not
+            study.shard.path.parent.mkdir(exist_ok=True)
     state = study.shard.read() if study.shard else ShardState()
     metrics = list(state.metrics)
     for epoch in metrics:

@@ -169,7 +169,6 @@ def train_shards(
 
 def _train(shard: Study, report: Callable[[EpochMetrics], None]) -> None:
     assert shard.shard
-    shard.shard.path.parent.mkdir(exist_ok=True)
     try:
         result = fit(shard, report)
     except SystemExit as stop:  # Lightning's answer to Ctrl-C

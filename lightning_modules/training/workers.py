@@ -8,9 +8,10 @@ workers end when the main process does.
 import pickle
 import signal
 import traceback
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, cast
@@ -33,6 +34,15 @@ class WorkerError(CommandError):
     """A worker process ended without a result."""
 
 
+@dataclass(frozen=True)
+class Message:
+    """What a worker says of a job."""
+
+    job: int  # its number
+    value: Any  # a report, or the result
+    is_result: bool = False
+
+
 @contextmanager
 def threads(count: int) -> Iterator[None]:
     """Compute with so many threads in this block."""
@@ -47,6 +57,8 @@ def threads(count: int) -> Iterator[None]:
 def run_jobs(jobs: Sequence[Job], workers: int, on_report: Callable[[int, Any], None]) -> list[Any]:
     """Run jobs in worker processes, at most so many at once.
 
+    A worker takes one job after the other.
+
     Args:
         jobs: Picklable functions; each gets a function to report with. Results and reports must not hold
             tensors: torch passes those by reference to memory that ends with the worker.
@@ -60,31 +72,51 @@ def run_jobs(jobs: Sequence[Job], workers: int, on_report: Callable[[int, Any], 
         WorkerError: A worker was killed or crashed.
         Exception: What a job raised.
     """
-    results: dict[int, Any] = {}
-    pending = deque(enumerate(jobs))
-    running: dict[Connection, tuple[int, BaseProcess]] = {}
+    results = dict(as_completed(jobs, workers, on_report))
+    return [results[number] for number in range(len(jobs))]
+
+
+def as_completed(
+    jobs: Sequence[Job], workers: int, on_report: Callable[[int, Any], None]
+) -> Generator[tuple[int, Any]]:
+    """Run jobs as `run_jobs` does; whoever takes their results can work on them meanwhile.
+
+    A worker takes the next job by itself, so that none waits for this process.
+
+    Yields:
+        A job's number and its result, as soon as it is done.
+    """
+    taken = worker_context().Value("i", 0)  # jobs that a worker has begun
+    running: dict[Connection, BaseProcess] = {}
     try:
-        while pending or running:
-            while pending and len(running) < workers:
-                number, job = pending.popleft()
-                connection, process = start(job)
-                running[connection] = (number, process)
+        for _ in range(min(workers, len(jobs))):
+            running |= [start(partial(_take_jobs, jobs, taken))]
+        while running:
             for ready in wait(list(running)):
                 connection = cast("Connection", ready)
-                number, process = running[connection]
-                kind, value = receive(connection, process)
-                if kind == "report":
-                    on_report(number, value)
-                elif kind == "error":
+                kind, value = receive(connection, running[connection])
+                if kind == "error":
                     raise value
+                if kind == "result":  # no job is left
+                    running.pop(connection).join()
+                elif value.is_result:
+                    yield value.job, value.value
                 else:
-                    results[number] = value
-                    process.join()
-                    del running[connection]
+                    on_report(value.job, value.value)
     finally:
-        for _, process in running.values():
+        for process in running.values():
             process.kill()
-    return [results[number] for number in range(len(jobs))]
+
+
+def _take_jobs(jobs: Sequence[Job], taken: Any, report: Callable[[Message], None]) -> None:
+    while True:
+        with taken.get_lock():
+            number = taken.value
+            taken.value += 1
+        if number >= len(jobs):
+            return
+        result = jobs[number](lambda value, number=number: report(Message(number, value)))
+        report(Message(number, result, is_result=True))
 
 
 def check_start() -> None:

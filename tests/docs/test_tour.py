@@ -1,7 +1,6 @@
 """The teaching notebook: it runs whole, and the one in the repository can be read without running it."""
 
 import re
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -9,6 +8,7 @@ from nbformat import NotebookNode
 
 from benchmarks.docs.tour import METADATA, TOUR, execute
 
+LARGEST = ", 3000: 2, 10_000: 1"
 COMMITTED = nbformat.read(TOUR, as_version=4)
 PLACES = re.compile(rf"/(home|root|tmp|usr|var|opt|Users)/|\b[A-Z]:\\|{re.escape(str(TOUR.parents[1]))}")
 
@@ -75,11 +75,15 @@ def test_its_links_lead_somewhere(link: str) -> None:
 
 @pytest.mark.slow
 def test_it_runs_whole_in_a_fresh_kernel() -> None:
-    before = Path(TOUR).read_bytes()
-    again = execute(TOUR)
+    """All of it, but for the two largest sizes of the study of pairs, which take longer than all the rest."""
+    before = TOUR.read_bytes()
+    notebook = nbformat.read(TOUR, as_version=4)
+    (growth,) = [cell for cell in code_cells(notebook) if LARGEST in cell.source]
+    growth.source = growth.source.replace(LARGEST, "")
+    again = execute(notebook, TOUR.parent)
     assert_whole(again)
     assert pictures(again) == pictures(COMMITTED)
-    assert Path(TOUR).read_bytes() == before
+    assert TOUR.read_bytes() == before
 
 
 def test_every_picture_has_words_for_those_who_cannot_see_it() -> None:

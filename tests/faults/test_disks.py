@@ -130,7 +130,7 @@ def test_models_that_were_finished_before_the_disk_was_full_stay_so(
 ) -> None:
     """The disk fills when the first of three models is done; other programs write to it, too."""
     args = [*TRAIN, "--log_dir", str(disk.path)]
-    monkeypatch.setattr(train_experiment(), "_run_model", filling(train_experiment(), disk))
+    monkeypatch.setattr(train_experiment(), "_finish", filling(train_experiment(), disk))
     said = failure(train.main, args, capsys)
     assert str(disk.path / "mine") in said
     first = rows(disk.path / "mine")
@@ -152,7 +152,7 @@ def train_experiment() -> Any:
 
 
 def filling(experiment: Any, disk: Disk) -> Callable[..., None]:
-    run_model = experiment._run_model
+    run_model = experiment._finish
 
     def run(self: Any, model: str, *more: Any) -> None:
         run_model(self, model, *more)

@@ -264,7 +264,7 @@ def test_whatever_ends_a_study_how_to_go_on_is_said(
     def fails(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("lightning_modules.training.experiment.run_study", fails)
+    monkeypatch.setattr("lightning_modules.training.experiment.run_studies", fails)
     shutil.rmtree(log_dir / "study")
     with pytest.raises(SystemExit):
         train.main(flags(log_dir, "--workers", "1"))

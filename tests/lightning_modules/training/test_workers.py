@@ -61,6 +61,14 @@ def test_a_worker_computes_with_one_thread() -> None:
     assert run_jobs([count_threads], 1, lambda number, value: None) == [1]
 
 
+def process_number(report: Report) -> int:
+    return os.getpid()
+
+
+def test_a_worker_takes_one_job_after_the_other() -> None:
+    assert len(set(run_jobs([process_number] * 3, 1, lambda number, value: None))) == 1
+
+
 def test_an_error_in_a_job_is_raised_as_it_was() -> None:
     with pytest.raises(ValueError, match="lr must be above 0, got -1"):
         run_jobs([refuse, partial(square, 2)], 2, lambda number, value: None)

@@ -15,19 +15,19 @@ RUNS = 6
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("net", ["cnn", "weight_sharing", "auxiliary"])
-def test_a_whole_command_ends_within_noise_of_lightnings(net: str, tmp_path: Path) -> None:
+def test_a_whole_command_ends_within_noise_of_lightnings(tmp_path: Path) -> None:
+    """The net that has all layers and losses; all three follow torch step by step in test_digits_networks."""
     flags = ["--runs", str(RUNS), "--log_dir", str(tmp_path)]
-    command = [sys.executable, "-m", "scratch_framework", "--net", net, *flags, "--name", "scratch"]
+    command = [sys.executable, "-m", "scratch_framework", "--net", "auxiliary", *flags, "--name", "scratch"]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    train_main([*flags, "--model", net, "--name", "lightning"])
+    train_main([*flags, "--model", "auxiliary", "--name", "lightning"])
     errors = []
     for name in ("scratch", "lightning"):
         rows = json.loads((tmp_path / name / "results.json").read_text())["rows"]
         errors.append([row["test_error"] for row in rows])
     noise = (sum(stdev(shares) ** 2 for shares in errors) / RUNS) ** 0.5  # of the difference of two means
     assert abs(mean(errors[0]) - mean(errors[1])) < 4 * noise
-    assert mean(errors[0]) < {"cnn": 0.25, "weight_sharing": 0.18, "auxiliary": 0.08}[net]
+    assert mean(errors[0]) < 0.08
 
 
 @pytest.mark.slow
