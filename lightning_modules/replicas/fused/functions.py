@@ -5,7 +5,7 @@ do not fill rows of registers they are filled up with zeros, which are cut off a
 """
 
 import math
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from lightning_modules.replicas.fused.normalisation import (
     normalise_backward,
 )
 from lightning_modules.replicas.fused.slopes import pooled_convolution_backward
+from lightning_modules.replicas.fused.unpooled import Maps, Order, convolution, weight_slopes
 from lightning_modules.replicas.fused.vectors import ROW_BITS
 
 if TYPE_CHECKING:
@@ -84,17 +85,12 @@ def convolve_and_pool(x: Tensor, weight: Tensor, bias: Tensor | None, padding: i
         raise ValueError(f"images {tuple(x.shape)} do not fit weights {tuple(weight.shape)}")
     row, outputs = lanes(x), rows // replicas
     if outputs % row:
-        weight, bias = (
-            filled(value.unflatten(0, (replicas, -1)).movedim(1, -1), -1, up(outputs, row))
-            .movedim(-1, 1)
-            .flatten(0, 1)
-            for value in (weight, bias)
-        )
+        weight, bias = _more_outputs(weight, bias, replicas, up(outputs, row))
     if inputs % row and not planar:
         x, weight = (filled(value, dim, up(inputs, row)) for value, dim in ((x, -1), (weight, -3)))
     if padding:
         x = F.pad(x, ([] if planar else [0, 0]) + [padding] * 4)
-    return cut(_convolve(x, weight, bias, planar), outputs)
+    return cut(_pooled(x, weight, bias, planar), outputs)
 
 
 class PooledConvolution(torch.autograd.Function):
@@ -139,13 +135,22 @@ def _images(x: Tensor, planar: bool) -> Images:
     return Images(count, *windows, channels, planes, replica, image, plane, line)
 
 
-def normalise_and_drop(x: Tensor, norm: Norm, dropout: Dropout, calls: int) -> Tensor:
-    """Dropout(BatchNorm(ReLU(x))).
+class Layers(NamedTuple):
+    """A batch normalisation and what stands beside it."""
+
+    norm: Norm
+    dropout: Dropout | None = None  # last
+    relu_before: bool = False
+    relu_after: bool = False
+
+
+def normalise_and_drop(x: Tensor, layers: Layers, calls: int) -> Tensor:
+    """Dropout(ReLU(BatchNorm(ReLU(x)))), of which some may be missing.
 
     Args:
         x: (R, calls * N, ..., channels).
-        norm: Normalises by the batch's statistics in training, by the running ones in evaluation.
-        dropout: Draws for each call of each replica.
+        layers: The norm normalises by the batch's statistics in training, by the running ones in evaluation;
+            the dropout draws for each call of each replica.
         calls: Batches that are normalised apart.
 
     Returns:
@@ -154,6 +159,7 @@ def normalise_and_drop(x: Tensor, norm: Norm, dropout: Dropout, calls: int) -> T
     Raises:
         ValueError: What is normalised does not fit the layer.
     """
+    norm = layers.norm
     rows, odd = divmod(math.prod(x.shape[1:-1]), calls)
     statistics = norm.running_mean, norm.running_var
     if odd:
@@ -166,28 +172,29 @@ def normalise_and_drop(x: Tensor, norm: Norm, dropout: Dropout, calls: int) -> T
         if s is None or s.dtype != x.dtype or not s.is_contiguous() or s.data_ptr() % s.element_size():
             raise ValueError(f"BatchNorm's running statistics must be {x.dtype}, contiguous and aligned")
     wide = filled(x, -1, lanes(x))
-    return cut(_normalise(wide, norm.weight, norm.bias, norm, dropout, calls), x.shape[-1])
+    return cut(_normalise(wide, norm.weight, norm.bias, layers, calls), x.shape[-1])
 
 
 class Normalise(torch.autograd.Function):
-    """Dropout(BatchNorm(ReLU(x))), of channels that fill a row."""
+    """Dropout(ReLU(BatchNorm(ReLU(x)))), of channels that fill a row."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, norm: Norm, dropout: Dropout, calls: int
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, layers: Layers, calls: int) -> Tensor:
         """Normalise, and save what was kept."""
-        replicas, room = len(x), x.shape[-1]
+        (norm, dropout, *relus), replicas, room = layers, len(x), x.shape[-1]
         rows, channels = math.prod(x.shape[1:-1]) // calls, norm.num_features // replicas
         size = Batches(replicas, calls, rows, channels, room)
         assert norm.running_mean is not None
         assert norm.running_var is not None
         assert norm.num_batches_tracked is not None
         assert norm.momentum is not None
-        running = flat(norm.running_mean), flat(norm.running_var)
-        layer = Layer(flat(weight), flat(bias), *running, norm.momentum, norm.eps, norm.training)
-        draw = dropout.next_draw(calls)
-        stream = Stream(draw.keys, draw.call, draw.threshold, draw.gain)
+        running, floors = (flat(norm.running_mean), flat(norm.running_var)), [-math.inf, 0.0]
+        bounds = floors[relus[0]], floors[relus[1]]
+        layer = Layer(flat(weight), flat(bias), *running, norm.momentum, norm.eps, norm.training, bounds)
+        stream = Stream(np.zeros((replicas, 2), np.uint32), 0, np.uint32(0), 1.0)
+        if dropout:
+            draw = dropout.next_draw(calls)
+            stream = Stream(draw.keys, draw.call, draw.threshold, draw.gain)
         moments = Moments(*x.new_empty(4, replicas * calls * room).numpy())
         out, kept = x.new_empty(x.shape), torch.empty(x.shape, dtype=torch.uint8)
         normalise(flat(x), size, layer, stream, moments, flat(out), flat(kept))
@@ -195,7 +202,7 @@ class Normalise(torch.autograd.Function):
             norm.num_batches_tracked.add_(calls)
         share = moments.mean.dtype.type(1 / rows if norm.training else 0)
         ctx.save_for_backward(x)
-        ctx.arguments = flat(kept), size, moments, share, draw.gain
+        ctx.arguments = flat(kept), size, moments, bounds[0], share, stream.gain
         return out
 
     @staticmethod
@@ -206,7 +213,83 @@ class Normalise(torch.autograd.Function):
         slopes = grad.new_empty(2, size.replicas, size.room)
         normalise_backward(flat(grad), flat(x), *ctx.arguments, flat(out), *slopes.flatten(1).numpy())
         d_bias, d_weight = slopes[..., : size.channels].flatten(1)
-        return out, d_weight, d_bias, None, None, None
+        return out, d_weight, d_bias, None, None
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
+    """A convolution.
+
+    Args:
+        x: (R, N, H, W, inputs).
+        weight: (R * outputs, inputs, side, side).
+        bias: (R * outputs,).
+        padding: Zeros around the images, less than side.
+
+    Returns:
+        (R, N, H', W', outputs).
+
+    Raises:
+        ValueError: Shapes or types do not go together.
+    """
+    rows, inputs, side, width = weight.shape
+    bias = weight.new_zeros(rows) if bias is None else bias
+    fits = x.shape[-1] == inputs and side == width and bias.shape == (rows,) and rows % len(x) == 0
+    small = min(x.shape[2:4]) + 2 * padding < side or not 0 <= padding < side
+    if not fits or small or not x.dtype == weight.dtype == bias.dtype:
+        raise ValueError(f"images {tuple(x.shape)} do not fit weights {tuple(weight.shape)}")
+    row, outputs = lanes(x), rows // len(x)
+    if outputs < row:
+        weight, bias = _more_outputs(weight, bias, len(x), row)
+    if inputs < row:
+        x, weight = filled(x, -1, row), filled(weight, -3, row)
+    return cut(_convolve(x, weight, bias, padding), outputs)
+
+
+class Convolution(torch.autograd.Function):
+    """A convolution of channels that fill a row."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
+        """Convolve."""
+        (replicas, images, height, width, inputs), side = x.shape, weight.shape[-1]
+        rows, columns = height + 2 * padding - side + 1, width + 2 * padding - side + 1
+        outputs, taps = len(weight) // replicas, side * side
+        maps = Maps(replicas, images, height, width, inputs, rows, columns, outputs, side, padding)
+        out, panel = x.new_empty(replicas, images, rows, columns, outputs), _panel(x, taps * inputs)
+        order = Order(0, 1, taps, taps * inputs)
+        convolution(flat(x), maps, flat(weight), order, flat(bias), panel, flat(out))
+        ctx.save_for_backward(x, weight)
+        ctx.maps = maps
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Differentiate; the slope at the images is a convolution by the weights turned around."""
+        (x, weight), maps, d_x = ctx.saved_tensors, ctx.maps, None
+        d_weight, d_bias = grad.new_empty(weight.shape), grad.new_empty(len(weight))
+        taps, slope = maps.side**2, flat(grad)
+        room = _panel(grad, taps * up(maps.inputs, 8))
+        weight_slopes(slope, flat(x), maps, room, flat(d_weight), flat(d_bias))
+        if ctx.needs_input_grad[0]:
+            d_x, zero = grad.new_empty(x.shape), grad.new_zeros(maps.replicas * maps.inputs)
+            order, panel = Order(taps - 1, -1, taps * maps.inputs, taps), _panel(grad, taps * maps.outputs)
+            convolution(slope, maps.turned(), flat(weight), order, flat(zero), panel, flat(d_x))
+        return d_x, d_weight, d_bias, None
+
+
+def _panel(x: Tensor, rows: int) -> NDArray[Any]:
+    """Room for rows of registers."""
+    return flat(x.new_empty(rows * lanes(x)))
+
+
+def _more_outputs(weight: Tensor, bias: Tensor, replicas: int, size: int) -> tuple[Tensor, Tensor]:
+    """Outputs of zero weights added to each replica's, up to a number."""
+    more = (
+        filled(value.unflatten(0, (replicas, -1)).movedim(1, -1), -1, size).movedim(-1, 1).flatten(0, 1)
+        for value in (weight, bias)
+    )
+    return next(more), next(more)
 
 
 class Multiply(torch.autograd.Function):
@@ -237,6 +320,7 @@ class Multiply(torch.autograd.Function):
 
 
 # torch.autograd.Function.apply has no annotations.
-_convolve = cast("Callable[..., Tensor]", PooledConvolution.apply)
+_pooled = cast("Callable[..., Tensor]", PooledConvolution.apply)
+_convolve = cast("Callable[..., Tensor]", Convolution.apply)
 _normalise = cast("Callable[..., Tensor]", Normalise.apply)
 multiply = cast("Callable[[Tensor, Tensor, Tensor | None], Tensor]", Multiply.apply)

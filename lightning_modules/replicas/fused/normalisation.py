@@ -1,4 +1,6 @@
-"""ReLU, batch normalisation and dropout in two passes over memory, and their slopes in two.
+"""ReLU, batch normalisation, ReLU and dropout in two passes over memory, and their slopes in two.
+
+Either ReLU may be missing: its floor, below which nothing goes, is 0 or minus infinity.
 
 Replicas lie apart: (R, calls, rows, channels) in a flat array. ``calls`` are batches that are normalised
 apart, because a network with shared weights is called once for each digit of a pair.
@@ -46,12 +48,13 @@ class Layer(NamedTuple):
     momentum: float  # share of the new in the running statistics
     eps: float  # added to the variance
     training: bool  # whether to normalise by the batch's own statistics
+    floors: tuple[float, float]  # of what is normalised, and of what comes out
 
 
 class Moments(NamedTuple):
-    """How values are normalised, (R, calls, room), flat: ``relu(x) * scale + shift``."""
+    """How values are normalised, (R, calls, room), flat: ``max(x, floor) * scale + shift``."""
 
-    mean: Array  # of ReLU(x)
+    mean: Array  # of max(x, floor)
     inverse: Array  # one over its deviation
     scale: Array  # weight * inverse * what dropout multiplies kept values by
     shift: Array
@@ -67,9 +70,9 @@ class Stream(NamedTuple):
 
 
 @inlined
-def relu(x, zero):
-    """The larger of x and 0; NaN stays."""
-    return select(above(x, zero), x, zero)
+def clip(x, floor):
+    """The larger of x and a floor; NaN stays."""
+    return select(above(x, floor), x, floor)
 
 
 @inlined
@@ -83,16 +86,16 @@ def scramble_row(x):
 
 
 @inlined
-def statistics(x, begin, rows, room, channel, mean, variance, first):
-    """Mean and variance of ReLU(x), of as many channels as a row has."""
+def statistics(x, begin, rows, room, channel, floor, mean, variance, first):
+    """Mean and variance of max(x, floor), of as many channels as a row has."""
     kind = mean.dtype.type
     zero = zeros(mean)
-    share, total = fill(kind(1) / kind(rows), zero), zero
+    share, total, floor = fill(kind(1) / kind(rows), zero), zero, fill(kind(floor), zero)
     for m in range(rows):
-        total = total + relu(load(x, begin + m * room + channel, zero), zero)
+        total = total + clip(load(x, begin + m * room + channel, zero), floor)
     centre, total = total * share, zero
     for m in range(rows):
-        distance = relu(load(x, begin + m * room + channel, zero), zero) - centre
+        distance = clip(load(x, begin + m * room + channel, zero), floor) - centre
         total = fma(distance, distance, total)
     store(mean, first + channel, centre)
     store(variance, first + channel, total * share)
@@ -118,26 +121,30 @@ def find_scale(layer, own, rows, channels, gain, moments, first):
 
 
 @inlined
-def drop(x, begin, size, channel, moments, first, low, high, threshold, out, kept):
-    """Dropout(ReLU(x) * scale + shift), of as many channels as a row has, and what was kept."""
-    zero = zeros(out)
+def drop(x, begin, size, channel, floors, moments, first, low, high, threshold, out, kept):
+    """What comes out, of as many channels as a row has, and which of it has a slope."""
+    zero, kind = zeros(out), out.dtype.type
+    floor, lowest = fill(kind(floors[0]), zero), fill(kind(floors[1]), zero)
     no, yes = fill(np.uint8(0), zero), fill(np.uint8(1), zero)
     first_key, second_key, limit = fill(low, zero), fill(high, zero), fill(threshold, zero)
     scale, shift = load(moments.scale, first + channel, zero), load(moments.shift, first + channel, zero)
     place, step = count(zero) + fill(u32(channel), zero), fill(u32(size.channels), zero)
     for m in range(size.rows):
         i = begin + m * size.room + channel
-        value, dropped = fma(relu(load(x, i, zero), zero), scale, shift), above(no, no)
+        value = fma(clip(load(x, i, zero), floor), scale, shift)
+        rises = select(above(value, lowest), yes, no)
+        value = clip(value, lowest)
         if threshold:
             dropped = above(limit, scramble_row(scramble_row(place ^ first_key) ^ second_key))
-        store(out, i, select(dropped, zero, value))
-        store(kept, i, select(dropped, no, yes))
+            value, rises = select(dropped, zero, value), select(dropped, no, rises)
+        store(out, i, value)
+        store(kept, i, rises)
         place = place + step
 
 
 @compiled
 def normalise(x, size, layer, stream, moments, out, kept):
-    """Dropout(BatchNorm(ReLU(x))).
+    """Dropout(ReLU(BatchNorm(ReLU(x)))).
 
     Args:
         x: (R, calls, rows, room), flat.
@@ -146,7 +153,7 @@ def normalise(x, size, layer, stream, moments, out, kept):
         stream: Dropout's.
         moments: Written.
         out: As x, written.
-        kept: As x, in uint8, written: 0 where a value was dropped.
+        kept: As x, in uint8, written: 0 where a value was dropped, or stopped by the second ReLU.
     """
     lanes = width(zeros(out))
     for r in range(size.replicas):
@@ -156,20 +163,36 @@ def normalise(x, size, layer, stream, moments, out, kept):
             if layer.training:
                 for panel in range((size.room + lanes - 1) // lanes):
                     channel = min(panel * lanes, last)
-                    statistics(x, begin, size.rows, size.room, channel, moments.mean, moments.inverse, first)
+                    mean, variance = moments.mean, moments.inverse
+                    statistics(
+                        x, begin, size.rows, size.room, channel, layer.floors[0], mean, variance, first
+                    )
             find_scale(layer, r * size.channels, size.rows, size.channels, stream.gain, moments, first)
             low, high = call_key(stream.keys, r, stream.call + c)
             for panel in range((size.room + lanes - 1) // lanes):
                 channel = min(panel * lanes, last)
-                drop(x, begin, size, channel, moments, first, low, high, stream.threshold, out, kept)
+                drop(
+                    x,
+                    begin,
+                    size,
+                    channel,
+                    layer.floors,
+                    moments,
+                    first,
+                    low,
+                    high,
+                    stream.threshold,
+                    out,
+                    kept,
+                )
 
 
 @compiled
-def normalise_backward(grad, x, kept, size, moments, share, gain, out, d_bias, d_weight):
+def normalise_backward(grad, x, kept, size, moments, floor, share, gain, out, d_bias, d_weight):
     """The slope of `normalise`, in training also through the batch's own mean and deviation.
 
-    With y = ReLU(x), z = (y - mean) * inverse, u = z * weight + bias, and g the slope at u: the slope at bias
-    is sum g, at weight sum g z, and at y weight * inverse * (g - (sum g + z sum g z) / rows).
+    With y = max(x, floor), z = (y - mean) * inverse, u = z * weight + bias, and g the slope at u: that at
+    bias is sum g, at weight sum g z, at y weight * inverse * (g - (sum g + z sum g z) / rows).
 
     Args:
         grad: (R, calls, rows, room), flat: the slope at the output.
@@ -177,6 +200,7 @@ def normalise_backward(grad, x, kept, size, moments, share, gain, out, d_bias, d
         kept: As `normalise` wrote it.
         size: How many numbers these are.
         moments: As `normalise` wrote it.
+        floor: Of what is normalised.
         share: 1 / rows; 0 where mean and deviation are constants, not the batch's own.
         gain: What kept values were multiplied by.
         out: As x, written: the slope at x.
@@ -186,6 +210,7 @@ def normalise_backward(grad, x, kept, size, moments, share, gain, out, d_bias, d
     zero = zeros(out)
     lanes, none, part = width(zero), fill(np.uint8(0), zero), fill(share, zero)
     factor, last = fill(out.dtype.type(gain), zero), size.room - width(zero)
+    floor = fill(out.dtype.type(floor), zero)
     for r in range(size.replicas):
         for panel in range((size.room + lanes - 1) // lanes):
             channel = min(panel * lanes, last)
@@ -198,7 +223,7 @@ def normalise_backward(grad, x, kept, size, moments, share, gain, out, d_bias, d
                     i = begin + m * size.room
                     slope = select(same(load(kept, i, zero), none), zero, load(grad, i, zero))
                     total = total + slope
-                    product = fma(slope, relu(load(x, i, zero), zero) - centre, product)
+                    product = fma(slope, clip(load(x, i, zero), floor) - centre, product)
                 product = product * inverse
                 all_totals, all_products = all_totals + total, all_products + product
                 total, product = total * part, product * part * inverse
@@ -208,6 +233,6 @@ def normalise_backward(grad, x, kept, size, moments, share, gain, out, d_bias, d
                     slope = select(same(load(kept, i, zero), none), zero, load(grad, i, zero))
                     value = load(x, i, zero)
                     slope = slope - fma(value - centre, product, total)
-                    store(out, i, select(above(value, zero), slope * scale, zero))
+                    store(out, i, select(above(value, floor), slope * scale, zero))
             store(d_bias, r * size.room + channel, all_totals * factor)
             store(d_weight, r * size.room + channel, all_products * factor)

@@ -7,6 +7,7 @@ Replicas lie apart in memory, (R, N, [H, W,] F), where a step says so, else side
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ class Fused(ABC):
     @property
     @abstractmethod
     def replicas(self) -> int:
-        """How many lie apart in memory."""
+        """How many lie apart in memory; 0: as many as in what it is given."""
 
     @abstractmethod
     def __call__(self, x: Tensor, calls: int) -> Tensor:
@@ -46,8 +47,8 @@ class Fused(ABC):
         """Whether replicas are taken as they are, side by side."""
         return False
 
-    def by_torch(self, x: Tensor) -> Tensor:
-        """Compute (N, R * F, ...), which a loop is not for."""
+    def by_torch(self, x: Tensor, calls: int) -> Tensor:
+        """Compute (calls * N, R * F, ...), which a loop is not for."""
         raise NotImplementedError
 
 
@@ -71,7 +72,7 @@ class Convolution(Fused):
         # Worth it where the output's channels fill a quarter of a row.
         return large and 4 * conv.out_channels // conv.groups >= functions.lanes(conv.weight)
 
-    def by_torch(self, x: Tensor) -> Tensor:
+    def by_torch(self, x: Tensor, calls: int) -> Tensor:
         return Pool()(self.conv(x))
 
     def __call__(self, x: Tensor, calls: int) -> Tensor:
@@ -81,19 +82,53 @@ class Convolution(Fused):
 
 
 @dataclass(frozen=True)
-class Block(Fused):
-    """A ReLU, a batch normalisation and a dropout, in the weights' own precision."""
+class Unpooled(Fused):
+    """A convolution that no pooling follows; under autocast oneDNN is faster, in bfloat16."""
 
-    norm: functions.Norm
-    dropout: Dropout
+    conv: nn.Conv2d
 
     @property
     def replicas(self) -> int:
-        return self.dropout.replicas
+        return self.conv.groups
+
+    def takes(self, x: Tensor, replicas: int) -> bool:
+        conv, channels = self.conv, x.shape[-1] * replicas if replicas else x.shape[1]
+        fits = x.dim() == (5 if replicas else 4) and channels == conv.in_channels
+        large = fits and min(x.shape[2:4]) + 2 * int(conv.padding[0]) >= conv.kernel_size[0]
+        # Worth it where channels fill a quarter of a row.
+        fewest = min(conv.weight.shape[1], conv.out_channels // conv.groups)
+        return large and 4 * fewest >= functions.lanes(conv.weight) and not torch.is_autocast_enabled("cpu")
+
+    def by_torch(self, x: Tensor, calls: int) -> Tensor:
+        return self.conv(x)
 
     def __call__(self, x: Tensor, calls: int) -> Tensor:
-        self.norm._check_input_dim(x[0])
-        return functions.normalise_and_drop(x.to(self.norm.weight.dtype), self.norm, self.dropout, calls)
+        return functions.convolve(x, self.conv.weight, self.conv.bias, int(self.conv.padding[0]))
+
+
+@dataclass(frozen=True)
+class Block(Fused):
+    """A batch normalisation with a ReLU before or after it, and a dropout, in the weights' own precision."""
+
+    layers: functions.Layers
+
+    @property
+    def replicas(self) -> int:
+        return self.layers.dropout.replicas if self.layers.dropout else 0
+
+    def takes(self, x: Tensor, replicas: int) -> bool:
+        return bool(replicas or self.replicas)
+
+    def by_torch(self, x: Tensor, calls: int) -> Tensor:
+        norm, _, relu_before, relu_after = self.layers
+        parts = [norm(part.relu() if relu_before else part) for part in x.chunk(calls)]
+        y = torch.cat(parts) if calls > 1 else parts[0]
+        return y.relu() if relu_after else y
+
+    def __call__(self, x: Tensor, calls: int) -> Tensor:
+        norm = self.layers.norm
+        norm._check_input_dim(x[0])
+        return functions.normalise_and_drop(x.to(norm.weight.dtype), self.layers, calls)
 
 
 @dataclass(frozen=True)
@@ -112,7 +147,7 @@ class Product(Fused):
     def reads(self, x: Tensor) -> bool:
         return isinstance(x, OneBatch) and x.whole is None
 
-    def by_torch(self, x: Tensor) -> Tensor:
+    def by_torch(self, x: Tensor, calls: int) -> Tensor:
         return self.layer(x)
 
     def __call__(self, x: Tensor, calls: int) -> Tensor:
@@ -164,22 +199,18 @@ def find_steps(layers: list[nn.Module]) -> list[Step]:
     """The steps that compute layers, one after the other."""
     if not layers:
         return []
-    known = list(takewhile(lambda layer: type(layer) in KNOWN, layers[:3]))
+    known = list(takewhile(lambda layer: type(layer) in KNOWN, layers[:4]))
     step: Step
+    block, count = find_block(known)
+    if block:
+        return [block, *find_steps(layers[count:])]
     match known:
-        case [
-            nn.Conv2d(kernel_size=(3, 3), stride=(1, 1), dilation=(1, 1), padding_mode="zeros") as conv,
-            nn.MaxPool2d() as pool,
-            *_,
-        ] if _is_plain(pool) and conv.padding in ((0, 0), (1, 1), (2, 2)):
+        case [nn.Conv2d(kernel_size=(3, 3)) as conv, nn.MaxPool2d() as pool, *_] if _is_plain(
+            pool
+        ) and _is_dense(conv):
             step, count = Convolution(conv), 2
-        case [
-            nn.ReLU(inplace=False),
-            nn.BatchNorm1d() | nn.BatchNorm2d() as norm,
-            Dropout() as dropout,
-            *_,
-        ] if norm.affine and norm.track_running_stats and isinstance(norm.momentum, float):
-            step, count = Block(norm, dropout), 3
+        case [nn.Conv2d() as conv, *_] if _is_dense(conv) and not isinstance((*known, None)[1], nn.MaxPool2d):
+            step, count = Unpooled(conv), 1
         case [nn.MaxPool2d() as pool, *_] if _is_plain(pool):
             step, count = Pool(), 1
         case [Linear() as linear, *_]:
@@ -187,6 +218,32 @@ def find_steps(layers: list[nn.Module]) -> list[Step]:
         case _:
             step, count = layers[0], 1
     return [step, *find_steps(layers[count:])]
+
+
+def find_block(layers: list[nn.Module]) -> tuple[Block | None, int]:
+    """The block that layers begin with, if they do, and how many it computes."""
+    rest = list(layers)
+
+    def next_is(*kinds: type[nn.Module]) -> bool:
+        return bool(rest) and isinstance(rest[0], kinds)
+
+    relu_before = next_is(nn.ReLU) and not rest[0].inplace and bool(rest.pop(0))
+    if not next_is(nn.BatchNorm1d, nn.BatchNorm2d):
+        return None, 0
+    norm = cast("functions.Norm", rest.pop(0))
+    if not (norm.affine and norm.track_running_stats and isinstance(norm.momentum, float)):
+        return None, 0
+    relu_after = next_is(nn.ReLU) and bool(rest.pop(0))
+    dropout = cast("Dropout", rest.pop(0)) if next_is(Dropout) else None
+    block = Block(functions.Layers(norm, dropout, relu_before, relu_after))
+    return block, len(layers) - len(rest)
+
+
+def _is_dense(conv: nn.Conv2d) -> bool:
+    side, padding = conv.kernel_size[0], conv.padding[0]
+    settings = (conv.kernel_size, conv.stride, conv.dilation, conv.padding, conv.padding_mode)
+    plain = settings == ((side, side), (1, 1), (1, 1), (padding, padding), "zeros")
+    return plain and isinstance(padding, int) and padding < side
 
 
 def _is_plain(pool: nn.MaxPool2d) -> bool:
@@ -214,16 +271,19 @@ def compute(steps: list[Step], x: Tensor, calls: int) -> Tensor:
             x = step(x)
         elif replicas and isinstance(step, nn.Flatten) and (step.start_dim, step.end_dim) == (1, -1):
             x = x.movedim(-1, 2).flatten(2)  # (R, N, F * H * W)
+        elif replicas and isinstance(step, nn.AdaptiveAvgPool2d) and step.output_size in (1, (1, 1)):
+            x = x.mean((2, 3), keepdim=True)  # (R, N, 1, 1, F)
         elif isinstance(step, Fused) and step.takes(x, replicas):
-            if replicas and replicas != step.replicas:
+            wanted = step.replicas or replicas
+            if replicas and replicas != wanted:
                 x, replicas = side_by_side(x), 0
             if not replicas and not step.reads(x):
-                x = apart(x, step.replicas)
-            x, replicas = step(x, calls), step.replicas
+                x = apart(x, wanted)
+            x, replicas = step(x, calls), wanted
         else:
             if replicas:
                 x, replicas = side_by_side(x), 0
-            x = step.by_torch(x) if isinstance(step, Fused) else step(x)
+            x = step.by_torch(x, calls) if isinstance(step, Fused) else step(x)
     return side_by_side(x) if replicas else x
 
 
