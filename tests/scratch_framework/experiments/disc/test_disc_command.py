@@ -227,7 +227,7 @@ def test_ctrl_c_ends_with_130_and_one_line_and_keeps_the_curves(tmp_path: Path) 
     while not list(tmp_path.glob("cut/disc/events*")):
         assert process.poll() is None
         time.sleep(0.1)
-    let_compute(process.pid, 6)
+    let_compute(process.pid, 2)
     process.send_signal(signal.SIGINT)
     _, complaint = process.communicate(timeout=60)
     assert process.returncode == 130
