@@ -220,6 +220,7 @@ class Experiment:
             checkpoint=self.folder / model / "checkpoint.ckpt",
             checkpoint_every=self.checkpoint_every,
             verbose=self.verbose,
+            notes_posteriors=True,
         )
 
     def _run_model(self, model: str, study: Study, progress: StudyProgress) -> None:
@@ -236,8 +237,12 @@ class Experiment:
         if not self.ranks:
             progress.begin(model, len(self.seeds) * size)
 
+        posteriors = dict[int, str]()  # by the number of epochs before them
+
         def on_epoch(first: int, metrics: EpochMetrics) -> None:
             log.add(first * size, metrics)
+            if metrics.posteriors:
+                posteriors[metrics.epoch] = metrics.posteriors
             if not self.ranks:  # else it was shown while it was trained
                 kept = metrics.epoch < self.saved_epochs[model, first]
                 progress.add(model, first * size, metrics, kept)
@@ -245,7 +250,7 @@ class Experiment:
         fit = run_study(study, on_epoch)
         self.finished.append(ModelRuns(model, self.recipe, fit.runs))
         try:
-            self._log_results(log, study, fit, settings)
+            self._log_results(log, study, fit, settings, posteriors)
             if fit.mistakes:
                 fit.mistakes.write(self.folder / model / "mistakes.npz")
         except Exception:  # a log that cannot be written does not cost the results
@@ -261,13 +266,15 @@ class Experiment:
     def _write_results(self) -> None:
         write_results(self.folder / "results.json", self.finished, self.command, self.config)
 
-    def _log_results(self, log: StudyLog, study: Study, fit: Fit, settings: PairSettings) -> None:
+    def _log_results(
+        self, log: StudyLog, study: Study, fit: Fit, settings: PairSettings, posteriors: Mapping[int, str]
+    ) -> None:
         results = self.finished[-1]
         hparams = results.hparams(asdict(settings), {**self.config, **asdict(settings)})
         log.add_runs(results.tagged())
         log_text(log, self.command)
         if study.checkpoint and not fit.unsaved:
-            log_net(log, study.checkpoint, self.digits)
+            log_net(log, study.checkpoint, self.digits, posteriors, settings.max_epochs)
         figures = {"test/mistakes": mistakes_figure(fit.mistakes)} if fit.mistakes else {}
         log.finish(hparams, results.metrics(), figures)
 
