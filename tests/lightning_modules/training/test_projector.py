@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from google.protobuf import text_format
 from PIL import Image
-from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
+from tensorboard.plugins.projector.projector_plugin import ProjectorConfig, text_format
 
 import train
 from datamodules import load_digits
