@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from datamodules import Digits
 from lightning_modules import PairModule
+from lightning_modules.evaluation.probing import class_logits
 from lightning_modules.results.palette import SHADES
 
 Classes = NDArray[np.int64]  # (n,), the latent class of each digit
@@ -15,15 +16,8 @@ Confusion = NDArray[np.int64]  # (10, 10), rows digits, columns latent classes
 
 def latent_classes(module: PairModule, images: torch.Tensor) -> NDArray[np.int64]:
     """The likeliest latent class of each digit (n, 14, 14) for each replica's first trunk, (R, n)."""
-    replicas, training = len(module.seeds), module.training
-    module.eval()
-    with torch.no_grad():
-        parts = [
-            module.network(part.unsqueeze(1).expand(-1, 2 * replicas, 14, 14)).digits[:, :, 0].argmax(-1)
-            for part in images.split(250)
-        ]
-    module.train(training)
-    return torch.cat(parts).T.numpy()
+    replicas = range(len(module.seeds))
+    return np.stack([class_logits(module, index, images).argmax(-1).numpy() for index in replicas])
 
 
 def confusion_of(classes: Classes, digits: Digits) -> Confusion:

@@ -151,8 +151,8 @@ def sizes(pairs: list[int], runs: list[int]) -> list[Size]:
         *(Size("cores", cores=count, runs=16 * core_count(), epochs=10) for count in cores),
         *(
             Size(axis, ranks=count, runs=32, epochs=10)
-            for axis in ("ranks", "independent")
             for count in cores
+            for axis in ("ranks", "independent")  # one after the other, as the machine's speed drifts
         ),
     ]
 

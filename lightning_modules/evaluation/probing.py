@@ -1,4 +1,4 @@
-"""Probes of trained nets: their first filters, and how well a CNN's features tell the digits apart.
+"""Probes of nets: their first filters, how they class digits, and how well their features tell these apart.
 
 A linear probe (Alain and Bengio 2016) asks what the features hold, not what the net predicts. Ours is the
 simplest: it reads a digit as the one whose mean is nearest.
@@ -7,13 +7,14 @@ simplest: it reads a digit as the one whose mean is nearest.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from lightning_modules.networks.pairs import SeparateTrunks, SharedTrunk
 from lightning_modules.replicas.fused.sequential import Sequential
 from lightning_modules.replicas.layers import Linear
 from lightning_modules.results.palette import ORDERED
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.floating[Any]]
 
 DIGITS = 10
+PART = 250  # digits that a net reads at once
 FILTERS_A_ROW = 8
 
 
@@ -59,6 +61,24 @@ def hidden_features(module: PairModule, first: Tensor, second: Tensor) -> Number
     last = max(place for place, layer in enumerate(cnn) if isinstance(layer, Linear))
     with torch.no_grad():
         return cnn[:last](images).numpy()
+
+
+@torch.no_grad()
+def class_logits(module: PairModule, index: int, images: Tensor) -> Tensor:
+    """What the trunk of one replica, of two the first one, says of digits.
+
+    Args:
+        module: Its nets have heads that read classes.
+        index: Which replica, from 0.
+        images: (n, 14, 14) in 0..255.
+
+    Returns:
+        (n, 10).
+    """
+    net = cast("SharedTrunk | SeparateTrunks", module.network.replica(index)).eval()
+    trunks = 2 if isinstance(net, SeparateTrunks) else 1
+    inputs = images.to(next(net.parameters())).unsqueeze(1).expand(-1, trunks, 14, 14)
+    return torch.cat([net.trunk(part)[:, : net.head.features] for part in inputs.split(PART)])
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ class EpochMetrics:
     epoch: int
     step: int  # optimiser steps so far
     values: dict[str, list[float]]  # tag to one value a replica
+    posteriors: str = ""  # of test digits as the epoch began, in the first replica, where that was noted
 
 
 def place(tag: str) -> str:

@@ -4,20 +4,30 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any, cast
 
 import pytorch_lightning as pl
 
 from lightning_modules.models.base import PairModule
 from lightning_modules.replicas.pruning import sound_replicas
 from lightning_modules.results.tensorboard import EpochMetrics
+from lightning_modules.training.projector import first_posteriors, is_noted
 from lightning_modules.training.shard_checkpoint import ShardCheckpoint
 
 
 class ReportEpochs(pl.Callback):
     """Passes on every replica's metrics after each epoch (Lightning's loggers take one number a tag)."""
 
-    def __init__(self, report: Callable[[EpochMetrics], None]) -> None:
+    def __init__(self, report: Callable[[EpochMetrics], None], notes_posteriors: bool = False) -> None:
         self.report = report  # called in every process
+        self.notes_posteriors = notes_posteriors
+        self.posteriors = ""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note the first replica's posteriors, after some epochs."""
+        assert isinstance(pl_module, PairModule)
+        noted = self.notes_posteriors and is_noted(trainer.current_epoch)
+        self.posteriors = first_posteriors(pl_module, cast("Any", trainer).datamodule) if noted else ""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Collect the metrics, NaN for a replica that diverged; validation has run by now."""
@@ -33,7 +43,7 @@ class ReportEpochs(pl.Callback):
             ]
             for tag, value in metrics.items()
         }
-        self.report(EpochMetrics(trainer.current_epoch, trainer.global_step, values))
+        self.report(EpochMetrics(trainer.current_epoch, trainer.global_step, values, self.posteriors))
 
 
 class SaveShard(pl.Callback):

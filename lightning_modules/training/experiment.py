@@ -65,6 +65,9 @@ class Experiment:
         default_factory=dict, init=False
     )  # epochs by model, first run
     logs: dict[str, StudyLog] = field(default_factory=dict, init=False)  # by model, once it has trained
+    posteriors: dict[str, dict[int, str]] = field(
+        default_factory=dict, init=False
+    )  # by model and the number of epochs before them
     main_process: bool = field(default=True, init=False)  # which alone writes and prints
     ranks: Ranks | None = field(default=None, init=False)  # who share the runs, if several do
     command: str = field(default="", init=False)  # that began the study
@@ -161,6 +164,8 @@ class Experiment:
         def on_epoch(model: str, first: int, metrics: EpochMetrics) -> None:
             if self.main_process:
                 self._log(model, studies[model]).add(first * studies[model].ensembling.size, metrics)
+                if metrics.posteriors:
+                    self.posteriors.setdefault(model, {})[metrics.epoch] = metrics.posteriors
                 if not self.ranks:  # else it was shown while it was trained
                     self._show(progress, model, studies[model], first, metrics)
 
@@ -240,6 +245,7 @@ class Experiment:
             checkpoint=self.folder / model / "checkpoint.ckpt",
             checkpoint_every=self.checkpoint_every,
             verbose=self.verbose,
+            notes_posteriors=True,
         )
 
     def _log(self, model: str, study: Study) -> StudyLog:
@@ -255,7 +261,9 @@ class Experiment:
         """Write the results of a model."""
         self.finished.append(ModelRuns(model, self.recipe, fit.runs))
         try:
-            self._log_results(self._log(model, study), study, fit, self.models[model])
+            self._log_results(
+                self._log(model, study), study, fit, self.models[model], self.posteriors.get(model, {})
+            )
             if fit.mistakes:
                 fit.mistakes.write(self.folder / model / "mistakes.npz")
         except Exception:  # a log that cannot be written does not cost the results
@@ -271,13 +279,15 @@ class Experiment:
     def _write_results(self) -> None:
         write_results(self.folder / "results.json", self.finished, self.command, self.config)
 
-    def _log_results(self, log: StudyLog, study: Study, fit: Fit, settings: PairSettings) -> None:
+    def _log_results(
+        self, log: StudyLog, study: Study, fit: Fit, settings: PairSettings, posteriors: Mapping[int, str]
+    ) -> None:
         results = self.finished[-1]
         hparams = results.hparams(asdict(settings), {**self.config, **asdict(settings)})
         log.add_runs(results.tagged())
         log_text(log, self.command)
         if study.checkpoint and not fit.unsaved:
-            log_net(log, study.checkpoint, self.digits)
+            log_net(log, study.checkpoint, self.digits, posteriors, settings.max_epochs)
         figures = {"test/mistakes": mistakes_figure(fit.mistakes)} if fit.mistakes else {}
         log.finish(hparams, results.metrics(), figures)
 

@@ -53,6 +53,7 @@ class Study:
     shard_sizes: Sequence[int] | None = None  # runs of each shard; by default divided evenly
     first: int = 0  # number of its first run among those of the whole study
     shard: ShardCheckpoint | None = None  # the file of a shard
+    notes_posteriors: bool = False  # whether the first run's are noted after some epochs, for the projector
 
     def make_module(self) -> PairModule:
         """All replicas: the members of each run, one after the other."""
@@ -84,11 +85,12 @@ class Study:
 
     def _shard(self, runs: slice) -> "Study":
         settings, seeds = self.settings.take(range(runs.start, runs.stop)), list(self.seeds[runs])
+        noted = self.notes_posteriors and runs.start == 0
+        study = replace(self, settings=settings, seeds=seeds, first=runs.start, notes_posteriors=noted)
         if self.checkpoint is None:
-            return replace(self, settings=settings, seeds=seeds, first=runs.start)
+            return study
         path = self.checkpoint.with_suffix(f".{runs.start}.part")
-        shard = ShardCheckpoint(path, {"study": self.study_id, "seeds": seeds})
-        return replace(self, settings=settings, seeds=seeds, first=runs.start, shard=shard)
+        return replace(study, shard=ShardCheckpoint(path, {"study": self.study_id, "seeds": seeds}))
 
     def clear(self) -> None:
         """Remove the files of the shards, once the study is done."""
@@ -217,7 +219,8 @@ def fit(study: Study, report: Callable[[EpochMetrics], None], callbacks: Sequenc
         [SaveShard(study.shard, metrics, study.checkpoint_every)] if study.shard and study.study_id else []
     )
     mistakes = CountMistakes()
-    trainer = make_trainer(study.trainer, [ReportEpochs(on_epoch), *saving, mistakes, *callbacks])
+    reporting = ReportEpochs(on_epoch, study.notes_posteriors)
+    trainer = make_trainer(study.trainer, [reporting, *saving, mistakes, *callbacks])
     runs = _fit_and_test(trainer, study, study.shard.path if study.shard and state.started else None)
     result = Fit(runs, mistakes.mistakes)
     if study.shard:  # a full disk does not cost the results

@@ -25,7 +25,7 @@ from lightning_modules.training.runner import Study, fit
 from lightning_modules.training.workers import run_jobs
 
 DONE = b"1"
-LOOK = 0.2  # seconds from one look for a free shard to the next
+LOOK = 0.05  # seconds from one look for a free shard to the next, where the last look found none
 
 Report = Callable[[int, EpochMetrics], None]  # of a shard's number and each of its epochs
 
@@ -154,6 +154,7 @@ def train_shards(
     left = dict(shards)
     with Claims(path, max(shards, default=-1) + 1) as claims:
         while left:
+            before = len(left)
             for number, shard in list(left.items()):
                 with claims.claim(number) as is_ours:
                     if is_ours:
@@ -163,7 +164,7 @@ def train_shards(
                 if number in left and claims.is_done(number):
                     finished_elsewhere(number)
                     del left[number]
-            if left:
+            if len(left) == before:  # else others may have done theirs meanwhile
                 time.sleep(LOOK)
 
 

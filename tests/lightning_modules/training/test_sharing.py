@@ -129,6 +129,26 @@ def test_what_a_dead_rank_leaves_is_taken_over_where_it_stopped(
     assert run_study(a_study(tmp_path / "shared"), lambda first, epoch: None).runs == whole.runs
 
 
+def test_a_rank_does_not_sleep_once_all_is_done(
+    tmp_path: Path,
+    another_process: Callable[[Callable[[], None]], int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The other rank ends shard 0 while this one trains shard 1."""
+    shards, path = shards_of(a_study(tmp_path)), tmp_path / "claims"
+    other = another_process(holding(path, 0))
+
+    def finish_the_other(number: int, epoch: EpochMetrics) -> None:
+        if epoch.epoch == 2:
+            with Claims(path, 2) as claims:
+                claims.finish(0)
+            end(other)
+
+    monkeypatch.setattr("lightning_modules.training.sharing.time.sleep", lambda seconds: 1 / 0)
+    train_shards(shards, path, finish_the_other)
+    assert path.read_bytes() == b"11"
+
+
 def test_shards_that_others_have_done_are_told_and_left_alone(tmp_path: Path) -> None:
     shards, path = shards_of(a_study(tmp_path)), tmp_path / "claims"
     train_shards({0: shards[0]}, path, lambda number, epoch: None)
