@@ -58,14 +58,14 @@ class MaxPool2d(Module):
         self.window.check_room("MaxPool2d", x.shape)
         padded = self.window.pad(x, float("-inf"))
         pixels = self.window.offsets(padded)
-        y, grows = pixels[0].clone(), []
+        y, grows = pixels[0], []
         for pixel in pixels[1:]:
             larger = y.maximum(pixel)
             grows.append((larger - y).sign_().char())
             y = larger
         if not math.isfinite(y.sum()):
             grows = self._compare(pixels, self.window.offsets(self.window.pad(x.new_ones(x.shape))))
-        return self.save_for_backward((grows, Layout(padded)), y)
+        return self.save_for_backward((grows, Layout(padded)), y if grows else y.clone())
 
     def backward(self, grad_output: Tensor) -> Tensor:
         """dL/dx_p = sum of dL/dy_ij over the patches whose first maximum is the pixel p.
@@ -75,13 +75,21 @@ class MaxPool2d(Module):
         row, as in torch. Digits on black tie in most patches, so this is no rare case. The first maximum is
         where the maximum grew last; hence the walk from the last offset to the first.
 
+        Where patches tile the image, each offset is written once, and the first holds what is left for it.
         0 times infinity is not 0. So a gradient that has overflowed needs a choice (`where`), which takes
         several times as long as a product.
         """
         grows, layout = self.saved(grad_output)
-        grad = layout.empty(grad_output).zero_()  # in the memory order of x, its border included
+        grad = layout.empty(grad_output)  # in the memory order of x, its border included
         first, *places = self.window.offsets(grad)
-        left, finite = grad_output, math.isfinite(grad_output.sum())  # what no offset has taken yet
+        finite = math.isfinite(grad_output.sum())
+        if finite and self.window.tiles(layout.shape):
+            first.copy_(grad_output)
+            for grown, into in zip(reversed(grows), reversed(places), strict=True):
+                first.sub_(into.copy_(grown).mul_(first))
+            return self.window.unpad(grad)
+        grad.zero_()
+        left = grad_output  # what no offset has taken yet
         for grown, into in zip(reversed(grows), reversed(places), strict=True):
             taken = left * grown if finite else left.where(grown != 0, 0)
             into.add_(taken)

@@ -74,6 +74,11 @@ class Window(NamedTuple):
         (height, width), (down, across) = self.padded(size), self.span
         return (height - down) // self.stride[0] + 1, (width - across) // self.stride[1] + 1
 
+    def tiles(self, size: tuple[int, ...]) -> bool:
+        """Whether the patches of a padded image of this size cover each of its numbers exactly once."""
+        rest = [side % step for side, step in zip(size[-2:], self.stride, strict=True)]
+        return self.span == self.kernel_size == self.stride and not any(rest)
+
     def check_room(self, name: str, size: tuple[int, ...]) -> None:
         """Refuse an image that is smaller than the window; ``name`` is the layer that asks."""
         (height, width), (down, across) = self.padded(size), self.span
