@@ -92,7 +92,10 @@ class Replicas(nn.Module):
         Returns:
             What the ordinary net returns, each tensor (N, R, ...).
         """
-        return self._call(self._spread((args, kwargs)), (args, kwargs))
+        self.prove(*args, **kwargs)
+        if self.engine == "vmap":
+            return self._by_vmap(self.net, *self._spread((args, kwargs)))
+        return self._side_by_side(partial(share, replicas=len(self.seeds)), (args, kwargs))
 
     def each(self, *args: Any, **kwargs: Any) -> Any:
         """Call each replica with a batch of its own.
@@ -104,18 +107,15 @@ class Replicas(nn.Module):
         Returns:
             What the ordinary net returns, each tensor (N, R, ...).
         """
-        return self._call((args, kwargs))
-
-    def _call(self, each: Inputs, shared: Inputs | None = None) -> Any:
-        """Call all with inputs (N, R, ...), which are shared inputs (N, ...) where those are given."""
         if not self.is_proven:
-            self._prove(each)
+            self._prove((args, kwargs))
         if self.engine == "vmap":
-            return self._by_vmap(self.net, *each)
-        if shared is None:
-            args, kwargs = tree_map_only(Tensor, fold, each)
-        else:
-            args, kwargs = tree_map_only(Tensor, partial(share, replicas=len(self.seeds)), shared)
+            return self._by_vmap(self.net, args, kwargs)
+        return self._side_by_side(fold, (args, kwargs))
+
+    def _side_by_side(self, lay: Callable[[Tensor], Tensor], inputs: Inputs) -> Any:
+        """Call all replicas by engine wide, with (N, R * D, ...) that `lay` makes of each tensor."""
+        args, kwargs = tree_map_only(Tensor, lay, inputs)
         leaves, structure = tree_flatten(self.net(*args, **kwargs))
         dims = self._dims or [2] * len(leaves)
         unfolded = [

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_modules.replicas.one_batch import OneBatch
-from lightning_modules.replicas.products import multiply
+from lightning_modules.replicas.products import multiply_one
 
 MEAN, DEVIATION = 33.3184, 71.4274  # of the embedded MNIST's training pixels
 
@@ -93,8 +93,7 @@ class Linear(nn.Module):
 
     def _multiply(self, x: Tensor) -> Tensor:
         if isinstance(x, OneBatch) and x.whole is None and x.dim() == 2:
-            shared = x.one.expand(self.replicas, -1, -1)
-            return multiply(shared, self.weight, self.bias).transpose(0, 1).flatten(1)
+            return multiply_one(x.one, self.weight, self.bias, self.replicas).transpose(0, 1).flatten(1)
         return multiply_each(x, self.weight, self.bias, self.replicas)
 
     def extra_repr(self) -> str:

@@ -153,7 +153,7 @@ class Product(Fused):
     def __call__(self, x: Tensor, calls: int) -> Tensor:
         weight, bias = self.layer.weight, self.layer.bias
         if isinstance(x, OneBatch):
-            return products.multiply(x.one.expand(self.replicas, -1, -1), weight, bias)
+            return products.multiply_one(x.one, weight, bias, self.replicas)
         if products.are_samples_next(x) and not torch.is_autocast_enabled("cpu"):
             return products.multiply(x, weight, bias)
         if not torch.is_autocast_enabled("cpu"):
