@@ -2,10 +2,14 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from numbers import Number
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+from torch.utils._pytree import tree_leaves
 
 from lightning_modules.replicas.seeding import derive_seed
 
@@ -27,6 +31,8 @@ def make_nets(make_net: Callable[[], nn.Module], seeds: Sequence[int]) -> list[n
     if any(own != shapes[0] for own in shapes):
         raise ValueError("make_net must make nets of the same shapes for all seeds")
     _refuse_without_copy(nets[0])
+    for net in nets[1:]:
+        _refuse_own_attributes(nets[0], net)
     return nets
 
 
@@ -51,6 +57,25 @@ def _refuse_without_copy(net: nn.Module) -> None:
             "make_net must return a module that copy.deepcopy can copy; take weight_norm of"
             f" torch.nn.utils.parametrizations, if that is in it: {(str(error).splitlines() or [''])[0]}"
         ) from error
+
+
+def _refuse_own_attributes(first: nn.Module, other: nn.Module) -> None:
+    """Refuse what differs between seeds and is no parameter or buffer: all would have the first seed's."""
+    others = dict(other.named_modules())
+    for name, module in first.named_modules():
+        for key, value in vars(module).items():
+            pair = tree_leaves(value), tree_leaves(vars(others[name]).get(key))
+            if not key.startswith("_") and not all(map(_is_same, *pair)):
+                raise ValueError(
+                    f"make_net must give {type(module).__name__}.{key} one value for all seeds, or keep it by"
+                    " register_buffer, as a tensor"
+                )
+
+
+def _is_same(ours: Any, theirs: Any) -> bool:
+    if isinstance(ours, Tensor | np.ndarray) and type(ours) is type(theirs):
+        return np.array_equal(np.asarray(ours), np.asarray(theirs))
+    return not isinstance(ours, Number | str) or repr(ours) == repr(theirs)
 
 
 def tensors_of(net: nn.Module) -> dict[str, Tensor]:
