@@ -1,7 +1,7 @@
 """The ordinary nets that replicas are made of, one a seed, and their tensors joined."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Number
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.utils._pytree import tree_leaves
 
+from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.seeding import derive_seed
 
 
@@ -60,22 +61,33 @@ def _refuse_without_copy(net: nn.Module) -> None:
 
 
 def _refuse_own_attributes(first: nn.Module, other: nn.Module) -> None:
-    """Refuse what differs between seeds and is no parameter or buffer: all would have the first seed's."""
-    others = dict(other.named_modules())
-    for name, module in first.named_modules():
-        for key, value in vars(module).items():
-            pair = tree_leaves(value), tree_leaves(vars(others[name]).get(key))
-            if not key.startswith("_") and not all(map(_is_same, *pair)):
-                raise ValueError(
-                    f"make_net must give {type(module).__name__}.{key} one value for all seeds, or keep it by"
-                    " register_buffer, as a tensor"
-                )
+    """Refuse what differs between seeds and is not registered: all replicas would have the first seed's."""
+    theirs = dict(_attributes(other))
+    for name, values in _attributes(first):
+        others = theirs.get(name, [])
+        if len(values) != len(others) or not all(map(_is_same, values, others)):
+            raise ValueError(
+                f"make_net must give {name} one value for all seeds, or register it: as a buffer, a parameter"
+                " or in a ModuleList"
+            )
+
+
+def _attributes(net: nn.Module) -> Iterator[tuple[str, list[Any]]]:
+    """What plain attributes of a net and its parts hold, beside tensors that are registered."""
+    registered = {id(value) for value in tensors_of(net).values()}
+    for name, module in net.named_modules():
+        own = {} if isinstance(module, Dropout) else vars(module)  # its streams are those of each seed
+        for key in [key for key in own if not key.startswith("_")]:
+            leaves = [[*x.parameters()] if isinstance(x, nn.Module) else [x] for x in tree_leaves(own[key])]
+            yield f"{name}.{key}".strip("."), [x for part in leaves for x in part if id(x) not in registered]
 
 
 def _is_same(ours: Any, theirs: Any) -> bool:
-    if isinstance(ours, Tensor | np.ndarray) and type(ours) is type(theirs):
-        return np.array_equal(np.asarray(ours), np.asarray(theirs))
-    return not isinstance(ours, Number | str) or repr(ours) == repr(theirs)
+    if isinstance(ours, Tensor) and isinstance(theirs, Tensor):
+        return torch.equal(ours, theirs)
+    if isinstance(ours, np.ndarray):
+        return np.array_equal(ours, theirs)
+    return not isinstance(ours, Number) or repr(ours) == repr(theirs)
 
 
 def tensors_of(net: nn.Module) -> dict[str, Tensor]:

@@ -367,8 +367,9 @@ def test_a_forward_of_ones_own_is_that_of_each_net_in_batches_of_all_sizes(name:
 NOT_REPLICATED: list[tuple[Make, str]] = [
     (lambda: Net(lambda layer, x: Normal(layer(x), 1.0)), "forward must return tensors"),
     (lambda: Net(lambda layer, x: (layer(x), float(layer(x).sum()))), "vmap cannot compute this net"),
-    (lambda: Net(lambda layer, x: layer(x), mask=torch.rand(6)), r"give Net\.mask one value for all seeds"),
-    (lambda: Net(lambda layer, x: layer(x), order=torch.randperm(99).tolist()), r"give Net\.order one value"),
+    (lambda: Net(lambda layer, x: layer(x), mask=torch.rand(6)), "give mask one value for all seeds"),
+    (lambda: Net(lambda layer, x: layer(x), order=torch.randperm(99).tolist()), "give order one value"),
+    (lambda: Net(lambda layer, x: layer(x), parts=[nn.Linear(9, 9)]), "give parts one value"),
 ]
 
 
