@@ -196,7 +196,9 @@ class Replicas(nn.Module):
         if self._wanted == "wide":
             raise ValueError(f"engine wide does not fit this net: {reason}; take engine vmap")
         self.engine, self.reason = "vmap", reason
-        warnings.warn(f"replicas run by torch.func.vmap, which is slower: {reason}", stacklevel=5)
+        text = f"replicas run by torch.func.vmap, which is slower: {reason}"
+        # Not warn: it shows a text once, but of two modules each may have the same reason.
+        warnings.warn_explicit(text, UserWarning, __file__, 0, __name__)
 
     def _prove(self, inputs: Inputs) -> None:
         if self.engine == "wide":
@@ -214,7 +216,8 @@ class Replicas(nn.Module):
             except Difference as why:
                 raise ValueError(
                     f"this net cannot be replicated: by torch.func.vmap, {why}; in forward take no random"
-                    " numbers but those of dropout layers, and write it of registered layers, or register one"
+                    " numbers but those of dropout layers, change buffers in place, and write it of"
+                    " registered layers, or register one"
                 ) from why
         self.is_proven = True
 

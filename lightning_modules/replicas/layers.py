@@ -92,7 +92,7 @@ class Linear(nn.Module):
         return self._multiply(x)
 
     def _multiply(self, x: Tensor) -> Tensor:
-        if isinstance(x, OneBatch) and x.whole is None and x.dim() == 2:
+        if isinstance(x, OneBatch) and x.is_one and x.dim() == 2:
             return multiply_one(x.one, self.weight, self.bias, self.replicas).transpose(0, 1).flatten(1)
         return multiply_each(x, self.weight, self.bias, self.replicas)
 

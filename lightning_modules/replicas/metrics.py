@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
 import pytorch_lightning as pl
 import torch
@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from lightning_modules.command.plain import plain
 from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.of_each import replica_of
 
-STAGES = ("train", "val", "test")
+Stage = Literal["train", "val", "test"]
+STAGES = get_args(Stage)
 
 
 class ReplicaMean(Metric):
@@ -207,7 +209,11 @@ class MetricsModule(pl.LightningModule):
 
         Returns:
             Tag to (R,).
+
+        Raises:
+            ValueError: There is no such stage.
         """
+        stage = plain("stage", stage, Stage)
         # view: torchmetrics makes a scalar of a single replica's mean
         return {
             tag: metric.compute().view(-1)

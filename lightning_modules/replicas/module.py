@@ -20,7 +20,7 @@ from lightning_modules.replicas.convert import Engine, Replicas, replicate
 from lightning_modules.replicas.loader import ReplicaBatch
 from lightning_modules.replicas.metrics import MetricOfEach, ReplicaMean
 from lightning_modules.replicas.of_each import Function, OfEachReplica
-from lightning_modules.replicas.optimizers import with_replica_lr
+from lightning_modules.replicas.optimizers import refuse_own_rates, with_replica_lr
 from lightning_modules.replicas.per_replica import per_replica, refuse_repeated, seeds_of_each
 from lightning_modules.replicas.state import State
 
@@ -32,8 +32,9 @@ class ReplicatedModule(ReplicatedBase):
 
     A batch is a tuple or list whose last entry is the target, or a dict; the other entries are inputs of the
     net, in order or by name. All replicas get the same batch, or each its own (`ReplicaLoader`). Metrics are
-    logged as ``train/loss``, ``val/loss``, ``test/error`` and so on: the mean over replicas, and ``_low`` and
-    ``_high`` one standard deviation below and above it. `epoch_metrics` gives those of each replica.
+    logged as ``train/loss``, ``val/loss``, ``test/error`` and so on: the mean over replicas; and one
+    standard deviation below and above it as ``zone/val/loss_low`` and ``zone/val/loss_high``, which come last
+    in a dashboard. `epoch_metrics` gives those of each replica.
 
     What a Trainer offers, and what it does here:
 
@@ -205,7 +206,7 @@ class ReplicatedModule(ReplicatedBase):
         """The optimiser and its schedule.
 
         Raises:
-            ValueError: The schedule looks at a metric.
+            ValueError: The schedule looks at a metric, or sets rates of its own where replicas have several.
         """
         optimizer = self.make_optimizer()
         if self.make_schedule is None:
@@ -215,6 +216,8 @@ class ReplicatedModule(ReplicatedBase):
             raise ValueError(
                 "ReduceLROnPlateau would set the rates of all replicas by one metric; take another"
             )
+        if len(set(self.lr)) > 1:
+            refuse_own_rates(schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": self.interval}}
 
     def replica(self, index: int) -> nn.Module:
@@ -248,15 +251,17 @@ class ReplicatedModule(ReplicatedBase):
             sound = values[values.isfinite()]
             sound = sound if len(sound) else values
             deviation, mean = torch.std_mean(sound, correction=int(len(sound) > 1))
-            scalars |= {tag: mean, f"{tag}_low": mean - deviation, f"{tag}_high": mean + deviation}
+            low, high = band(tag)
+            scalars |= {tag: mean, low: mean - deviation, high: mean + deviation}
         self.log_dict(scalars)
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
         if isinstance(self.logger, TensorBoardLogger):  # bands, as custom scalars
-            charts = {
-                tag: ["Margin", [tag, f"{tag}_low", f"{tag}_high"]]
-                for tag in self.metrics
-                if "test" not in tag
-            }
+            charts = {tag: ["Margin", [tag, *band(tag)]] for tag in self.metrics if "test" not in tag}
             self.logger.experiment.add_custom_scalars({"mean and standard deviation": charts})
+
+
+def band(tag: str) -> tuple[str, str]:
+    """The tags of the ends of a tag's band, named as `results.tensorboard` names those of a study."""
+    return f"zone/{tag}_low", f"zone/{tag}_high"

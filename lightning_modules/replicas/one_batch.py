@@ -1,6 +1,7 @@
 """A batch that R replicas share: it is copied for them only where an operation needs the copies."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -12,28 +13,44 @@ class OneBatch(Tensor):
     """(N, R * D, ...) of R equal blocks, of which memory has one, (N, D, ...).
 
     `Linear` multiplies this one by R matrices, and ``flatten(1)`` keeps it. The first other operation makes R
-    copies of it, and from then on it is an ordinary tensor.
+    copies of it; where it changes them, or gives a view of them, they count from then on.
     """
 
     one: Tensor
     replicas: int
+    source: "OneBatch | None"  # of which this is a view
     whole: Tensor | None  # the copies, once they are made
+    exposed: bool  # whether the copies may have been changed
 
     @classmethod
-    def of(cls, one: Tensor, replicas: int) -> Self:
+    def of(cls, one: Tensor, replicas: int, source: "OneBatch | None" = None) -> Self:
         """Share a batch.
 
         Args:
             one: (N, D, ...), without a gradient.
             replicas: Number of replicas R.
+            source: The batch of which it is a view.
         """
         shape = (len(one), replicas * one.shape[1], *one.shape[2:])
         batch: Self = cls._make_wrapper_subclass(cls, shape, dtype=one.dtype, device=one.device)
-        batch.one, batch.replicas, batch.whole = one, replicas, None
+        batch.one, batch.replicas, batch.source = one, replicas, source
+        batch.whole, batch.exposed = None, False
         return batch
 
-    def copies(self) -> Tensor:
-        """An ordinary tensor (N, R * D, ...), always the same one."""
+    @property
+    def is_one(self) -> bool:
+        """Whether `one` is what all blocks hold, and takes no gradient."""
+        return not (self.requires_grad or (self if self.source is None else self.source).exposed)
+
+    def copies(self, expose: bool = True) -> Tensor:
+        """An ordinary tensor (N, R * D, ...), always the same one.
+
+        Args:
+            expose: Whether it may be changed.
+        """
+        if self.source is not None:
+            return self.source.copies(expose).view(self.shape)
+        self.exposed |= expose
         if self.whole is None:
             self.whole = fold(for_each(self.one, self.replicas)).contiguous()
         return self.whole
@@ -49,14 +66,24 @@ class OneBatch(Tensor):
         """What torch calls for each operation on such a batch."""
         if operation is torch.ops.aten.view.default and isinstance(args[0], OneBatch):
             batch, flat = args[0], [len(args[0]), args[0].shape[1:].numel()]
-            if batch.whole is None and list(args[1]) == flat:
-                return cls.of(batch.one.flatten(1), batch.replicas)
-        args, kwargs = tree_map_only(OneBatch, OneBatch.copies, (args, kwargs or {}))
+            if batch.is_one and list(args[1]) == flat:
+                source = batch if batch.source is None else batch.source
+                return cls.of(batch.one.flatten(1), batch.replicas, source)
+        schema: Any = operation._schema  # type: ignore[attr-defined]
+        expose = any(argument.alias_info is not None for argument in schema.arguments)
+        ordinary = partial(OneBatch.copies, expose=expose)
+        args, kwargs = tree_map_only(OneBatch, ordinary, (args, kwargs or {}))
         return operation(*args, **kwargs)
 
 
 def for_each(x: Tensor, replicas: int) -> Tensor:
-    """(N, R, ...) of a batch (N, ...); nothing is copied."""
+    """(N, R, ...) of a batch (N, ...); nothing is copied.
+
+    Raises:
+        ValueError: It is a single number, which has no samples.
+    """
+    if x.dim() == 0:
+        raise ValueError("an input must be (N, ...), got a tensor without dimensions; give a Python number")
     return x.unsqueeze(1).expand(-1, replicas, *x.shape[1:])
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import CyclicLR, LambdaLR, LRScheduler, OneCycleLR
+from torch.optim.swa_utils import SWALR
 
 from lightning_modules.command.options import OptimizerName
 from lightning_modules.command.plain import PerReplica, plain
@@ -72,6 +73,24 @@ def _refuse_mixing(kind: Any) -> None:
         raise ValueError(
             f"{kind.__name__} is not of torch.optim, so it is not known to train replicas apart; choose one"
             " that is, or one replica"
+        )
+
+
+def refuse_own_rates(schedule: LRScheduler) -> None:
+    """Refuse a schedule that sets rates of its own: it would set one replica's, and the others in proportion.
+
+    Args:
+        schedule: Of an optimiser whose replicas have several learning rates.
+
+    Raises:
+        ValueError: It, or a schedule that it is made of, does so.
+    """
+    for part in getattr(schedule, "_schedulers", []):
+        refuse_own_rates(part)
+    if isinstance(schedule, OneCycleLR | CyclicLR | SWALR) or getattr(schedule, "eta_min", False):
+        raise ValueError(
+            f"{type(schedule).__name__} sets rates by its own arguments, not by each replica's lr; take one"
+            " that multiplies lr, such as LambdaLR or CosineAnnealingLR with eta_min=0, or one lr for all"
         )
 
 

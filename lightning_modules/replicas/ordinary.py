@@ -1,12 +1,17 @@
 """The ordinary nets that replicas are made of, one a seed, and their tensors joined."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from numbers import Number
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+from torch.utils._pytree import tree_leaves
 
+from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.seeding import derive_seed
 
 
@@ -27,6 +32,8 @@ def make_nets(make_net: Callable[[], nn.Module], seeds: Sequence[int]) -> list[n
     if any(own != shapes[0] for own in shapes):
         raise ValueError("make_net must make nets of the same shapes for all seeds")
     _refuse_without_copy(nets[0])
+    for net in nets[1:]:
+        _refuse_own_attributes(nets[0], net)
     return nets
 
 
@@ -51,6 +58,36 @@ def _refuse_without_copy(net: nn.Module) -> None:
             "make_net must return a module that copy.deepcopy can copy; take weight_norm of"
             f" torch.nn.utils.parametrizations, if that is in it: {(str(error).splitlines() or [''])[0]}"
         ) from error
+
+
+def _refuse_own_attributes(first: nn.Module, other: nn.Module) -> None:
+    """Refuse what differs between seeds and is not registered: all replicas would have the first seed's."""
+    theirs = dict(_attributes(other))
+    for name, values in _attributes(first):
+        others = theirs.get(name, [])
+        if len(values) != len(others) or not all(map(_is_same, values, others)):
+            raise ValueError(
+                f"make_net must give {name} one value for all seeds, or register it: as a buffer, a parameter"
+                " or in a ModuleList"
+            )
+
+
+def _attributes(net: nn.Module) -> Iterator[tuple[str, list[Any]]]:
+    """What plain attributes of a net and its parts hold, beside tensors that are registered."""
+    registered = {id(value) for value in tensors_of(net).values()}
+    for name, module in net.named_modules():
+        own = {} if isinstance(module, Dropout) else vars(module)  # its streams are those of each seed
+        for key in [key for key in own if not key.startswith("_")]:
+            leaves = [[*x.parameters()] if isinstance(x, nn.Module) else [x] for x in tree_leaves(own[key])]
+            yield f"{name}.{key}".strip("."), [x for part in leaves for x in part if id(x) not in registered]
+
+
+def _is_same(ours: Any, theirs: Any) -> bool:
+    if isinstance(ours, Tensor) and isinstance(theirs, Tensor):
+        return torch.equal(ours, theirs)
+    if isinstance(ours, np.ndarray):
+        return np.array_equal(ours, theirs)
+    return not isinstance(ours, Number) or repr(ours) == repr(theirs)
 
 
 def tensors_of(net: nn.Module) -> dict[str, Tensor]:

@@ -2,12 +2,14 @@
 
 Side by side, a module's own `forward` may mix replicas, for instance where it concatenates along dimension 1
 or takes its softmax; by vmap, all replicas get the same number of Python's `random`. So one batch goes
-through both, in float64, and outputs, gradients and statistics are compared.
+through both, in float64, and outputs, gradients and statistics are compared; and so does its first sample.
 """
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Number
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -18,6 +20,8 @@ from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.one_batch import fold
 
 SAMPLES = 8
+# Samples, and whether in training; a forward may treat a single sample in another way.
+PASSES = ((SAMPLES, True), (SAMPLES, False), (1, False), (1, True))
 MOST_NETS = 16  # ordinary nets that are compared, spread over all replicas
 # Of the largest number; in float64 rounding is a billion times smaller, and mixing much larger.
 TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-3}
@@ -76,24 +80,31 @@ def _prove(
     call: Call | None,
     double: bool,
 ) -> list[int]:
-    args, kwargs = _samples(inputs, replicas, double)
-    ours = _perturbed(together, double)
+    sampled, ours = _samples(inputs, replicas, double), _perturbed(together, double)
     numbers = range(0, replicas, -(-replicas // MOST_NETS))
-    theirs = [single(ours, r) for r in numbers]
-    for net in (ours, *theirs):
-        _without_dropout(net.train())
-    try:
-        alone = _outputs_alone(theirs, numbers, args, kwargs)
-    except Exception as error:  # of any kind: it is a user's code
-        if double:
-            raise _NotInDouble from error
-        raise
-    dims = _compare(ours, theirs, numbers, (args, kwargs), replicas, call, alone)
-    for net in (ours, *theirs):
-        net.eval()
-    with torch.no_grad():
-        alone = _outputs_alone(theirs, numbers, args, kwargs)
-        _compare(ours, theirs, numbers, (args, kwargs), replicas, call, alone)
+    theirs, dims = [single(ours, r) for r in numbers], list[int]()
+    for samples, training in PASSES:
+        some: Inputs = tree_map_only(Tensor, itemgetter(slice(samples)), sampled)
+        if samples == 1:
+            numbers, theirs = numbers[:2], theirs[:2]
+        for net in (ours, *theirs):
+            _without_dropout(net.train(training))
+        with torch.set_grad_enabled(training):
+            try:
+                alone = _outputs_alone(theirs, numbers, *some)
+            except Exception as error:  # of any kind: it is a user's code
+                if samples == 1:  # batch normalisation, for instance, cannot train on it
+                    break
+                if double:
+                    raise _NotInDouble from error
+                if training:
+                    raise
+                continue  # a net that differentiates in its forward cannot be evaluated without gradients
+            try:
+                found = _compare(ours, theirs, numbers, some, replicas, call, alone)
+            except Difference as why:
+                raise Difference(f"{why}, in a batch of one sample" if samples == 1 else str(why)) from why
+        dims = dims or found
     return dims
 
 
@@ -115,6 +126,8 @@ def _samples(inputs: Inputs, replicas: int, double: bool) -> Inputs:
     def sample(x: Any) -> Any:
         if not isinstance(x, Tensor):
             return x
+        if len(x) == 0:
+            raise ValueError("the first batch must have a sample, by which the replicas can be proven")
         x = x.detach().cpu()
         numbers = torch.arange(replicas)
         rows = (torch.arange(SAMPLES).unsqueeze(1) + numbers) % len(x)  # (SAMPLES, R)
@@ -169,6 +182,11 @@ def _compare(
     alone: list[list[Any]],
 ) -> list[int]:
     args, kwargs = inputs
+    for y in alone[0]:
+        if not isinstance(y, Tensor | Number | str | None):
+            raise ValueError(
+                f"forward must return tensors, in tuples, lists and dicts, got {type(y).__name__}"
+            )
     if call is not None:  # a number for a whole batch is (R,)
         together = [
             y.unsqueeze(0) if isinstance(y, Tensor) and y.dim() == 1 else y
@@ -183,6 +201,8 @@ def _compare(
             if isinstance(y, Tensor):
                 block = _block(ours_y, y, r, replicas) if call is None else ours_y[:, r].reshape(y.shape)
                 _compare_tensors("outputs", block, y, r)
+            elif isinstance(ours_y, Tensor) or ours_y != y:
+                raise Difference(f"outputs of replica {r} differ")
     if torch.is_grad_enabled():
         for leaves in (together, *alone):
             _backward(leaves, replicas if leaves is together else 1)
@@ -238,9 +258,9 @@ def _block(y: Any, like: Tensor, replica: int, replicas: int) -> Tensor:
     if like.dim() == 0 or not isinstance(y, Tensor):
         raise Difference("an output is one number for a whole batch")
     if like.dim() == 1:
-        y = y.unsqueeze(-1)
-    width = 1 if like.dim() == 1 else like.shape[1]
-    if y.dim() != max(like.dim(), 2) + (like.dim() == 1) or y.shape[1] != replicas * width:
+        y, like = y.unsqueeze(-1), like.unsqueeze(-1)
+    width = like.shape[1]
+    if y.shape[:1] + y.shape[2:] != like.shape[:1] + like.shape[2:] or y.shape[1] != replicas * width:
         raise Difference(
             f"an output has shape {tuple(y.shape)} instead of {replicas} blocks {tuple(like.shape)}"
         )
@@ -267,7 +287,8 @@ def _compare_tensors(what: str, ours: Tensor, theirs: Tensor, replica: int, larg
         if not torch.equal(ours, theirs):
             raise Difference(f"{what} of replica {replica} differ")
         return
-    scale = max(theirs.abs().max().item() if theirs.numel() else 0.0, largest, 1e-3)
+    finite = theirs.abs().nan_to_num(0.0, 0.0)
+    scale = max(finite.max().item() if finite.numel() else 0.0, largest, 1e-3)
     tolerance = TOLERANCE.get(theirs.dtype, COARSE)
     if not torch.allclose(ours, theirs, rtol=0, atol=tolerance * scale, equal_nan=True):
         raise Difference(f"{what} of replica {replica} differ")

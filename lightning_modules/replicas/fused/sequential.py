@@ -27,17 +27,18 @@ class Sequential(nn.Sequential):
     engine: Engine = "auto"
     layout: Layout = "auto"
 
-    def forward(self, x: Tensor, calls: int = 1) -> Tensor:
+    def forward(self, input: Tensor, calls: int = 1) -> Tensor:  # noqa: A002  # as torch calls it
         """Apply the layers.
 
         Args:
-            x: (calls * N, R * F, ...).
+            input: (calls * N, R * F, ...).
             calls: How often to call the layers, each time with the next N samples. It is not the same as one
                 call: batch normalisation sees each N apart.
 
         Returns:
             (calls * N, R * F').
         """
+        x = input
         on_cpu = x.device.type == "cpu"
         if len(x) % calls:
             raise ValueError(f"{len(x)} samples cannot be divided into {calls} calls")

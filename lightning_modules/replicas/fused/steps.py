@@ -145,7 +145,7 @@ class Product(Fused):
         return x.dim() == (3 if replicas else 2)
 
     def reads(self, x: Tensor) -> bool:
-        return isinstance(x, OneBatch) and x.whole is None
+        return isinstance(x, OneBatch) and x.is_one
 
     def by_torch(self, x: Tensor, calls: int) -> Tensor:
         return self.layer(x)

@@ -55,6 +55,7 @@ def test_replicas_of_one_batch_are_those_of_its_copies_and_to_the_bit_each_seed_
 CHANGES: dict[str, Callable[[Tensor], Any]] = {
     "nothing": lambda x: None,
     "all in place": lambda x: x.mul_(2),
+    "all in place, flattened": lambda x: x.flatten(1).mul_(2),
     "a part in place": lambda x: x[:, 3].fill_(7),
     "a part through a view": lambda x: x.movedim(1, -1)[0].zero_(),
 }

@@ -11,7 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.distributions import Normal
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from lightning_modules.replicas.convert import Engine, Replicas, replicate
 from lightning_modules.replicas.registry import register
@@ -313,6 +315,84 @@ def test_a_net_that_cannot_compute_in_float64_is_proven_as_it_is(mixing: bool, e
     assert net.engine == engine
     for number in range(len(SEEDS)):
         torch.testing.assert_close(outputs[:, number], net.replica(number)(images))
+
+
+class Net(nn.Module):
+    """A forward of one's own around one layer."""
+
+    def __init__(self, forward: Callable[[nn.Module, Tensor], Any], **attributes: Any) -> None:
+        super().__init__()
+        self.call, self.layer = forward, nn.Linear(9, 6)
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.call(self.layer, x)
+
+
+OWN_FORWARDS: dict[str, tuple[Callable[[nn.Module, Tensor], Tensor], str]] = {
+    "one sample is treated in another way": (
+        lambda layer, x: layer(x) if len(x) > 1 else layer(x).roll(1, 1),
+        "vmap",
+    ),
+    "replicas meet in a later dimension": (
+        lambda layer, x: layer(x)[:, :, None] * layer(x)[:, None],
+        "vmap",
+    ),
+    "it divides by 0 for one sample": (lambda layer, x: layer((x - x.mean(0)) / x.std(0)), "wide"),
+    "it differentiates": (
+        lambda layer, x: torch.autograd.grad(layer(x.requires_grad_()).sin().sum(), x, create_graph=True)[0],
+        "wide",
+    ),
+    "a shared batch is read in two ways and computed twice": (
+        lambda layer, x: checkpoint(layer, x, use_reentrant=False) + layer(x * 2),
+        "wide",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OWN_FORWARDS)
+def test_a_forward_of_ones_own_is_that_of_each_net_in_batches_of_all_sizes(name: str) -> None:
+    warnings.simplefilter("ignore")
+    forward, engine = OWN_FORWARDS[name]
+    net = replicate(lambda: Net(forward), SEEDS)
+    for x in (torch.rand(4, 9), torch.rand(1, 9)):
+        outputs = net(x)
+        outputs.sum().backward()
+        for number in range(len(SEEDS)):
+            torch.testing.assert_close(outputs[:, number], net.replica(number)(x), equal_nan=True)
+    assert net.engine == engine
+
+
+NOT_REPLICATED: list[tuple[Make, str]] = [
+    (lambda: Net(lambda layer, x: Normal(layer(x), 1.0)), "forward must return tensors"),
+    (lambda: Net(lambda layer, x: (layer(x), float(layer(x).sum()))), "vmap cannot compute this net"),
+    (lambda: Net(lambda layer, x: layer(x), mask=torch.rand(6)), "give mask one value for all seeds"),
+    (lambda: Net(lambda layer, x: layer(x), order=torch.randperm(99).tolist()), "give order one value"),
+    (lambda: Net(lambda layer, x: layer(x), parts=[nn.Linear(9, 9)]), "give parts one value"),
+]
+
+
+@pytest.mark.parametrize(("make", "why"), NOT_REPLICATED)
+def test_what_would_be_the_same_for_all_replicas_is_refused_in_one_line(make: Make, why: str) -> None:
+    warnings.simplefilter("ignore")
+    with pytest.raises(ValueError, match=why) as refusal:
+        replicate(make, SEEDS, example=torch.rand(4, 9))
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("example", [torch.tensor(0.5), torch.rand(0, 2)])
+def test_a_batch_without_samples_is_refused_in_one_line(example: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"\(N, ...\), got a tensor|must have a sample") as refusal:
+        replicate(lambda: nn.Linear(2, 2), SEEDS, example=example)
+    assert "\n" not in str(refusal.value)
+
+
+def test_each_net_that_is_run_by_vmap_says_so() -> None:
+    with warnings.catch_warnings(action="default", record=True) as shown:
+        for _ in range(2):
+            replicate(Scaled, SEEDS)
+    assert ["Scaled has tensors of its own" in str(warning.message) for warning in shown] == [True, True]
 
 
 NOT_NETS: list[tuple[Make, str]] = [

@@ -13,11 +13,13 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics.classification import MulticlassAccuracy
 
 from datamodules.mnist import load_digits
 from lightning_modules import ReplicaLoader, ReplicatedModule, StopReplicas
+from lightning_modules.results.tensorboard import band
 
 SEEDS = [5, 17, 40]
 DIGITS = load_digits(None)[0]
@@ -126,7 +128,7 @@ OPTIONS: dict[str, Callable[[int | None], tuple[dict[str, Any], dict[str, Any]]]
         {},
     ),
     "schedule": lambda k: (
-        {"schedule": lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.1)},
+        {"schedule": lambda optimizer: lr_scheduler.StepLR(optimizer, 1, 0.1)},
         {},
     ),
     "clipping": lambda k: ({}, {"gradient_clip_val": 0.1}),
@@ -176,6 +178,7 @@ def test_each_replica_may_have_an_order_of_its_own_and_batches_may_be_dicts() ->
     modules = [build(seeds, target="label") for seeds in (SEEDS, [SEEDS[2]])]
     for module in modules:
         trainer().fit(module, ReplicaLoader(data, 16, module.seeds))
+        assert module.network.engine == "wide"
     together, alone = modules
     for ours, other in zip(together.replica(2).parameters(), alone.replica(0).parameters(), strict=True):
         torch.testing.assert_close(ours, other, rtol=0, atol=1e-12)
@@ -191,8 +194,8 @@ def test_metrics_of_torchmetrics_count_each_replica_and_all_are_logged_with_thei
     trainer(logger=log).fit(module, plain(), plain())
     values = module.epoch_metrics("val")
     torch.testing.assert_close(values["val/accuracy"], 1 - values["val/error"])
-    events = EventAccumulator(str(tmp_path)).Reload()
-    mean, low, high = (events.Scalars(f"val/error{end}")[-1].value for end in ("", "_low", "_high"))
+    events, tag = EventAccumulator(str(tmp_path)).Reload(), "val/error"
+    mean, low, high = (events.Scalars(name)[-1].value for name in (tag, *band(tag)))
     assert mean == pytest.approx(values["val/error"].mean().item())
     assert low < mean < high
 
@@ -243,6 +246,15 @@ class Foreign(torch.optim.SGD):
     """An optimiser that might do anything."""
 
 
+def one_cycle(optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
+    return lr_scheduler.OneCycleLR(optimizer, 0.5, total_steps=9, cycle_momentum=False)
+
+
+def warmed_up(optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
+    cosine = lr_scheduler.CosineAnnealingLR(optimizer, 9, eta_min=0.01)
+    return lr_scheduler.SequentialLR(optimizer, [lr_scheduler.LinearLR(optimizer), cosine], [2])
+
+
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "two seeds alike": (lambda: build([1, 1]), "counted 2 times"),
     "two seeds alike with one weight": (
@@ -263,8 +275,20 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         "Foreign is not of",
     ),
     "ReduceLROnPlateau": (
-        lambda: trainer().fit(build(schedule=torch.optim.lr_scheduler.ReduceLROnPlateau), plain()),
+        lambda: trainer().fit(build(schedule=lr_scheduler.ReduceLROnPlateau), plain()),
         "ReduceLROnPlateau would",
+    ),
+    "a schedule with a rate of its own": (
+        lambda: trainer().fit(build(lr=[0.1, 0.2, 0.1], schedule=one_cycle), plain()),
+        "OneCycleLR sets rates by its own arguments",
+    ),
+    "another within a sequence": (
+        lambda: trainer().fit(build(lr=[0.1, 0.2, 0.1], schedule=warmed_up), plain()),
+        "CosineAnnealingLR sets rates by its own arguments",
+    ),
+    "no stage": (
+        lambda: build().epoch_metrics("valid"),
+        "stage must be one of train, val, test, got 'valid'",
     ),
     "SWA with several rates": (
         lambda: trainer(callbacks=[StochasticWeightAveraging(0.1)]).fit(build(lr=[0.1, 0.2, 0.1]), plain()),
