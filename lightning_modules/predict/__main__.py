@@ -69,20 +69,14 @@ def predict(
     pairs, notes = find_pairs(images) if images else ([], [])
     model = choose_nets(Path(checkpoint), replica, bool(onnx or state_dict), console)
     table, reasons = ask(model, pairs, Path(out)) if pairs else (None, [])
-    exports = [(onnx, export_onnx), (state_dict, export_state_dict)]
-    for file, export in exports:
+    lines = [f"no answer: {reason}" for reason in reasons]
+    lines += [f"{out}: answers.csv, seen.png (what the nets saw)"] if pairs else []
+    for file, export in ((onnx, export_onnx), (state_dict, export_state_dict)):
         if file:
             export(model, Path(file))
-    for note in notes:  # a console that fails costs no file: it comes last
-        console.print(printable(note))
-    if table:
-        console.print(table)
-        for reason in reasons:
-            console.print(printable(f"no answer: {reason}"))
-        console.print(f"{out}: answers.csv, seen.png (what the nets saw)")
-    for file, _ in exports:
-        if file:
-            console.print(f"{file} written")
+            lines.append(f"{file} written")
+    for line in (*notes, *([table] if table else []), *lines):  # a console that fails costs no file: last
+        console.print(printable(line) if isinstance(line, str) else line)
     if reasons:
         raise cli.CommandError(
             f"{len(reasons)} of {len(pairs)} pairs have no answer; {out}/answers.csv says why"

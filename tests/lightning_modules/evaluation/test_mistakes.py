@@ -97,7 +97,7 @@ def test_a_net_that_diverged_does_not_crowd_out_the_others_worst_mistakes(value:
 @pytest.mark.parametrize(
     "flags",
     [
-        ["--runs", "3", "--replicas", "2"],
+        ["--runs", "3", "--model", "cnn", "--replicas", "2"],
         ["--runs", "2", "--model", "auxiliary", "--recipe", "modern", "--width", "4", "--ensemble", "2"],
     ],
     ids=["programs", "ensemble"],
