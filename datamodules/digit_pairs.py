@@ -16,6 +16,7 @@ from datamodules.pairs import PairSet, draw_splits
 
 ELASTIC = 0.4  # pixels
 MOST_PAIRS = 100_000_000  # of all replicas together: gigabytes
+AT_ONCE = 250  # pairs of a batch that is not trained on, at least: fewer cost a fifth more time
 
 
 class DigitPairs(pl.LightningDataModule):
@@ -47,7 +48,8 @@ class DigitPairs(pl.LightningDataModule):
             train_pairs: Training pairs of a replica.
             val_pairs: Validation pairs, of train digits that the training pairs do not use; may be 0.
             test_pairs: Test pairs, of test digits.
-            batch_size: Pairs of a replica in a step of one process.
+            batch_size: Pairs of a replica in a step of one process. Pairs to validate and to test on come
+                250 at once, or as many as this where it is more.
             seed: R seeds (a single number: one replica), as many as the module's. The default is always 0:
                 `seed_everything` has no say, so two data modules made without a seed have the same pairs.
             data_dir: Folder of IDX files (see `load_digits`); the embedded MNIST by default.
@@ -150,7 +152,7 @@ class DigitPairs(pl.LightningDataModule):
         count = len(self.test_digits) // 2
         pairs = torch.arange(2 * count).view(count, 2)
         pair_set = PairSet.of([pairs] * len(self.seeds), self.test_digits)
-        return PairLoader(self.test_digits, pair_set, self.batch_size)
+        return PairLoader(self.test_digits, pair_set, max(self.batch_size, AT_ONCE))
 
     def select(self, kept: Sequence[int]) -> None:
         """Drop all replicas but some; loaders that are already made have a `select` of their own."""
@@ -191,8 +193,9 @@ class DigitPairs(pl.LightningDataModule):
             raise ValueError(
                 f"{split}_pairs must be at least {world_size}, one for each process, got {len(pairs)}"
             )
+        batch_size = self.batch_size if shuffle_seeds else max(self.batch_size, AT_ONCE)
         order = (shuffle_seeds, rank, world_size)
-        return PairLoader(digits, pairs, self.batch_size, *order, augmentation, self._views)
+        return PairLoader(digits, pairs, batch_size, *order, augmentation, self._views)
 
 
 def _warps(augment: str, elastic: float, two_views_from: float) -> Augmentation | None:

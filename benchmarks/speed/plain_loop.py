@@ -98,16 +98,17 @@ class PlainRun:
     """One training of one model, as a plain loop."""
 
     model: str
-    data: DigitPairs  # of one replica, set up
+    data: DigitPairs  # set up
     seed: int
+    replica: int = 0  # of the data's, whose pairs it trains on
 
     def __post_init__(self) -> None:
         torch.manual_seed(self.seed)
         self.settings = PAPER.settings[self.model].of_module()
         self.net = NETS[self.model]()
         self.optimizer = torch.optim.SGD(self.net.parameters(), lr=self.settings["lr"])
-        self.train = tensors(self.data.train_set, self.data.train_digits)
-        self.val = tensors(self.data.val_set, self.data.train_digits)
+        self.train = tensors(self.data.train_set, self.data.train_digits, self.replica)
+        self.val = tensors(self.data.val_set, self.data.train_digits, self.replica)
 
     def epoch(self) -> None:
         """Train on every pair once."""
@@ -148,10 +149,11 @@ class PlainRun:
         for _ in range(max_epochs):
             self.epoch()
             val_error = self.error(*self.val[:2])
+        test = tensors(self.data.test_set, self.data.test_digits, self.replica)
         return Run(
             seed=self.seed,
             train_error=self.error(*self.train[:2]),
-            test_error=self.error(*tensors(self.data.test_set, self.data.test_digits)[:2]),
+            test_error=self.error(*test[:2]),
             val_error=val_error,
         )
 
@@ -163,9 +165,10 @@ def digit_pairs(seed: int | Sequence[int], train_pairs: int = 1000, val_pairs: i
     return data
 
 
-def tensors(pairs: PairSet, digits: Digits) -> tuple[Tensor, Tensor, Tensor]:
+def tensors(pairs: PairSet, digits: Digits, replica: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     """Images (N, 2, 14, 14), target (N,) and classes (N, 2) of one replica's pairs."""
-    return digits.images[pairs.index[:, 0].long()], pairs.target[:, 0].long(), pairs.classes[:, 0].long()
+    index, target, classes = (part[:, replica].long() for part in (pairs.index, pairs.target, pairs.classes))
+    return digits.images[index], target, classes
 
 
 @cache

@@ -2,6 +2,7 @@
 
 Command lines:
     python -m benchmarks.study                    about 12 minutes on two cores
+    python -m benchmarks.study --runs 16 --max_epochs 4 --short    about 3 minutes
     python -m benchmarks.study --runs 15 --turns 3 --out runs/study.json
 
 Both train every run, validate it after each epoch and test it at the end; ours has the Trainer, its metrics
@@ -59,6 +60,7 @@ class Task:
     model: str
     runs: int
     max_epochs: int
+    short: bool = False  # whether bf16-mixed and the plain loop with several threads are left out
 
     def contestant(self, name: str, run: Callable[[], list[float]]) -> Contestant:
         """Somebody who does it; products of training steps are counted, not those of validation and tests."""
@@ -68,10 +70,11 @@ class Task:
 
 def plain_study(task: Task, thread_count: int, seeds: Sequence[int] | None = None) -> list[float]:
     """The plain loop, one run after the other; all runs of the task by default."""
-    errors = []
+    errors, seeds = list[float](), range(task.runs) if seeds is None else seeds
     with threads(thread_count):
-        for seed in range(task.runs) if seeds is None else seeds:
-            run = PlainRun(task.model, digit_pairs(seed, PAIRS, VAL_PAIRS), seed)
+        data = digit_pairs(seeds, PAIRS, VAL_PAIRS)  # the digits are read once
+        for replica, seed in enumerate(seeds):
+            run = PlainRun(task.model, data, seed, replica)
             errors.append(run.fit(task.max_epochs).test_error)
     return errors
 
@@ -99,7 +102,7 @@ def ours(task: Task, choice: ExecutionConfig) -> list[Contestant]:
     """Ours in each precision."""
     return [
         task.contestant(name, partial(our_study, task, choice, precision))
-        for name, precision in PRECISIONS.items()
+        for name, precision in list(PRECISIONS.items())[: 1 if task.short else None]
     ]
 
 
@@ -114,17 +117,22 @@ def one_core_study(task: Task, turns: int) -> list[Contestant]:
     return everyone
 
 
-def whole_machine(task: Task, turns: int) -> list[Contestant]:
-    """Ours and the plain loop with a process a core, and the plain loop with the best number of threads."""
+def threaded(task: Task) -> Contestant:
+    """The plain loop in one process, with the number of threads that serves it best."""
     probe, counts = replace(task, runs=1, max_epochs=2), range(1, core_count() + 1)
     probes = [probe.contestant(str(count), partial(plain_study, probe, count)) for count in counts]
     take_turns(probes, 3, warm_up=0)
     best = int(min(probes, key=lambda one: one.seconds).name)
-    threaded = f"plain loop, best of 1..{core_count()} threads: {best}"
+    name = f"plain loop, best of 1..{core_count()} threads: {best}"
+    return task.contestant(name, partial(plain_study, task, best))
+
+
+def whole_machine(task: Task, turns: int) -> list[Contestant]:
+    """Ours and the plain loop with a process a core, and the plain loop with several threads."""
     our_study(replace(task, runs=2, max_epochs=1), ExecutionConfig(), "32-true")  # to warm up
     everyone = [
         task.contestant("plain loop, one process a core", partial(plain_study_by_processes, task)),
-        task.contestant(threaded, partial(plain_study, task, best)),
+        *([] if task.short else [threaded(task)]),
         *ours(task, ExecutionConfig()),
     ]
     take_turns(everyone, turns, warm_up=0)
@@ -132,7 +140,12 @@ def whole_machine(task: Task, turns: int) -> list[Contestant]:
 
 
 def study(
-    runs: int = 15, max_epochs: int = 25, turns: int = 1, out: str | None = None, verbose: bool = False
+    runs: int = 15,
+    max_epochs: int = 25,
+    turns: int = 1,
+    short: bool = False,
+    out: str | None = None,
+    verbose: bool = False,
 ) -> None:
     """Time whole studies of the three nets.
 
@@ -140,6 +153,7 @@ def study(
         runs: Runs of each net.
         max_epochs: Epochs of each run.
         turns: How often each contestant does its study; medians are shown.
+        short: Whether to leave out bf16-mixed and the plain loop with several threads.
         out: JSON file for the table, every turn and the machine.
         verbose: Whether to show tracebacks.
     """
@@ -150,7 +164,7 @@ def study(
     console = Console()
     for model in MODULES:
         prove_agreement(model)
-        task = Task(model, runs, max_epochs)
+        task = Task(model, runs, max_epochs, short)
         with console.status(f"{model}, one core"):
             (everyone,) = in_processes([partial(one_core_study, task, turns)])
             rows += [row(model, "one core", one, everyone[0], peak) for one in everyone]

@@ -20,7 +20,7 @@ def expected_calibration_error(probability: Tensor, target: Tensor) -> float:
 
 
 def test_the_calibration_error_of_each_run_is_of_all_its_own_pairs() -> None:
-    data = DigitPairs(seed=[0, 1], test_pairs=50, batch_size=20)
+    data = DigitPairs(seed=[0, 1], test_pairs=600)
     data.setup()
     module = PlainCNN(seed=[0, 1])
     make_trainer({"accelerator": "cpu"}).test(module, data.test_dataloader(), verbose=False)
