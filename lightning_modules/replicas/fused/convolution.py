@@ -1,4 +1,4 @@
-"""A 3x3 convolution and the 2x2 maxima of it, in one loop: the convolution's own outputs are never in memory.
+"""A convolution and the 2x2 maxima of it, in one loop: the convolution's own outputs are never in memory.
 
 Replicas lie apart, ``(R, images, height, width, channels)`` in a flat array, and are computed one after the
 other. Images of few channels are read as they come, ``(images, R * channels, height, width)``.
@@ -42,6 +42,32 @@ class Images(NamedTuple):
     image: int
     plane: int
     line: int
+    side: int  # of the kernel
+
+
+class Frame(NamedTuple):
+    """What is put into a frame of zeros, with as many channels as fill rows, before it is convolved."""
+
+    height: int
+    width: int
+    channels: int
+    padding: int
+
+
+@inlined
+def put_into_frame(x, start, images, frame, room, begin, back):
+    """Copy the images of a replica into their frames, or back out of them."""
+    at = start
+    for n in range(images.images):
+        for i in range(frame.padding, frame.padding + frame.height):
+            for j in range(frame.padding, frame.padding + frame.width):
+                place = begin + n * images.image + i * images.line + j * images.channels
+                for k in range(frame.channels):
+                    if back:
+                        x[np.uint64(at)] = room[np.uint64(place + k)]
+                    else:
+                        room[np.uint64(place + k)] = x[np.uint64(at)]
+                    at += 1
 
 
 @inlined
@@ -101,12 +127,12 @@ def convolve(x, start, windows, images, panel, shift, out, which, begin, outputs
     for one in range(0, len(windows), 2):
         two, w = min(one + 1, last), 0
         tile = (zero, zero, zero, zero, zero, zero, zero, zero)
-        for step in range(3 * images.planes):
-            at = start + step // 3 * images.plane + step % 3 * images.line
+        for step in range(images.side * images.planes):
+            at = start + step // images.side * images.plane + step % images.side * images.line
             places = square(at + windows[np.uint64(one)], images) + square(
                 at + windows[np.uint64(two)], images
             )
-            for k in range(3 * images.channels):
+            for k in range(images.side * images.channels):
                 tile = add_products(tile, x, places, k, load(panel, w, zero))
                 w += width(zero)
         best, place = largest(tile[0], tile[1], tile[2], tile[3])
@@ -130,21 +156,24 @@ def permute(x, start, sizes, steps, out, begin):
 
 
 @compiled
-def pooled_convolution(x, images, weight, bias, outputs, windows, panel, out, which):
+def pooled_convolution(x, images, frame, room, weight, bias, outputs, windows, panel, out, which):
     """Convolve and pool, replica by replica.
 
     Args:
         x: Images, flat.
-        images: How they lie there.
-        weight: (R, outputs, inputs, 9), flat.
+        images: How they lie there, or in their frames.
+        frame: What is put into frames.
+        room: Zeros, for the frames of a replica and of its slope; empty where x is read as it is.
+        weight: (R, outputs, inputs, side * side), flat.
         bias: (R, outputs), flat.
         outputs: Channels of the output.
         windows: (images * rows * columns,), written: where the windows of a replica start.
-        panel: Room for weights in the order in which they are read, (planes, 9, channels, lanes), flat.
+        panel: Room for weights in the order in which they are read, (planes, side * side, channels,
+            lanes), flat.
         out: (R, images, rows, columns, outputs), flat, written.
         which: The same in uint8, written: the place of each maximum in its window.
     """
-    zero, taps = zeros(out), 9 * images.planes * images.channels
+    zero, taps = zeros(out), images.side**2 * images.planes * images.channels
     lanes = width(zero)
     find_windows(images, windows)
     for first in range(0, len(bias), lanes):
@@ -153,5 +182,11 @@ def pooled_convolution(x, images, weight, bias, outputs, windows, panel, out, wh
             permute(weight, first * taps, (1, taps, lanes), (0, 1, taps), panel, 0)
         else:
             permute(weight, first * taps, (9, images.channels, lanes), (1, 9, taps), panel, 0)
-        start, begin = replica * images.replica, replica * len(windows) * outputs + channel
-        convolve(x, start, windows, images, panel, load(bias, first, zero), out, which, begin, outputs)
+        begin = replica * len(windows) * outputs + channel
+        pixels, start = x, replica * images.replica
+        if len(room):
+            if channel == 0:
+                own = images.images * frame.height * frame.width * frame.channels
+                put_into_frame(x, replica * own, images, frame, room, 0, False)
+            pixels, start = room, 0
+        convolve(pixels, start, windows, images, panel, load(bias, first, zero), out, which, begin, outputs)

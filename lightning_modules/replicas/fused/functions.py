@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from lightning_modules.replicas.dropout import Dropout
-from lightning_modules.replicas.fused.convolution import Images, pooled_convolution
+from lightning_modules.replicas.fused.convolution import Frame, Images, pooled_convolution
 from lightning_modules.replicas.fused.normalisation import (
     Batches,
     Layer,
@@ -62,11 +62,11 @@ def cut(x: Tensor, channels: int) -> Tensor:
 
 
 def convolve_and_pool(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, planar: bool) -> Tensor:
-    """2x2 maxima of a 3x3 convolution.
+    """2x2 maxima of a convolution.
 
     Args:
         x: (R, N, H, W, inputs).
-        weight: (R * outputs, inputs, 3, 3).
+        weight: (R * outputs, inputs, side, side); the side is 3, or another odd number if x is planar.
         bias: (R * outputs,).
         padding: Zeros around the images.
         planar: Whether x is (N, R, inputs, H, W) instead; then it has no gradient.
@@ -77,37 +77,38 @@ def convolve_and_pool(x: Tensor, weight: Tensor, bias: Tensor | None, padding: i
     Raises:
         ValueError: Shapes or types do not go together.
     """
-    rows, inputs, *kernel = weight.shape
+    rows, inputs, side, width = weight.shape
     bias = weight.new_zeros(rows) if bias is None else bias
     (replicas, found), sides = (x.shape[1:3], x.shape[3:]) if planar else (x.shape[::4], x.shape[2:4])
-    fits = found == inputs and kernel == [3, 3] and bias.shape == (rows,) and rows % replicas == 0
-    if not fits or min(sides) + 2 * padding < 4 or not x.dtype == weight.dtype == bias.dtype:
+    fits = found == inputs and bias.shape == (rows,) and rows % replicas == 0
+    fits &= side == width and (side == 3 or (planar and side > 3 and side % 2 == 1))
+    if not fits or min(sides) + 2 * padding <= side or not x.dtype == weight.dtype == bias.dtype:
         raise ValueError(f"images {tuple(x.shape)} do not fit weights {tuple(weight.shape)}")
     row, outputs = lanes(x), rows // replicas
     if outputs % row:
         weight, bias = _more_outputs(weight, bias, replicas, up(outputs, row))
-    if inputs % row and not planar:
-        x, weight = (filled(value, dim, up(inputs, row)) for value, dim in ((x, -1), (weight, -3)))
-    if padding:
-        x = F.pad(x, ([] if planar else [0, 0]) + [padding] * 4)
-    return cut(_pooled(x, weight, bias, planar), outputs)
+    if planar:
+        return cut(_pooled(F.pad(x, [padding] * 4), weight, bias, 0, planar), outputs)
+    return cut(_pooled(x, filled(weight, -3, up(inputs, row)), bias, padding, planar), outputs)
 
 
 class PooledConvolution(torch.autograd.Function):
-    """2x2 maxima of a 3x3 convolution without padding, of channels that fill rows."""
+    """2x2 maxima of a convolution, of output channels that fill rows; weights of the input's do too."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, planar: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, padding: int, planar: bool) -> Tensor:
         """Convolve, and save the places of the maxima."""
-        images, replicas = _images(x, planar), x.shape[planar]
+        images, replicas = _images(x, weight, padding, planar), x.shape[planar]
         out = x.new_empty(replicas, images.images, images.rows, images.columns, len(bias) // replicas)
         which = torch.empty(out.shape, dtype=torch.uint8)
         windows = np.empty(images.images * images.rows * images.columns, np.int64)
-        panel = x.new_empty(lanes(x) * weight[0].numel())
-        arguments = flat(weight), flat(bias), out.shape[-1], windows, flat(panel), flat(out), flat(which)
-        pooled_convolution(flat(x), images, *arguments)
+        frame = Frame(*(x.shape[2:] if not planar else (0, 0, 0)), padding)
+        is_framed = not planar and (padding > 0 or x.shape[-1] < images.channels)
+        room = flat(x.new_zeros(2 * images.replica * is_framed))
+        arguments = flat(weight), flat(bias), out.shape[-1], windows, _panel(x, weight[0].numel())
+        pooled_convolution(flat(x), images, frame, room, *arguments, flat(out), flat(which))
         ctx.save_for_backward(x, weight)
-        ctx.arguments = images, flat(which), windows
+        ctx.arguments = images, frame, room, flat(which), windows
         return out
 
     @staticmethod
@@ -119,20 +120,22 @@ class PooledConvolution(torch.autograd.Function):
         d_x, room = grad.new_empty(x.shape if wanted else 0), grad.new_empty(weight.numel() // len(grad))
         results = flat(room), flat(d_weight), d_bias.numpy(), flat(d_x)
         pooled_convolution_backward(flat(grad), flat(x), *ctx.arguments, flat(weight), *results)
-        return d_x if wanted else None, d_weight, d_bias.flatten(), None
+        return d_x if wanted else None, d_weight, d_bias.flatten(), None, None
 
 
-def _images(x: Tensor, planar: bool) -> Images:
+def _images(x: Tensor, weight: Tensor, padding: int, planar: bool) -> Images:
+    side = weight.shape[-1]
     if planar:
         count, replicas, planes, height, width = x.shape
         channels, line, plane = 1, width, height * width
         replica, image = planes * plane, replicas * planes * plane
     else:
-        _, count, height, width, channels = x.shape
+        _, count, height, width, _ = x.shape
+        channels, height, width = weight.shape[1], height + 2 * padding, width + 2 * padding
         planes, line, plane = 1, width * channels, 0
         replica, image = count * height * line, height * line
-    windows = height // 2 - 1, width // 2 - 1
-    return Images(count, *windows, channels, planes, replica, image, plane, line)
+    windows = (height - side + 1) // 2, (width - side + 1) // 2
+    return Images(count, *windows, channels, planes, replica, image, plane, line, side)
 
 
 class Layers(NamedTuple):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lightning_modules.replicas.fused.convolution import compiled, inlined, permute
+from lightning_modules.replicas.fused.convolution import compiled, inlined, permute, put_into_frame
 from lightning_modules.replicas.fused.vectors import (
     add_products,
     add_rows,
@@ -48,19 +48,41 @@ def bias_slope(slope, begin, windows, outputs):
 
 
 @inlined
+def nine(first, side, line):
+    """Nine taps of a kernel from a number on, as places in an image."""
+    return (
+        first // side * line + first % side,
+        (first + 1) // side * line + (first + 1) % side,
+        (first + 2) // side * line + (first + 2) % side,
+        (first + 3) // side * line + (first + 3) % side,
+        (first + 4) // side * line + (first + 4) % side,
+        (first + 5) // side * line + (first + 5) % side,
+        (first + 6) // side * line + (first + 6) % side,
+        (first + 7) // side * line + (first + 7) % side,
+        (first + 8) // side * line + (first + 8) % side,
+    )
+
+
+@inlined
 def few_slope(x, start, windows, images, slope, which, begin, outputs, out):
-    """The slope at weights (planes, 9, lanes) of few input channels: rows of output channels."""
-    zero = zeros(out)
-    for plane in range(images.planes):
+    """The slope at weights (planes, side * side, lanes) of few input channels: rows of output channels.
+
+    Nine taps have their sums in registers. Of 5x5 taps the ninth and the seventeenth are summed twice.
+    """
+    zero, many = zeros(out), images.side**2
+    for number in range(0, images.planes * (many - 1), 8):
+        plane, first = number // (many - 1), number % (many - 1)
         tile = (zero, zero, zero, zero, zero, zero, zero, zero, zero)
-        for number in range(4):
-            place = fill(np.uint8(number), zero)
-            at = start + plane * images.plane + (number >> 1) * images.line + (number & 1)
+        places = nine(first, images.side, images.line)
+        for corner in range(4):
+            place = fill(np.uint8(corner), zero)
+            at = start + plane * images.plane + (corner >> 1) * images.line + (corner & 1)
             for window in range(len(windows)):
                 i = begin + window * outputs
                 row = select(same(load(which, i, zero), place), load(slope, i, zero), zero)
-                tile = add_products(tile, x, taps(at + windows[np.uint64(window)], 1, images.line), 0, row)
-        store_tile(out, taps(9 * plane * width(zero), width(zero), 3 * width(zero)), tile)
+                tile = add_products(tile, x, places, at + windows[np.uint64(window)], row)
+        w = (plane * many + first) * width(zero)
+        store_tile(out, taps(w, width(zero), 3 * width(zero)), tile)
 
 
 @inlined
@@ -113,36 +135,49 @@ def input_slope(weight, windows, images, offsets, slope, which, begin, outputs, 
 
 
 @compiled
-def pooled_convolution_backward(slope, x, images, which, windows, weight, room, d_weight, d_bias, d_x):
+def pooled_convolution_backward(
+    slope, x, images, frame, framed, which, windows, weight, room, d_weight, d_bias, d_x
+):
     """The slopes of `pooled_convolution`.
 
     Args:
         slope: (R, images, rows, columns, outputs), flat: the slope at the output.
         x: As in `pooled_convolution`.
         images: As in `pooled_convolution`.
+        frame: As in `pooled_convolution`.
+        framed: As `room` in `pooled_convolution`.
         which: As `pooled_convolution` wrote it.
         windows: As `pooled_convolution` wrote it.
         weight: (R, outputs, inputs, 9), flat.
         room: For the weights of a replica, in the order in which they are read or written.
         d_weight: As weight, written.
         d_bias: (R, outputs), written.
-        d_x: (R, images, height, width, channels), flat, written; empty where it is not wanted.
+        d_x: As x, flat, written; empty where it is not wanted.
     """
     replicas, outputs = d_bias.shape
     zero, sums, inputs = zeros(slope), d_bias.reshape(-1), images.channels * images.planes
-    lanes, line = width(zero), 9 * inputs
+    lanes, line = width(zero), images.side**2 * inputs
     offsets = np.array([0, images.channels, images.line, images.line + images.channels])
     chosen = np.empty(4 * GROUP, np.int64)
+    own = images.images * frame.height * frame.width * frame.channels
     for r in range(replicas):
         first, begin, start = r * outputs, r * len(windows) * outputs, r * images.replica
+        pixels, d_pixels, d_start = x, d_x, start
+        if len(framed):
+            put_into_frame(x, r * own, images, frame, framed, 0, False)
+            pixels, d_pixels, start, d_start = framed, framed, 0, images.replica
         for channel in range(0, outputs, lanes):
             store(sums, first + channel, bias_slope(slope, begin + channel, windows, outputs))
             if images.channels == 1:
-                few_slope(x, start, windows, images, slope, which, begin + channel, outputs, room)
+                few_slope(pixels, start, windows, images, slope, which, begin + channel, outputs, room)
                 permute(room, 0, (1, lanes, line), (0, 1, lanes), d_weight, (first + channel) * line)
         if images.channels > 1:
-            weight_slope(x, start, windows, images, offsets, slope, which, begin, outputs, room)
+            weight_slope(pixels, start, windows, images, offsets, slope, which, begin, outputs, room)
             permute(room, 0, (outputs, inputs, 9), (line, 1, inputs), d_weight, first * line)
         if len(d_x):
             permute(weight, first * line, (outputs, 9, inputs), (line, 1, 9), room, 0)
-            input_slope(room, windows, images, offsets, slope, which, begin, outputs, chosen, d_x, start)
+            input_slope(
+                room, windows, images, offsets, slope, which, begin, outputs, chosen, d_pixels, d_start
+            )
+            if len(framed):
+                put_into_frame(d_x, r * own, images, frame, framed, d_start, True)

@@ -54,7 +54,7 @@ class Fused(ABC):
 
 @dataclass(frozen=True)
 class Convolution(Fused):
-    """A 3x3 convolution and the pooling after it, in the weights' own precision."""
+    """A convolution and the pooling after it, in the weights' own precision."""
 
     conv: nn.Conv2d
 
@@ -66,11 +66,11 @@ class Convolution(Fused):
         return self.conv.weight.shape[1] < FEW and not x.requires_grad
 
     def takes(self, x: Tensor, replicas: int) -> bool:
-        conv, channels = self.conv, x.shape[-1] * replicas if replicas else x.shape[1]
-        fits = x.dim() == (5 if replicas else 4) and channels == conv.in_channels
-        large = fits and min(x.shape[2:4]) + 2 * int(conv.padding[0]) >= 4
+        conv, (side, _) = self.conv, self.conv.kernel_size
+        known = side == 3 or (side % 2 == 1 and side > 3 and not replicas and self.reads(x))
         # Worth it where the output's channels fill a quarter of a row.
-        return large and 4 * conv.out_channels // conv.groups >= functions.lanes(conv.weight)
+        wide = 4 * conv.out_channels // conv.groups >= functions.lanes(conv.weight)
+        return known and wide and _fits(conv, x, replicas, side + 1)
 
     def by_torch(self, x: Tensor, calls: int) -> Tensor:
         return Pool()(self.conv(x))
@@ -83,7 +83,7 @@ class Convolution(Fused):
 
 @dataclass(frozen=True)
 class Unpooled(Fused):
-    """A convolution that no pooling follows; under autocast oneDNN is faster, in bfloat16."""
+    """A convolution that no pooling follows, in the weights' own precision."""
 
     conv: nn.Conv2d
 
@@ -92,18 +92,18 @@ class Unpooled(Fused):
         return self.conv.groups
 
     def takes(self, x: Tensor, replicas: int) -> bool:
-        conv, channels = self.conv, x.shape[-1] * replicas if replicas else x.shape[1]
-        fits = x.dim() == (5 if replicas else 4) and channels == conv.in_channels
-        large = fits and min(x.shape[2:4]) + 2 * int(conv.padding[0]) >= conv.kernel_size[0]
+        conv = self.conv
         # Worth it where channels fill a quarter of a row.
         fewest = min(conv.weight.shape[1], conv.out_channels // conv.groups)
-        return large and 4 * fewest >= functions.lanes(conv.weight) and not torch.is_autocast_enabled("cpu")
+        wide = 4 * fewest >= functions.lanes(conv.weight)
+        return wide and _fits(conv, x, replicas, conv.kernel_size[0])
 
     def by_torch(self, x: Tensor, calls: int) -> Tensor:
         return self.conv(x)
 
     def __call__(self, x: Tensor, calls: int) -> Tensor:
-        return functions.convolve(x, self.conv.weight, self.conv.bias, int(self.conv.padding[0]))
+        conv = self.conv
+        return functions.convolve(x.to(conv.weight.dtype), conv.weight, conv.bias, int(conv.padding[0]))
 
 
 @dataclass(frozen=True)
@@ -237,6 +237,13 @@ def find_block(layers: list[nn.Module]) -> tuple[Block | None, int]:
     dropout = cast("Dropout", rest.pop(0)) if next_is(Dropout) else None
     block = Block(functions.Layers(norm, dropout, relu_before, relu_after))
     return block, len(layers) - len(rest)
+
+
+def _fits(conv: nn.Conv2d, x: Tensor, replicas: int, smallest: int) -> bool:
+    """Whether x has the channels of a convolution, and with its padding at least so many rows and columns."""
+    shape = (x.shape[-1] * replicas, *x.shape[2:4]) if replicas else x.shape[1:]
+    fits = len(shape) == 3 and x.dim() == (5 if replicas else 4) and shape[0] == conv.in_channels
+    return fits and min(shape[1:]) + 2 * int(conv.padding[0]) >= smallest
 
 
 def _is_dense(conv: nn.Conv2d) -> bool:

@@ -52,7 +52,7 @@ def assert_close(ours: Tensor, theirs: Tensor, dtype: torch.dtype) -> None:
     dtype=dtypes,
     how=st.integers(0, 2),
     padding=st.integers(0, 2),
-    planar=st.booleans(),
+    planar_side=st.sampled_from([(False, 3), (True, 3), (True, 5), (True, 7)]),
     strange=st.sampled_from([None, torch.nan, torch.inf, -torch.inf]),
     seed=any_seed,
 )
@@ -63,17 +63,19 @@ def test_a_pooled_convolution_is_torchs(
     dtype: torch.dtype,
     how: int,
     padding: int,
-    planar: bool,
+    planar_side: tuple[bool, int],
     strange: float | None,
     seed: int,
 ) -> None:
-    replicas, n, height, width = sizes
+    (replicas, n, height, width), (planar, side) = sizes, planar_side
+    assume(min(height, width) + 2 * padding > side)
     generator = torch.Generator().manual_seed(seed)
-    shape = (n, replicas, inputs, height, width)
+    shape: tuple[int, ...] = (n, replicas, inputs, height, width)
     images = torch.randint(-2, 3, shape, generator=generator).to(dtype)  # small integers tie
     if strange is not None:
         images.view(-1)[int(torch.randint(images.numel(), (1,), generator=generator))] = strange
-    weight = torch.randn(replicas * outputs, inputs, 3, 3, generator=generator, dtype=dtype).requires_grad_()
+    shape = (replicas * outputs, inputs, side, side)
+    weight = torch.randn(shape, generator=generator, dtype=dtype).requires_grad_()
     bias = torch.randn(replicas * outputs, generator=generator, dtype=dtype).requires_grad_()
     x = strided(images if planar else images.permute(1, 0, 3, 4, 2), how).requires_grad_(not planar)
     ours = convolve_and_pool(x, strided(weight, how), bias, padding, planar)

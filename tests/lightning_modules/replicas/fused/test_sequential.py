@@ -172,7 +172,7 @@ def test_the_gradient_of_a_block_is_that_of_finite_differences(p: float, calls: 
 @pytest.mark.parametrize(
     "layers",
     [
-        [nn.Conv2d(1, 2, 5), nn.MaxPool2d(2)],
+        [nn.Conv2d(1, 2, (3, 5)), nn.MaxPool2d(2)],
         [nn.Conv2d(1, 2, 3), nn.MaxPool2d(3)],
         [nn.Conv2d(1, 2, 3), nn.MaxPool2d(2, ceil_mode=True)],
         [nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect"), nn.MaxPool2d(2)],
