@@ -42,6 +42,7 @@ from scratch_framework.images.shared_trunk import SharedTrunk
 from scratch_framework.sequences.embedding import Embedding
 from scratch_framework.sequences.layer_norm import LayerNorm
 from scratch_framework.sequences.rnn_cell import RNNCell
+from scratch_framework.sequences.self_attention import SelfAttention
 
 __all__ = [
     "GELU",
@@ -80,6 +81,7 @@ __all__ = [
     "RMSprop",
     "RNNCell",
     "ReLU",
+    "SelfAttention",
     "Sequential",
     "SharedTrunk",
     "SiLU",

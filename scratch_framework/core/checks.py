@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from scratch_framework.core.argument_types import check_tensors
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
@@ -90,11 +92,14 @@ def check_once(holder: str, kind: str, items: Sequence[object]) -> None:
 
 def check_state(own: State, state_dict: Mapping[str, Tensor]) -> None:
     """Refuse a state_dict that has not a module's own names and shapes."""
+    if not hasattr(state_dict, "keys"):
+        raise ValueError(f"state_dict must hold tensors by name, got {type(state_dict).__name__}")
     if missing := [name for name in own if name not in state_dict]:
         raise ValueError(f"state_dict must hold every parameter and buffer, missing: {', '.join(missing)}")
     if unexpected := [name for name in state_dict if name not in own]:
         raise ValueError(f"state_dict must hold no other names, got: {', '.join(unexpected)}")
     for name, value in own.items():
+        check_tensors("state_dict", **{name: state_dict[name]})
         wanted, got = tuple(value.shape), tuple(state_dict[name].shape)
         if got != wanted:
             raise ValueError(f"state_dict: {name} must have shape {wanted}, got {got}")

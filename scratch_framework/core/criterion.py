@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from scratch_framework.core.argument_types import check_count, check_floats, check_tensors
 from scratch_framework.core.broadcasting import append_dimensions
-from scratch_framework.core.checks import check_at_least, check_choice, check_dtype, check_shape
+from scratch_framework.core.checks import check_choice, check_dtype, check_shape
 from scratch_framework.core.saved import are_unchanged, mark, marks, versions
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Criterion:
     def __init__(self, *, reduction: str = "mean", replicas: int | None = None) -> None:
         """Choose the reduction, and R where the first dimension of the prediction counts replicas."""
         check_choice("reduction", reduction, ("mean", "sum", "none"))
-        check_at_least(1, replicas=replicas)
+        check_count(1, replicas=replicas)
         self.reduction, self.replicas = reduction, replicas
         self.lead = () if replicas is None else (replicas,)  # dimensions before the points
 
@@ -51,6 +52,7 @@ class Criterion:
 
     def __call__(self, x: Tensor, target: Tensor) -> Tensor:
         """Call `forward`."""
+        check_tensors(type(self).__name__, prediction=x, target=target)
         return self.forward(x, target)
 
     def reduce(self, losses: Tensor, *saved: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -104,14 +106,11 @@ class Criterion:
 
     def check_prediction(self, x: Tensor) -> None:
         """Reject empty, integer or wrongly replicated predictions."""
-        name = type(self).__name__
-        if not x.is_floating_point():
-            raise ValueError(f"{name}: the prediction must hold floating-point numbers, got {x.dtype}")
+        check_floats(self, "prediction", x)
         check_shape(self, "prediction", x, (*self.lead, "N", "...") if self.lead else ("...",))
         if x.numel() == 0:
-            raise ValueError(
-                f"{name}: the prediction must hold at least one number, got shape {tuple(x.shape)}"
-            )
+            name, shape = type(self).__name__, tuple(x.shape)
+            raise ValueError(f"{name}: the prediction must hold at least one number, got shape {shape}")
         self._passes = marks(x)
 
     def match(self, x: Tensor, target: Tensor) -> Tensor:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from torch import empty
 
 from scratch_framework.core import init
+from scratch_framework.core.argument_types import check_count
 from scratch_framework.core.broadcasting import unbroadcast
-from scratch_framework.core.checks import check_at_least, check_shape
+from scratch_framework.core.checks import check_shape
 from scratch_framework.core.module import Module
 from scratch_framework.core.parameter import Parameter
 
@@ -50,7 +51,7 @@ class Linear(Module):
             dtype: Their type.
             generator: Source of the draws.
         """
-        check_at_least(1, in_features=in_features, out_features=out_features, replicas=replicas)
+        check_count(1, in_features=in_features, out_features=out_features, replicas=replicas)
         self.in_features, self.out_features, self.replicas = in_features, out_features, replicas
         lead = () if replicas is None else (replicas,)
         weight = empty(*lead, out_features, in_features, device=device, dtype=dtype)

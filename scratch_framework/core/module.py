@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from scratch_framework.core.argument_types import check_tensors
 from scratch_framework.core.parameter import Parameter
 from scratch_framework.core.saved import ForwardPass, mark, marks
 from scratch_framework.core.tree import Tree
@@ -48,6 +49,7 @@ class Module(Tree):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Call `forward`."""
+        check_tensors(type(self).__name__, input=x)
         return self.forward(x)
 
     def save_for_backward(self, saved: Any, output: Tensor) -> Tensor:

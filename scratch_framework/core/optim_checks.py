@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scratch_framework.core.argument_types import TENSOR
 from scratch_framework.core.checks import check_at_least, check_once
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def check_parameters(params: Iterable[Parameter]) -> list[Parameter]:
     """Refuse what an optimiser cannot move: nothing, other objects, a parameter twice. Returns the list."""
-    if not (params := list(params)):
+    if not (params := list(params) if hasattr(params, "__iter__") else [params]):
         raise ValueError("params must hold at least one parameter, got none")
     for parameter in params:
         if not hasattr(parameter, "broadcast_rate"):
@@ -28,6 +29,8 @@ def check_rate(name: str, rate: Rate, params: Sequence[Parameter]) -> None:
     if isinstance(rate, (int, float)):
         check_at_least(0, **{name: rate})
         return
+    if not isinstance(rate, TENSOR):
+        raise ValueError(f"{name} must be a number or a tensor, got {rate!r}")
     for parameter in params if rate.dim() else ():
         if parameter.replicas is None or tuple(rate.shape) != (parameter.replicas,):
             raise ValueError(

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from torch import empty
+from scratch_framework.core.argument_types import TENSOR, check_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from scratch_framework.core.parameter import Parameter
 
-TENSOR = type(empty(0))
 MARK = "forward_passes"  # the attribute of a tensor that says which forward passes it is the output of
 
 
@@ -57,6 +56,7 @@ class ForwardPass:
                 f"{name}: a second backward, but of the forward passes before it only the latest is kept: use"
                 " a module of its own in each place, or saved_passes() and restore()"
             )
+        check_tensors(name, grad_output=grad_output)
         if grad_output.shape != self.shape:
             wanted, got = tuple(self.shape), tuple(grad_output.shape)
             raise ValueError(f"{name}: grad_output must have the output's shape {wanted}, got {got}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scratch_framework.core.checks import check_at_least, check_shape
+from scratch_framework.core.argument_types import check_count, check_floats
+from scratch_framework.core.checks import check_shape
 from scratch_framework.core.left_out import WHOLE_PATCHES, leaves_out
 from scratch_framework.core.module import Module
 from scratch_framework.images.layout import Layout
@@ -43,7 +44,7 @@ class AvgPool2d(Module):
             count_include_pad: Whether these zeros count in the mean.
             divisor_override: What to divide the sum by, in place of how many numbers there are.
         """
-        check_at_least(1, divisor_override=divisor_override)
+        check_count(1, divisor_override=divisor_override)
         stride = kernel_size if stride is None else stride
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
         self.window = Window.of(kernel_size, stride, padding)
@@ -53,6 +54,7 @@ class AvgPool2d(Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute the sum offset by offset, and divide it."""
         check_shape(self, "input", x, ("...", "H", "W"))
+        check_floats(self, "input", x)
         self.window.check_room("AvgPool2d", x.shape)
         count = self._count(x)
         padded = self.window.pad(x)
@@ -98,14 +100,15 @@ class AdaptiveAvgPool2d(Module):
 
     def __init__(self, output_size: int | tuple[int | None, int | None]) -> None:
         """Choose H' and W', or one number for both; None is the image's own."""
-        both = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
+        both = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size, output_size)
         for size in both:
-            check_at_least(1, output_size=size)
+            check_count(1, output_size=size)
         self.output_size = both
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute y_ij, the mean of rectangle (i, j)."""
         check_shape(self, "input", x, ("...", "H", "W"))
+        check_floats(self, "input", x)
         size = [
             own if wanted is None else wanted
             for own, wanted in zip(x.shape[-2:], self.output_size, strict=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import empty
 
+from scratch_framework.core.argument_types import check_count
 from scratch_framework.core.broadcasting import append_dimensions
 from scratch_framework.core.checks import check_at_least, check_shape, check_share
 from scratch_framework.core.module import Module
@@ -59,7 +60,7 @@ class BatchNorm(Module):
             device: Where the parameters live.
             dtype: Their type.
         """
-        check_at_least(1, num_features=num_features, replicas=replicas)
+        check_count(1, num_features=num_features, replicas=replicas)
         check_at_least(0, eps=eps)
         check_share(momentum=0.0 if momentum is None else momentum)
         self.num_features, self.eps, self.momentum, self.replicas = num_features, eps, momentum, replicas

@@ -32,4 +32,4 @@ class Conv1d(Conv):
 
 def in_row(value: Pair, across: int) -> Pair:
     """Pair a number, which torch also takes as a tuple of one, with what an image of one row has."""
-    return (across, value) if isinstance(value, int) else (across, *value)
+    return (across, *value) if isinstance(value, (tuple, list)) else (across, value)

@@ -31,8 +31,9 @@ from typing import TYPE_CHECKING
 from torch import empty
 
 from scratch_framework.core import init
+from scratch_framework.core.argument_types import check_count
 from scratch_framework.core.broadcasting import unbroadcast
-from scratch_framework.core.checks import check_at_least, check_shape
+from scratch_framework.core.checks import check_shape
 from scratch_framework.core.left_out import LeftOut, leaves_out
 from scratch_framework.core.module import Module
 from scratch_framework.core.parameter import Parameter
@@ -88,9 +89,9 @@ class Conv(Module):
             dtype: Their type.
             generator: Source of the draws.
         """
-        check_at_least(1, replicas=replicas, groups=groups)
+        check_count(1, replicas=replicas, groups=groups)
         for name, channels in {"in_channels": in_channels, "out_channels": out_channels}.items():
-            check_at_least(1, **{name: channels})
+            check_count(1, **{name: channels})
             if channels % groups:
                 raise ValueError(f"{name} must be a multiple of groups {groups}, got {channels}")
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from scratch_framework.core.argument_types import check_floats
 from scratch_framework.core.checks import check_shape, check_share
 from scratch_framework.core.left_out import IN_PLACE, leaves_out
 from scratch_framework.core.module import Module
@@ -36,6 +37,7 @@ class Dropout(Module):
         """Compute y = m x, with a mask m of 0 and 1 / (1 - p)."""
         if not self.training:
             return self.save_for_backward(x.new_ones(()), x)  # a mask of 1
+        check_floats(self, "input", x)
         keep = 1 - self.p
         mask = x.clone()  # for its order in memory
         if isinstance(self.generator, Sequence):

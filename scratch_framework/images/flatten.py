@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scratch_framework.core.checks import check_at_least, check_shape
+from scratch_framework.core.argument_types import check_count
+from scratch_framework.core.checks import check_shape
 from scratch_framework.core.module import Module
 from scratch_framework.images.layout import Layout
 
@@ -23,7 +24,7 @@ class Flatten(Module):
             end_dim: The last.
             replicas: R, when a leading dimension counts replicas.
         """
-        check_at_least(1, replicas=replicas)
+        check_count(1, replicas=replicas)
         self.start_dim, self.end_dim, self.replicas = start_dim, end_dim, replicas
 
     def forward(self, x: Tensor) -> Tensor:

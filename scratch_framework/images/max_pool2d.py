@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from scratch_framework.core.argument_types import check_floats
 from scratch_framework.core.checks import check_shape
 from scratch_framework.core.left_out import WHOLE_PATCHES, LeftOut, leaves_out
 from scratch_framework.core.module import Module
@@ -55,6 +56,7 @@ class MaxPool2d(Module):
         a fraction of the time of a comparison.
         """
         check_shape(self, "input", x, ("...", "H", "W"))
+        check_floats(self, "input", x)
         self.window.check_room("MaxPool2d", x.shape)
         padded = self.window.pad(x, float("-inf"))
         pixels = self.window.offsets(padded)

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from scratch_framework.core.checks import check_at_least, check_choice
+from scratch_framework.core.argument_types import check_count
+from scratch_framework.core.checks import check_choice
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -136,9 +137,9 @@ class Window(NamedTuple):
 
 def pair(name: str, value: Pair, minimum: int) -> tuple[int, int]:
     """Read one number for both directions, or one for each; refuse others, and those below the minimum."""
-    both = (value, value) if isinstance(value, int) else tuple(value)
+    both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(both) != 2:
         raise ValueError(f"{name} must be one number or two, got {value}")
     for number in both:
-        check_at_least(minimum, **{name: number})
+        check_count(minimum, **{name: number})
     return both[0], both[1]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import empty
 
+from scratch_framework.core.argument_types import check_count
 from scratch_framework.core.broadcasting import unbroadcast
 from scratch_framework.core.checks import check_at_least, check_shape
 from scratch_framework.core.module import Module
@@ -53,10 +54,12 @@ class LayerNorm(Module):
             device: Where the parameters live.
             dtype: Their type.
         """
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        shape: tuple[Any, ...] = (
+            tuple(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
+        )
         for size in shape:
-            check_at_least(1, normalized_shape=size)
-        check_at_least(1, replicas=replicas)
+            check_count(1, normalized_shape=size)
+        check_count(1, replicas=replicas)
         check_at_least(0, eps=eps)
         self.normalized_shape, self.eps, self.replicas = shape, eps, replicas
         self.lead = () if replicas is None else (replicas,)

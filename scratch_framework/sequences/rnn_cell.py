@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING
 
 from torch import empty
 
-from scratch_framework.core.checks import check_at_least, check_choice, check_shape
+from scratch_framework.core.argument_types import check_count
+from scratch_framework.core.checks import check_choice, check_shape
 from scratch_framework.core.module import Module
 from scratch_framework.core.parameter import Parameter
 
@@ -65,7 +66,7 @@ class RNNCell(Module):
             dtype: Their type.
             generator: Source of the draws.
         """
-        check_at_least(1, input_size=input_size, hidden_size=hidden_size, replicas=replicas)
+        check_count(1, input_size=input_size, hidden_size=hidden_size, replicas=replicas)
         check_choice("nonlinearity", nonlinearity, ("tanh", "relu"))
         self.input_size, self.hidden_size, self.replicas = input_size, hidden_size, replicas
         self.nonlinearity, self.lead = nonlinearity, () if replicas is None else (replicas,)

@@ -37,7 +37,29 @@ IMAGES = torch.ones(5, 3, 4, 4)
 X, LEAF = torch.ones(5, 3), torch.ones(5, 3, requires_grad=True)
 SHARED = sf.ReLU()
 
+WRONG: Any = [[1.0, 2.0, 3.0]]  # what a type checker would not let pass
 VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
+    # Types
+    (lambda: sf.Linear(3, 2)(WRONG), "Linear: input must be a tensor, got list"),
+    (lambda: sf.Sequential(sf.Tanh())(WRONG), "Sequential: input must be a tensor, got list"),
+    (lambda: sf.ReLU()(X.numpy()), "ReLU: input must be a tensor, got ndarray"),  # type: ignore[arg-type]
+    (lambda: after_forward(sf.Tanh()).backward(None), "Tanh: grad_output must be a tensor, got NoneType"),  # type: ignore[arg-type]
+    (lambda: sf.MSELoss()(X, WRONG), "MSELoss: target must be a tensor, got list"),
+    (lambda: sf.Tanh().load_state_dict(WRONG), "state_dict must hold tensors by name, got list"),
+    (
+        lambda: sf.Linear(1, 1).load_state_dict({"weight": WRONG, "bias": WRONG}),
+        "state_dict: weight must be a tensor, got list",
+    ),
+    (lambda: sf.SGD(sf.Tanh()), "params must hold parameters (model.parameters()), got Tanh()"),  # type: ignore[arg-type]
+    (lambda: sf.SGD(weights(2), lr="0.1"), "lr must be a number or a tensor, got '0.1'"),  # type: ignore[arg-type]
+    (lambda: sf.Linear(3.0, 2), "in_features must be a whole number, got 3.0"),  # type: ignore[arg-type]
+    (lambda: sf.Conv2d(1, 2, 3.0), "kernel_size must be a whole number, got 3.0"),  # type: ignore[arg-type]
+    (lambda: sf.Conv1d(1, 2, 3.0), "kernel_size must be a whole number, got 3.0"),  # type: ignore[arg-type]
+    (lambda: sf.AdaptiveAvgPool2d(2.5), "output_size must be a whole number, got 2.5"),  # type: ignore[arg-type]
+    (lambda: sf.MaxPool2d(2)(IMAGES.byte()), "MaxPool2d: the input must hold floating-point numbers, got"),
+    (lambda: sf.AvgPool2d(2)(IMAGES.byte()), "AvgPool2d: the input must hold floating-point numbers, got"),
+    (lambda: sf.AdaptiveAvgPool2d(2)(IMAGES.byte()), "the input must hold floating-point numbers, got"),
+    (lambda: sf.Dropout()(IMAGES.byte()), "Dropout: the input must hold floating-point numbers, got"),
     # Shapes
     (lambda: sf.Linear(2, 4)(X), "input must have shape (..., 2) for a weight of shape (4, 2), got (5, 3)"),
     (lambda: sf.Linear(2, 4)(torch.tensor(1.0)), "shape (..., 2) for a weight of shape (4, 2), got ()"),

@@ -1,4 +1,4 @@
-"""Embedding, layer normalisation and a recurrent cell against torch.nn and against finite differences."""
+"""Layers for sequences against torch.nn and against finite differences."""
 
 from functools import partial
 from typing import Any
@@ -100,3 +100,51 @@ def test_a_walk_back_through_time_finds_autograds_gradients(options: dict[str, A
     for parameter, twin in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert twin.grad is not None
         assert_same(parameter.grad, twin.grad)
+
+
+class SelfTwin(nn.Module):
+    """torch's attention of a sequence to itself."""
+
+    def __init__(self, ours: sf.SelfAttention, bias: bool) -> None:
+        super().__init__()
+        self.twin = nn.MultiheadAttention(6, ours.num_heads, bias=bias, batch_first=True, dtype=F64)
+        self.twin.load_state_dict(ours.state_dict())
+        self.is_causal = ours.is_causal
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1], dtype=F64)
+        options = {"attn_mask": mask, "is_causal": True} if self.is_causal else {}
+        return self.twin(x, x, x, need_weights=False, **options)[0]  # type: ignore[no-any-return]
+
+    def state_dict(self, *args: Any, **options: Any) -> Any:
+        return self.twin.state_dict(*args, **options)
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("heads", [1, 2, 3])
+def test_self_attention_is_torchs_attention_of_a_sequence_to_itself(
+    heads: int, bias: bool, is_causal: bool
+) -> None:
+    layer = sf.SelfAttention(6, heads, bias=bias, is_causal=is_causal, dtype=F64)
+    for seed, parameter in enumerate(layer.parameters()):
+        parameter.value.copy_(draw(*parameter.value.shape, seed=seed))
+    assert_twins(layer, SelfTwin(layer, bias), draw(2, 4, 6))
+    layer.zero_grad()
+    assert_gradients(layer, draw(2, 3, 6), 1e-7)
+    make = partial(sf.SelfAttention, 6, heads, bias=bias, is_causal=is_causal, dtype=F64)
+    assert_replicas(lambda replicas: make(replicas=replicas), draw(3, 2, 4, 6))
+
+
+def test_self_attention_starts_with_torchs_very_draws() -> None:
+    torch.manual_seed(3)
+    layer = sf.SelfAttention(6, 2, dtype=F64)
+    torch.manual_seed(3)
+    twin = nn.MultiheadAttention(6, 2, dtype=F64)
+    for name, value in twin.state_dict().items():
+        assert_same(layer.state_dict()[name], value)
+
+
+def test_heads_that_do_not_divide_the_places_numbers_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"^embed_dim must be a multiple of num_heads 4, got 6$"):
+        sf.SelfAttention(6, 4)
