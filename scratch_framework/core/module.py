@@ -90,6 +90,10 @@ class Module(Tree):
         self._latest.check(self, grad_output)
         return self._latest.saved
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy and a pickle hold: all but the latest forward pass, which belongs to this module."""
+        return {name: value for name, value in vars(self).items() if name != "_latest"}
+
     def saved_passes(self) -> dict[Module, ForwardPass | None]:
         """The latest forward pass of this module and of all inside it.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scratch_framework.core.argument_types import TENSOR
 from scratch_framework.core.checks import check_at_least, check_once
@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 
 def check_parameters(params: Iterable[Parameter]) -> list[Parameter]:
     """Refuse what an optimiser cannot move: nothing, other objects, a parameter twice. Returns the list."""
-    if not (params := list(params) if hasattr(params, "__iter__") else [params]):
+    found: list[Any] = list(params) if hasattr(params, "__iter__") else [params]
+    if not found:
         raise ValueError("params must hold at least one parameter, got none")
-    for parameter in params:
+    for parameter in found:
         if not hasattr(parameter, "broadcast_rate"):
-            raise ValueError(f"params must hold parameters (model.parameters()), got {parameter!r}")
-    check_once("params", "parameter", params)
-    return params
+            first = repr(parameter).splitlines()[0]
+            raise ValueError(f"params must hold parameters (model.parameters()), got {first}")
+    check_once("params", "parameter", found)
+    return found
 
 
 def check_rate(name: str, rate: Rate, params: Sequence[Parameter]) -> None:

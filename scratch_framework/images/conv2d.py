@@ -26,6 +26,7 @@ product computes all.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from torch import empty
@@ -192,7 +193,8 @@ class Conv(Module):
         """
         *lead, points, _, down, across = output
         size = self.window.padded(shape if self.dims == 2 else (1, *shape[-1:]))
-        patch_grads = grad_columns.view(*lead, self.in_channels, -1, down, across, points).movedim(-1, -5)
+        patch = math.prod(self.window.kernel_size)  # k k
+        patch_grads = grad_columns.view(*lead, self.in_channels, patch, down, across, points).movedim(-1, -5)
         grad = grad_columns.new_zeros(*lead, self.in_channels, *size, points).movedim(-1, -4)
         for view, patch_grad in zip(self.window.offsets(grad), patch_grads.unbind(-3), strict=True):
             view.add_(patch_grad)  # (..., N, C, H', W')

@@ -51,6 +51,7 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
         "state_dict: weight must be a tensor, got list",
     ),
     (lambda: sf.SGD(sf.Tanh()), "params must hold parameters (model.parameters()), got Tanh()"),  # type: ignore[arg-type]
+    (lambda: sf.SGD([LEAF]), "params must hold parameters (model.parameters()), got tensor([[1., 1., 1.],"),  # type: ignore[list-item]
     (lambda: sf.SGD(weights(2), lr="0.1"), "lr must be a number or a tensor, got '0.1'"),  # type: ignore[arg-type]
     (lambda: sf.Linear(3.0, 2), "in_features must be a whole number, got 3.0"),  # type: ignore[arg-type]
     (lambda: sf.Conv2d(1, 2, 3.0), "kernel_size must be a whole number, got 3.0"),  # type: ignore[arg-type]

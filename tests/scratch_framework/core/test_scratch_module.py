@@ -1,5 +1,8 @@
 """Modules: how they find their parameters, exchange them with torch.nn, switch modes and print themselves."""
 
+import pickle
+from copy import deepcopy
+
 import pytest
 import torch
 from scratch_twins import assert_same, draw, paper_net, torch_paper_net
@@ -120,3 +123,14 @@ def test_dropout_replicas_and_parameters_print_themselves() -> None:
     assert repr(sf.BatchNorm1d(2).running_mean) == "Buffer(shape=(2,), dtype=torch.float32)"
     assert repr(layer.weight) == "Parameter(shape=(4, 3, 2), dtype=torch.float32)"
     assert layer.weight.numel() == 24
+
+
+def test_a_copy_has_the_weights_but_not_the_latest_forward_pass() -> None:
+    net = sf.Sequential(sf.Linear(3, 2), sf.Sequential(sf.Tanh()))
+    net(torch.ones(5, 3))
+    for copy in (deepcopy(net), pickle.loads(pickle.dumps(net))):
+        with pytest.raises(RuntimeError, match=r"^Tanh: backward before forward"):
+            copy.backward(torch.ones(5, 2))
+        copy.load_state_dict({name: value + 1 for name, value in net.state_dict().items()})
+        assert not torch.equal(copy(torch.ones(5, 3)), net(torch.ones(5, 3)))
+    net.backward(torch.ones(5, 2))

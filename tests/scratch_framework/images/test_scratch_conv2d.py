@@ -171,3 +171,12 @@ def test_a_first_layer_spares_itself_the_gradient_of_the_images_and_hands_none_o
     assert given[0].isnan().all()
     for parameter, theirs in zip(first.parameters(), whole.parameters(), strict=True):
         assert_same(parameter.grad, theirs.grad)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_an_empty_batch_goes_both_ways(groups: int) -> None:
+    layer = sf.Conv2d(2, 4, 3, groups=groups)
+    y = layer(torch.ones(0, 2, 5, 5))
+    assert y.shape == (0, 4, 3, 3)
+    assert layer.backward(y).shape == (0, 2, 5, 5)
+    assert not layer.weight.grad.any()

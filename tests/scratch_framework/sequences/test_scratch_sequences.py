@@ -114,7 +114,7 @@ class SelfTwin(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1], dtype=F64)
         options = {"attn_mask": mask, "is_causal": True} if self.is_causal else {}
-        return self.twin(x, x, x, need_weights=False, **options)[0]  # type: ignore[no-any-return]
+        return self.twin(x, x, x, need_weights=False, **options)[0]
 
     def state_dict(self, *args: Any, **options: Any) -> Any:
         return self.twin.state_dict(*args, **options)
