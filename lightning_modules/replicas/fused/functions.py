@@ -1,5 +1,7 @@
 """The loops with their gradients, as functions for autograd; shapes are checked here, before a loop runs.
 
+Where a gradient is to be differentiated again, as with ``create_graph=True``, torch's operations compute it.
+
 Between these functions replicas lie apart in memory, (R, calls * N, ...), and channels last. Where channels
 do not fill rows of registers they are filled up with zeros, which are cut off again.
 """
@@ -11,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from lightning_modules.replicas.dropout import Dropout
@@ -102,20 +103,26 @@ class PooledConvolution(torch.autograd.Function):
         out = x.new_empty(replicas, images.images, images.rows, images.columns, len(bias) // replicas)
         which = torch.empty(out.shape, dtype=torch.uint8)
         windows = np.empty(images.images * images.rows * images.columns, np.int64)
-        frame = Frame(*(x.shape[2:] if not planar else (0, 0, 0)), padding)
+        height, width, channels = (0, 0, 0) if planar else x.shape[2:]
+        frame = Frame(height, width, channels, padding)
         is_framed = not planar and (padding > 0 or x.shape[-1] < images.channels)
         room = flat(x.new_zeros(2 * images.replica * is_framed))
         arguments = flat(weight), flat(bias), out.shape[-1], windows, _panel(x, weight[0].numel())
         pooled_convolution(flat(x), images, frame, room, *arguments, flat(out), flat(which))
         ctx.save_for_backward(x, weight)
         ctx.arguments = images, frame, room, flat(which), windows
+        ctx.planar = planar
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Pass the gradient to the maxima, and from there on."""
         (x, weight), wanted = ctx.saved_tensors, ctx.needs_input_grad[0]
+        if torch.is_grad_enabled():
+            wide = x.flatten(1, 2) if ctx.planar else _side_by_side(filled(x, -1, weight.shape[1]))
+            y = F.conv2d(wide, weight, padding=ctx.arguments[1].padding, groups=len(grad))
+            slopes = _slopes_by_torch(_apart(F.max_pool2d(y, 2), len(grad)), (x, weight), grad)
+            return *slopes, grad.sum((1, 2, 3)).flatten(), None, None
         d_weight, d_bias = grad.new_empty(weight.shape), grad.new_empty(len(grad), grad.shape[-1])
         d_x, room = grad.new_empty(x.shape if wanted else 0), grad.new_empty(weight.numel() // len(grad))
         results = flat(room), flat(d_weight), d_bias.numpy(), flat(d_x)
@@ -204,19 +211,45 @@ class Normalise(torch.autograd.Function):
         if norm.training:
             norm.num_batches_tracked.add_(calls)
         share = moments.mean.dtype.type(1 / rows if norm.training else 0)
-        ctx.save_for_backward(x)
+        ctx.save_for_backward(x, weight, bias)
+        ctx.eps = norm.eps
         ctx.arguments = flat(kept), size, moments, bounds[0], share, stream.gain
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Differentiate, in training also through the batch's statistics."""
-        size, out, (x,) = ctx.arguments[1], grad.new_empty(grad.shape), ctx.saved_tensors
+        x, weight, bias = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return (
+                *_slopes_by_torch(Normalise.by_torch(ctx, x, weight, bias), (x, weight, bias), grad),
+                None,
+                None,
+            )
+        size, out = ctx.arguments[1], grad.new_empty(grad.shape)
         slopes = grad.new_empty(2, size.replicas, size.room)
         normalise_backward(flat(grad), flat(x), *ctx.arguments, flat(out), *slopes.flatten(1).numpy())
         d_bias, d_weight = slopes[..., : size.channels].flatten(1)
         return out, d_weight, d_bias, None, None
+
+    @staticmethod
+    def by_torch(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """The same by torch's operations, dropping what was dropped."""
+        kept, size, moments, floor, share, gain = ctx.arguments
+        rows = (x if floor else x.relu()).view(size.replicas, size.calls, size.rows, size.room)
+        if share:
+            mean, inverse = (
+                rows.mean(2, keepdim=True),
+                1 / (rows.var(2, correction=0, keepdim=True) + ctx.eps).sqrt(),
+            )
+        else:
+            shape = size.replicas, size.calls, 1, size.room
+            mean, inverse = (torch.from_numpy(part).view(shape) for part in (moments.mean, moments.inverse))
+        scale, shift = (
+            filled(part.view(size.replicas, 1, 1, -1), -1, size.room) * gain for part in (weight, bias)
+        )
+        y = ((rows - mean) * inverse * scale + shift).view_as(x)
+        return torch.where(torch.from_numpy(kept).view_as(x).bool(), y, 0)
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
@@ -266,10 +299,12 @@ class Convolution(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Differentiate; the slope at the images is a convolution by the weights turned around."""
         (x, weight), maps, d_x = ctx.saved_tensors, ctx.maps, None
+        if torch.is_grad_enabled():
+            y = _apart(F.conv2d(_side_by_side(x), weight, padding=maps.padding, groups=len(x)), len(x))
+            return *_slopes_by_torch(y, (x, weight), grad), grad.sum((1, 2, 3)).flatten(), None
         d_weight, d_bias = grad.new_empty(weight.shape), grad.new_empty(len(weight))
         taps, slope = maps.side**2, flat(grad)
         room = _panel(grad, taps * up(maps.inputs, 8))
@@ -279,6 +314,23 @@ class Convolution(torch.autograd.Function):
             order, panel = Order(taps - 1, -1, taps * maps.inputs, taps), _panel(grad, taps * maps.outputs)
             convolution(slope, maps.turned(), flat(weight), order, flat(zero), panel, flat(d_x))
         return d_x, d_weight, d_bias, None
+
+
+def _slopes_by_torch(y: Tensor, inputs: tuple[Tensor, ...], grad: Tensor) -> list[Tensor | None]:
+    """Slopes that can be differentiated again, of what torch computed."""
+    wanted = [value for value in inputs if value.requires_grad]
+    found = iter(torch.autograd.grad(y, wanted, grad, create_graph=True))
+    return [next(found) if value.requires_grad else None for value in inputs]
+
+
+def _side_by_side(x: Tensor) -> Tensor:
+    """(N, R * channels, H, W) of (R, N, H, W, channels)."""
+    return x.permute(1, 0, 4, 2, 3).flatten(1, 2)
+
+
+def _apart(x: Tensor, replicas: int) -> Tensor:
+    """(R, N, H, W, channels) of (N, R * channels, H, W)."""
+    return x.unflatten(1, (replicas, -1)).permute(1, 0, 3, 4, 2)
 
 
 def _panel(x: Tensor, rows: int) -> NDArray[Any]:

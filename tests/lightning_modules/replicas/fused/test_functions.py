@@ -1,5 +1,7 @@
 """The loops against torch's operations: any shapes, strides and types, NaN and infinity."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -249,3 +251,29 @@ def test_a_product_has_the_slopes_of_finite_differences_twice(bias: bool) -> Non
     inputs.append(torch.randn(10, dtype=torch.float64).requires_grad_() if bias else None)
     assert torch.autograd.gradcheck(multiply, inputs)
     assert torch.autograd.gradgradcheck(multiply, inputs)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [partial(convolve, padding=1), partial(convolve_and_pool, padding=1, planar=False)],
+    ids=["alone", "pooled"],
+)
+def test_a_convolution_has_the_slopes_of_finite_differences_twice(function: Callable[..., Tensor]) -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(2, 3, 3, 2, 4).double(), torch.randn(10, 4, 3, 3).double()
+    inputs = [x.requires_grad_(), weight.requires_grad_(), torch.randn(10).double().requires_grad_()]
+    assert torch.autograd.gradcheck(function, inputs)
+    assert torch.autograd.gradgradcheck(function, inputs)
+
+
+def test_the_weights_that_read_images_have_the_slopes_of_finite_differences_twice() -> None:
+    torch.manual_seed(0)
+    x, weight, bias = (
+        torch.randn(3, 2, 1, 7, 6).double(),
+        torch.randn(8, 1, 5, 5).double(),
+        torch.randn(8).double(),
+    )
+    inputs = weight.requires_grad_(), bias.requires_grad_()
+    read = partial(convolve_and_pool, x, padding=2, planar=True)
+    assert torch.autograd.gradcheck(read, inputs)
+    assert torch.autograd.gradgradcheck(read, inputs)

@@ -167,6 +167,7 @@ def test_the_gradient_of_a_block_is_that_of_finite_differences(p: float, calls: 
 
     inputs = [value.clone().requires_grad_() for value in (x, weight, bias)]
     assert torch.autograd.gradcheck(block, inputs)
+    assert torch.autograd.gradgradcheck(block, inputs)
 
 
 @pytest.mark.parametrize(
@@ -448,6 +449,19 @@ def test_engines_agree_whatever_layer_stands_in_a_trunk(
     both = [trained(with_layer(place, make, x), engine, calls, x) for engine in ("torch", "fused")]
     for number, (one, other) in enumerate(zip(*both, strict=True)):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9, msg=f"number {number}")
+
+
+def test_a_penalty_on_gradients_has_the_gradients_of_torchs_operations() -> None:
+    def slopes(engine: Engine) -> tuple[Tensor, ...]:
+        layers = with_layer(2, nn.Tanh, images).train()
+        set_engine(layers, engine)
+        x = images.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(layers(x).square().sum(), x, create_graph=True)
+        return torch.autograd.grad(slope.square().sum(), tuple(layers.parameters()))
+
+    images = torch.randn(12, 2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for one, other in zip(slopes("torch"), slopes("fused"), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
 
 def test_a_global_hook_sees_every_layer() -> None:
