@@ -57,6 +57,8 @@ class Adam(Optimizer):
         """
         states = ["mean", "square", *(["largest"] if amsgrad else [])]
         super().__init__(params, lr, weight_decay, *states, maximize=maximize)
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise ValueError(f"betas must be two numbers, got {betas!r}")
         for place, beta in enumerate(betas):
             if not 0 <= beta < 1:
                 raise ValueError(f"betas[{place}] must lie in [0, 1), got {beta}")

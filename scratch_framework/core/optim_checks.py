@@ -10,6 +10,7 @@ from scratch_framework.core.checks import check_at_least, check_once
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from scratch_framework.core.optim import Optimizer
     from scratch_framework.core.parameter import Parameter, Rate
 
 
@@ -20,10 +21,20 @@ def check_parameters(params: Iterable[Parameter]) -> list[Parameter]:
         raise ValueError("params must hold at least one parameter, got none")
     for parameter in found:
         if not hasattr(parameter, "broadcast_rate"):
-            first = repr(parameter).splitlines()[0]
-            raise ValueError(f"params must hold parameters (model.parameters()), got {first}")
+            raise ValueError(f"params must hold parameters (model.parameters()), got {first_line(parameter)}")
     check_once("params", "parameter", found)
     return found
+
+
+def check_optimizer(optimizer: Optimizer) -> None:
+    """Refuse what a schedule cannot steer, such as the model."""
+    if not hasattr(optimizer, "set_momentum"):
+        raise ValueError(f"optimizer must be an optimiser, such as SGD, got {first_line(optimizer)}")
+
+
+def first_line(value: object) -> str:
+    """How a value is printed, without the lines after the first."""
+    return repr(value).splitlines()[0]
 
 
 def check_rate(name: str, rate: Rate, params: Sequence[Parameter]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from scratch_framework.core.checks import check_at_least
 from scratch_framework.core.left_out import FROM_THE_START, leaves_out
+from scratch_framework.core.optim_checks import check_optimizer
 
 if TYPE_CHECKING:
     from scratch_framework.core.optim import Optimizer
@@ -28,6 +29,7 @@ class LRScheduler:
         Args:
             optimizer: Whose ``lr``, as it stands now, is the schedule's base.
         """
+        check_optimizer(optimizer)
         self.optimizer, self.base_lr = optimizer, optimizer.lr
         self.last_epoch = -1
         self.step()

@@ -30,7 +30,8 @@ class Softmax(Module):
 
         A constant taken from all x cancels out. We take the largest, so that no power can overflow.
         """
-        powers = (x - x.amax(self.dim, keepdim=True)).exp()
+        largest = x.amax(self.dim, keepdim=True) if x.numel() else 0  # of no numbers none is the largest
+        powers = (x - largest).exp()
         y = powers / powers.sum(self.dim, keepdim=True)
         return self.save_for_backward(y, y)
 

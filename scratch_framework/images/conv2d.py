@@ -5,7 +5,7 @@
     x: (N, C, H, W)   W: (O, C, k, k)   y: (N, O, H', W')   s: stride   d: dilation   p: padding, where x is 0
 
 A patch is k x k numbers of each of C channels. Written one below the other they are a column, and with all
-patches of all images side by side the convolution is one product of two matrices (im2col, or unfolding):
+patches of all images side by side (see `columns`) the convolution is one product of two matrices:
 
                                       H' W' N patches
                                  +------------------------+
@@ -18,15 +18,13 @@ patches of all images side by side the convolution is one product of two matrice
       O  |  weights  |        O  |  *                     |     output: * = weights of one output channel
          +-----------+           +------------------------+             times one patch
 
-The batch dimension is innermost in memory (CHWN), so columns are copied in runs of W' N numbers. The output
-has the order that the next layer works fastest in, and pooling, normalisation and activations keep it. Shapes
-stay torch's: the order in memory is only strides. With R replicas every tensor has R first, and one batched
-product computes all.
+The batch dimension is innermost in memory (CHWN), of columns and of the output. The next layer works fastest
+in this order, and pooling, normalisation and activations keep it. Shapes stay torch's: the order in memory is
+only strides. With R replicas every tensor has R first, and one batched product computes all.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from torch import empty
@@ -38,6 +36,7 @@ from scratch_framework.core.checks import check_shape
 from scratch_framework.core.left_out import LeftOut, leaves_out
 from scratch_framework.core.module import Module
 from scratch_framework.core.parameter import Parameter
+from scratch_framework.images.columns import fold, unfold
 from scratch_framework.images.patches import Window
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ class Conv(Module):
         check_shape(self, "input", x, *self.inputs, weight=self.weight.value)
         images = self._images(x)  # (..., N, C, H, W)
         self.window.check_room(type(self).__name__, images.shape)
-        columns = self._columns(images)
+        columns = self._by_group(unfold(images, self.window))  # (..., C k k, H' W' N)
         y = self._rows().matmul(columns)  # (..., O, H' W' N)
         if self.groups > 1:
             y = y.flatten(-3, -2)
@@ -139,38 +138,35 @@ class Conv(Module):
 
         Seen as matrices this is a linear layer whose points are the patches, and so are its gradients:
 
-            dL/dW = G X^T      (O, C k k): a weight meets every patch of every image, hence the sum
+            dL/dW = (X G^T)^T  (O, C k k): a weight meets every patch of every image, hence the sum
             dL/db = G 1        (O,)
             dL/dX = W^T G      (C k k, H' W' N): the gradient of each patch
 
         A pixel lies in up to k k patches, at another offset (u, v) of each, and its gradient is the sum of
-        its gradients in all of them (`_fold`). That of an image that R replicas share sums over them too.
+        its gradients in all of them (`fold`). That of an image that R replicas share sums over them too.
         Groups are several such layers side by side: every matrix gains a dimension in front.
+        (X G^T)^T is G X^T, which takes up to twice as long: the library of products prefers the other order.
         """
         saved, shape = self.saved(grad_output)
-        columns = saved if self.input_grad else self._columns(saved)
+        columns = saved if self.input_grad else self._by_group(unfold(saved, self.window))
         grads = self._images(grad_output)
         grad = grads.movedim(-4, -1).flatten(-3)  # (..., O, H' W' N)
         if self.bias is not None:
             self.bias.grad.add_(grad.sum(-1))
         grad = self._by_group(grad)
-        self.weight.grad.add_(grad.matmul(columns.mT).view(self.weight.grad.shape))
+        grad_weight = columns.matmul(grad.mT).mT  # (..., O, C k k)
+        self.weight.grad.add_(grad_weight.reshape(self.weight.grad.shape))
         if not self.input_grad:
             return grad_output.new_full((), float("nan")).expand(shape)  # NaN, so that a mistaken use shows
         grad_columns = self._rows().mT.matmul(grad)  # (..., C k k, H' W' N)
-        grad_input = self._fold(grad_columns, grads.shape, shape)
+        size = shape[-2:] if self.dims == 2 else (1, shape[-1])
+        grad_input = fold(grad_columns, self.window, (*grads.shape[:-3], self.in_channels, *size))
         return unbroadcast(grad_input.squeeze(-2) if self.dims == 1 else grad_input, shape)
 
     def _images(self, x: Tensor) -> Tensor:
         """View signals as images of one row, and what has no batch dimension as a batch of one."""
         images = x.unsqueeze(-2) if self.dims == 1 else x
         return images if images.dim() > 3 else images.unsqueeze(0)
-
-    def _columns(self, images: Tensor) -> Tensor:
-        """Copy the patches of images (..., N, C, H, W) into columns, (..., C k k, H' W' N)."""
-        view = self.window.patches(self._points_last(images))  # (..., N, C, H', W', k, k)
-        view = view.movedim((-6, -4, -3), (-1, -3, -2))  # (..., C, k, k, H', W', N)
-        return self._by_group(view.flatten(-3).flatten(-4, -2))
 
     def _rows(self) -> Tensor:
         """View the weights as a matrix, (..., O, C k k)."""
@@ -179,26 +175,6 @@ class Conv(Module):
     def _by_group(self, matrix: Tensor) -> Tensor:
         """View the rows of a matrix group by group."""
         return matrix if self.groups == 1 else matrix.unflatten(-2, (self.groups, -1))
-
-    def _points_last(self, images: Tensor) -> Tensor:
-        """Lay points of (..., N, C, H, W) last in memory, unless they lie so, and zeros around images."""
-        rows = images.movedim(-4, -1).contiguous()  # (..., C, H, W, N)
-        return self.window.pad(rows, width=-2).movedim(-1, -4)
-
-    def _fold(self, grad_columns: Tensor, output: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
-        """Add up the gradients of each pixel in all patches: the way back from columns to images.
-
-        ``grad_columns`` are (..., C k k, H' W' N), ``output`` is the shape (..., N, O, H', W') of its
-        images, ``shape`` that of the input. The result is (..., N, C, H, W).
-        """
-        *lead, points, _, down, across = output
-        size = self.window.padded(shape if self.dims == 2 else (1, *shape[-1:]))
-        patch = math.prod(self.window.kernel_size)  # k k
-        patch_grads = grad_columns.view(*lead, self.in_channels, patch, down, across, points).movedim(-1, -5)
-        grad = grad_columns.new_zeros(*lead, self.in_channels, *size, points).movedim(-1, -4)
-        for view, patch_grad in zip(self.window.offsets(grad), patch_grads.unbind(-3), strict=True):
-            view.add_(patch_grad)  # (..., N, C, H', W')
-        return self.window.unpad(grad)
 
     def extra_repr(self) -> str:
         """The arguments, as torch prints them."""

@@ -33,6 +33,13 @@ class Flatten(Module):
         check_shape(self, "input", x, (*lead, "..."))
         shift = 1 if lead else 0
         start, end = (dim + shift if dim >= 0 else dim for dim in (self.start_dim, self.end_dim))
+        count = x.dim() or 1  # a single number counts as a row of one
+        inside = -count <= start < count and -count <= end < count
+        if not inside or start % count > end % count:
+            raise ValueError(
+                "Flatten: start_dim and end_dim must be dimensions of the input, in this order, got"
+                f" {self.start_dim} and {self.end_dim} for shape {tuple(x.shape)}"
+            )
         return self.save_for_backward(Layout(x), x.flatten(start, end))
 
     def backward(self, grad_output: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import empty
 
-from scratch_framework.core.argument_types import check_count
+from scratch_framework.core.argument_types import check_count, check_floats
 from scratch_framework.core.broadcasting import unbroadcast
 from scratch_framework.core.checks import check_at_least, check_shape
 from scratch_framework.core.module import Module
@@ -71,6 +71,7 @@ class LayerNorm(Module):
         """Compute y = w z + b by the statistics of each point."""
         own = None if self.weight is None else self.weight.value
         check_shape(self, "input", x, (*self.lead, "...", *self.normalized_shape), weight=own)
+        check_floats(self, "input", x)
         features = tuple(range(-len(self.normalized_shape), 0))
         centred = x - x.mean(features, keepdim=True)
         var = (centred * centred).mean(features, keepdim=True)

@@ -53,6 +53,13 @@ def test_the_gradient_of_an_activation_is_what_finite_differences_find(
     assert_same(gradient, sf.numeric_gradient(lambda x: (module(x) * grad).sum(), x), 1e-8)
 
 
+@pytest.mark.parametrize("shape", [(2, 0), (0, 2)])
+def test_softmax_of_no_numbers_is_empty_as_in_torch(shape: tuple[int, int]) -> None:
+    layer = sf.Softmax()
+    y = layer(torch.ones(shape))
+    assert y.shape == layer.backward(y).shape == shape
+
+
 def test_softmax_neither_overflows_nor_forgets_to_add_up_to_1() -> None:
     y = sf.Softmax()(torch.tensor([[1e4, 0.0, -1e4], [700.0, 710.0, 720.0]]))
     assert y.isfinite().all()

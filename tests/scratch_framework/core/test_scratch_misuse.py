@@ -36,6 +36,7 @@ def after_image(module: sf.Module) -> sf.Module:
 IMAGES = torch.ones(5, 3, 4, 4)
 X, LEAF = torch.ones(5, 3), torch.ones(5, 3, requires_grad=True)
 SHARED = sf.ReLU()
+MODEL = sf.Sequential(sf.Linear(3, 2), sf.Tanh())
 
 WRONG: Any = [[1.0, 2.0, 3.0]]  # what a type checker would not let pass
 VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
@@ -53,6 +54,10 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     (lambda: sf.SGD(sf.Tanh()), "params must hold parameters (model.parameters()), got Tanh()"),  # type: ignore[arg-type]
     (lambda: sf.SGD([LEAF]), "params must hold parameters (model.parameters()), got tensor([[1., 1., 1.],"),  # type: ignore[list-item]
     (lambda: sf.SGD(weights(2), lr="0.1"), "lr must be a number or a tensor, got '0.1'"),  # type: ignore[arg-type]
+    (lambda: sf.Adam(weights(2), betas=0.9), "betas must be two numbers, got 0.9"),  # type: ignore[arg-type]
+    (lambda: sf.Adam(weights(2), betas=(0.9, 0.99, 0.9)), "betas must be two numbers, got (0.9, 0.99, 0.9)"),  # type: ignore[arg-type]
+    (lambda: sf.StepLR(MODEL, 1), "optimizer must be an optimiser, such as SGD, got Sequential("),  # type: ignore[arg-type]
+    (lambda: sf.OneCycleLR(MODEL, 0.1, 9), "optimizer must be an optimiser, such as SGD, got Sequential("),  # type: ignore[arg-type]
     (lambda: sf.Linear(3.0, 2), "in_features must be a whole number, got 3.0"),  # type: ignore[arg-type]
     (lambda: sf.Conv2d(1, 2, 3.0), "kernel_size must be a whole number, got 3.0"),  # type: ignore[arg-type]
     (lambda: sf.Conv1d(1, 2, 3.0), "kernel_size must be a whole number, got 3.0"),  # type: ignore[arg-type]
@@ -60,6 +65,10 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     (lambda: sf.MaxPool2d(2)(IMAGES.byte()), "MaxPool2d: the input must hold floating-point numbers, got"),
     (lambda: sf.AvgPool2d(2)(IMAGES.byte()), "AvgPool2d: the input must hold floating-point numbers, got"),
     (lambda: sf.AdaptiveAvgPool2d(2)(IMAGES.byte()), "the input must hold floating-point numbers, got"),
+    (
+        lambda: sf.LayerNorm(3, elementwise_affine=False)(X.long()),
+        "LayerNorm: the input must hold floating-point numbers, got torch.int64",
+    ),
     (lambda: sf.Dropout()(IMAGES.byte()), "Dropout: the input must hold floating-point numbers, got"),
     # Shapes
     (lambda: sf.Linear(2, 4)(X), "input must have shape (..., 2) for a weight of shape (4, 2), got (5, 3)"),
@@ -118,6 +127,13 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
         lambda: sf.SharedTrunk(sf.Flatten(), sf.ReLU())(X),
         "SharedTrunk: the input must have shape (..., N, B, H, W)",
     ),
+    (lambda: sf.Flatten(2)(X), "be dimensions of the input, in this order, got 2 and -1 for shape (5, 3)"),
+    (
+        lambda: sf.Flatten(0, -3)(X),
+        "be dimensions of the input, in this order, got 0 and -3 for shape (5, 3)",
+    ),
+    (lambda: sf.Flatten(1, 0)(X), "be dimensions of the input, in this order, got 1 and 0 for shape (5, 3)"),
+    (lambda: sf.Flatten()(X[0]), "be dimensions of the input, in this order, got 1 and -1 for shape (3,)"),
     (lambda: sf.Flatten(replicas=2)(X), "Flatten: the input must have shape (2, N, ...), got (5, 3)"),
     (
         lambda: sf.Dropout(0.5, generator=[torch.Generator(), torch.Generator()])(X),

@@ -136,6 +136,16 @@ def test_self_attention_is_torchs_attention_of_a_sequence_to_itself(
     assert_replicas(lambda replicas: make(replicas=replicas), draw(3, 2, 4, 6))
 
 
+@pytest.mark.parametrize("shape", [(2, 0, 6), (0, 3, 6)])
+def test_self_attention_goes_both_ways_without_places_or_without_sequences(
+    shape: tuple[int, int, int],
+) -> None:
+    layer = sf.SelfAttention(6, 2, is_causal=True)
+    y = layer(torch.ones(shape))
+    assert y.shape == layer.backward(y).shape == shape
+    assert not layer.in_proj_weight.grad.any()
+
+
 def test_self_attention_starts_with_torchs_very_draws() -> None:
     torch.manual_seed(3)
     layer = sf.SelfAttention(6, 2, dtype=F64)
