@@ -1,38 +1,51 @@
-"""A training step of the paper's networks: the plain loop, and ours by engine, precision and replicas.
+"""A training step of the three networks: the plain loop, and ours by engine, precision and replicas.
 
 Command lines:
     python -m benchmarks.step                         about 5 minutes
     python -m benchmarks.step --replicas 1,8 --turns 5
+    python -m benchmarks.step --recipe modern --replicas 8 --turns 4      our engines, 3 minutes
 
-All contestants of a network compute the same, which agreement.py proves first. They take turns of two epochs
-on one core, one thread each, after a warm-up. Times are milliseconds for the step of one replica; ratios are
-of the same turn, medians over turns.
+All contestants of a paper's network compute the same, which agreement.py proves first. They take turns of two
+epochs on one core, one thread each, after a warm-up. Times are milliseconds for the step of one replica;
+ratios are of the same turn, medians over turns. The plain loop does not know the modern recipe: our engines
+are compared there.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from rich.console import Console
+from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.speed.agreement import prove_agreement
+from benchmarks.speed.agreement import ENGINES, prove_agreement
 from benchmarks.speed.harness import Contestant, numbers, save, show, take_turns
 from benchmarks.speed.machine import machine_line, matmul_peak, one_core, restart_on_one_core
 from benchmarks.speed.plain_loop import BATCH_SIZE, PlainRun, digit_pairs, step_flops
+from datamodules import DigitPairs
 from lightning_modules.command import cli
-from lightning_modules.models.recipes import PAPER
+from lightning_modules.models.recipes import MODERN, PAPER
 from lightning_modules.models.registry import MODULES
+from lightning_modules.models.settings import DATA
 from lightning_modules.replicas.fused.sequential import Engine, set_engine
 from lightning_modules.training.runner import make_trainer, quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lightning_modules.models.base import PairModule
+
 EPOCHS = 2  # in a turn
 PAIRS = 1000
 STEPS = EPOCHS * PAIRS // BATCH_SIZE  # in a turn, of one replica
+MODERN_STEPS = 20  # likewise, by the modern recipe
+DTYPES = (torch.float32, torch.bfloat16)
+
+RecipeName = Literal["paper", "modern"]
 COLUMNS = {
     "net": "{model}",
     "contestant": "{contestant}",
@@ -99,18 +112,45 @@ def trained(model: str, replicas: int, dtype: torch.dtype) -> Contestant:
     """Our module under the Trainer, its metrics included; a new fit each turn."""
     seeds = list(range(replicas))
     module, data = MODULES[model].from_settings(PAPER.settings[model], seeds), digit_pairs(seeds, PAIRS)
-    precision = "bf16-mixed" if dtype == torch.bfloat16 else "32-true"
-    arguments = {"max_epochs": EPOCHS, "accelerator": "cpu", "precision": precision}
-
-    def turn() -> None:
-        make_trainer(arguments).fit(module, data)
-
+    turn = fits(module, data, EPOCHS, dtype)
     return digit_contestant(f"fused, R = {replicas}, Trainer", turn, model, replicas, dtype)
 
 
-def contestants(model: str, replicas: list[int]) -> list[Contestant]:
-    """The ways to train one model; the plain loop comes first."""
+def modern(model: str, engine: Engine, replicas: int, dtype: torch.dtype) -> Contestant:
+    """Our module of the modern recipe under the Trainer: one epoch of warped pairs, each in two views."""
+    settings, seeds = replace(MODERN.settings[model], two_views_from=0.0), list(range(replicas))
+    module = MODULES[model].from_settings(settings, seeds)
+    set_engine(module.network, engine)
+    pairs = MODERN_STEPS * settings.batch_size
+    data = DigitPairs(train_pairs=pairs, val_pairs=0, seed=seeds, **settings.taken_by(DATA))
+    name = f"{engine}, R = {replicas}, Trainer" + ", bf16-mixed" * (dtype == torch.bfloat16)
+    turn, flops = fits(module, data, 1, dtype), _modern_flops(model)
+    return Contestant(name, turn, MODERN_STEPS * replicas, flops=flops, dtype=dtype)
+
+
+@cache
+def _modern_flops(model: str) -> int:
+    """Floating-point operations of a step in two views: thrice those of the products forward."""
+    settings = MODERN.settings[model]
+    module = MODULES[model].from_settings(settings, 0)
+    set_engine(module.network, "torch")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(torch.zeros(2 * settings.batch_size, 2, 14, 14))
+    return 3 * counter.get_total_flops()
+
+
+def fits(module: PairModule, data: DigitPairs, epochs: int, dtype: torch.dtype) -> Callable[[], None]:
+    """A turn that trains a module under the Trainer."""
+    precision = "bf16-mixed" if dtype == torch.bfloat16 else "32-true"
+    arguments = {"max_epochs": epochs, "accelerator": "cpu", "precision": precision}
+    return lambda: make_trainer(arguments).fit(module, data)
+
+
+def contestants(model: str, replicas: list[int], recipe: RecipeName) -> list[Contestant]:
+    """The ways to train one model; the first is what the others are compared with."""
     most = max(replicas)
+    if recipe == "modern":
+        return [modern(model, engine, most, dtype) for dtype in DTYPES for engine in ENGINES]
     if model == "auxiliary":  # weight_sharing's step and two cross entropies: how engines compare is known
         return [plain(model), bare(model, "fused", most), trained(model, most, torch.float32)]
     return [
@@ -119,38 +159,46 @@ def contestants(model: str, replicas: list[int]) -> list[Contestant]:
         bare(model, "torch", most),
         *(bare(model, "fused", count) for count in replicas),
         bare(model, "fused", most, torch.bfloat16),
-        *(trained(model, most, dtype) for dtype in (torch.float32, torch.bfloat16)),
+        *(trained(model, most, dtype) for dtype in DTYPES),
     ]
 
 
 def step(
-    turns: int = 15, replicas: str = "1,2,4,8,16", out: str | None = None, verbose: bool = False
+    turns: int = 15,
+    replicas: str = "1,2,4,8,16",
+    recipe: RecipeName = "paper",
+    out: str | None = None,
+    verbose: bool = False,
 ) -> None:
-    """Time a training step of the three networks; of `auxiliary` by the fused engine only.
+    """Time a training step of the three networks; of the paper's `auxiliary` by the fused engine only.
 
     Args:
         turns: Turns of each contestant, after one to warm up.
         replicas: Numbers of replicas, separated by commas; the largest is also timed under the Trainer.
+        recipe: Settings of the networks. With `modern` our two engines are compared under the Trainer, with
+            the largest number of replicas.
         out: JSON file for the table, every turn and the machine.
         verbose: Whether to show tracebacks.
     """
     quiet()
     one_core()
     counts = numbers("replicas", replicas)
-    peaks = {dtype: matmul_peak(dtype) for dtype in (torch.float32, torch.bfloat16)}
-    rows, costs = [], []
+    peaks = {dtype: matmul_peak(dtype) for dtype in DTYPES}
+    rows, costs = [], list[float]()
     for model in MODULES:
-        prove_agreement(model)
-        everyone = contestants(model, counts)
+        if recipe == "paper":
+            prove_agreement(model)
+        everyone = contestants(model, counts, recipe)
         take_turns(everyone, turns)
         rows += [{"model": model, **one.row(everyone[0], 1e3, peaks)} for one in everyone]
-        costs.append(_trainer_cost(everyone, max(counts)))
+        if recipe == "paper":
+            costs.append(_trainer_cost(everyone, max(counts)))
     single, half = peaks.values()
     title = f"one core, {turns} turns, peak {single:.0f} (float32) and {half:.0f} (bfloat16) GFLOP/s"
     show(f"{title}\n{machine_line()}", COLUMNS, rows)
-    # The same for all networks; measured on the one whose step is shortest, it stands out best.
-    Console().print(f"the Trainer costs {costs[0]:.0f} us a replica-step at R = {max(counts)}")
-    save(out, rows=rows, trainer_us_per_replica_step=costs[0])
+    for cost in costs[:1]:  # the same for all networks; it stands out best where the step is shortest
+        Console().print(f"the Trainer costs {cost:.0f} us a replica-step at R = {max(counts)}")
+    save(out, rows=rows, trainer_us_per_replica_step=costs[0] if costs else None)
 
 
 def _trainer_cost(everyone: list[Contestant], replicas: int) -> float:

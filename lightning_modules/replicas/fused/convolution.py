@@ -82,6 +82,15 @@ def find_windows(images, out):
 
 
 @inlined
+def column_sum(x, begin, rows, step):
+    """Sum over rows that lie so many steps apart, of as many columns as a row of registers has."""
+    total = zeros(x)
+    for row in range(rows):
+        total = total + load(x, begin + row * step, total)
+    return total
+
+
+@inlined
 def square(corner, images):
     """The four places of a window."""
     return (

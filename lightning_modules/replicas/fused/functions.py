@@ -78,16 +78,11 @@ def convolve_and_pool(x: Tensor, weight: Tensor, bias: Tensor | None, padding: i
     Raises:
         ValueError: Shapes or types do not go together.
     """
-    rows, inputs, side, width = weight.shape
-    bias = weight.new_zeros(rows) if bias is None else bias
-    (replicas, found), sides = (x.shape[1:3], x.shape[3:]) if planar else (x.shape[::4], x.shape[2:4])
-    fits = found == inputs and bias.shape == (rows,) and rows % replicas == 0
-    fits &= side == width and (side == 3 or (planar and side > 3 and side % 2 == 1))
-    if not fits or min(sides) + 2 * padding <= side or not x.dtype == weight.dtype == bias.dtype:
-        raise ValueError(f"images {tuple(x.shape)} do not fit weights {tuple(weight.shape)}")
-    row, outputs = lanes(x), rows // replicas
-    if outputs % row:
-        weight, bias = _more_outputs(weight, bias, replicas, up(outputs, row))
+    (replicas, inputs), sides = (x.shape[1:3], x.shape[3:]) if planar else (x.shape[::4], x.shape[2:4])
+    side, row, outputs = weight.shape[-1], lanes(x), len(weight) // replicas
+    known = side == 3 or (planar and side > 3 and side % 2 == 1)
+    bias = _fitting(x, weight, bias, (replicas, inputs), known and min(sides) + 2 * padding > side)
+    weight, bias = (_more_outputs(part, replicas, up(outputs, row)) for part in (weight, bias))
     if planar:
         return cut(_pooled(F.pad(x, [padding] * 4), weight, bias, 0, planar), outputs)
     return cut(_pooled(x, filled(weight, -3, up(inputs, row)), bias, padding, planar), outputs)
@@ -267,18 +262,11 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Te
     Raises:
         ValueError: Shapes or types do not go together.
     """
-    rows, inputs, side, width = weight.shape
-    bias = weight.new_zeros(rows) if bias is None else bias
-    fits = x.shape[-1] == inputs and side == width and bias.shape == (rows,) and rows % len(x) == 0
-    small = min(x.shape[2:4]) + 2 * padding < side or not 0 <= padding < side
-    if not fits or small or not x.dtype == weight.dtype == bias.dtype:
-        raise ValueError(f"images {tuple(x.shape)} do not fit weights {tuple(weight.shape)}")
-    row, outputs = lanes(x), rows // len(x)
-    if outputs < row:
-        weight, bias = _more_outputs(weight, bias, len(x), row)
-    if inputs < row:
-        x, weight = filled(x, -1, row), filled(weight, -3, row)
-    return cut(_convolve(x, weight, bias, padding), outputs)
+    replicas, side, row, outputs = len(x), weight.shape[-1], lanes(x), len(weight) // len(x)
+    large = min(x.shape[2:4]) + 2 * padding >= side and 0 <= padding < side
+    bias = _fitting(x, weight, bias, (replicas, x.shape[-1]), large)
+    weight, bias = (_more_outputs(part, replicas, row) for part in (weight, bias))
+    return cut(_convolve(filled(x, -1, row), filled(weight, -3, row), bias, padding), outputs)
 
 
 class Convolution(torch.autograd.Function):
@@ -338,13 +326,19 @@ def _panel(x: Tensor, rows: int) -> NDArray[Any]:
     return flat(x.new_empty(rows * lanes(x)))
 
 
-def _more_outputs(weight: Tensor, bias: Tensor, replicas: int, size: int) -> tuple[Tensor, Tensor]:
-    """Outputs of zero weights added to each replica's, up to a number."""
-    more = (
-        filled(value.unflatten(0, (replicas, -1)).movedim(1, -1), -1, size).movedim(-1, 1).flatten(0, 1)
-        for value in (weight, bias)
-    )
-    return next(more), next(more)
+def _fitting(x: Tensor, weight: Tensor, bias: Tensor | None, sizes: tuple[int, int], fits: bool) -> Tensor:
+    """The bias, or zeros; what does not fit images of (replicas, inputs), or is said not to, is refused."""
+    (rows, *shape), (replicas, inputs) = weight.shape, sizes
+    bias = weight.new_zeros(rows) if bias is None else bias
+    fits &= shape == [inputs, shape[-1], shape[-1]] and bias.shape == (rows,) and rows % replicas == 0
+    if not fits or not x.dtype == weight.dtype == bias.dtype:
+        raise ValueError(f"images {tuple(x.shape)} do not fit weights {tuple(weight.shape)}")
+    return bias
+
+
+def _more_outputs(x: Tensor, replicas: int, size: int) -> Tensor:
+    """Zeros added to each replica's part of weights or a bias, up to a number of outputs."""
+    return filled(x.unflatten(0, (replicas, -1)), -x.dim(), size).flatten(0, 1)
 
 
 class Multiply(torch.autograd.Function):

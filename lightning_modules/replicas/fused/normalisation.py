@@ -86,19 +86,18 @@ def scramble_row(x):
 
 
 @inlined
-def statistics(x, begin, rows, room, channel, floor, mean, variance, first):
-    """Mean and variance of max(x, floor), of as many channels as a row has."""
-    kind = mean.dtype.type
-    zero = zeros(mean)
-    share, total, floor = fill(kind(1) / kind(rows), zero), zero, fill(kind(floor), zero)
-    for m in range(rows):
-        total = total + clip(load(x, begin + m * room + channel, zero), floor)
+def statistics(x, begin, size, channel, floor, moments, first):
+    """Mean and variance of max(x, floor), of as many channels as a row has; `inverse` holds the variance."""
+    kind, zero = moments.mean.dtype.type, zeros(moments.mean)
+    share, total, floor = fill(kind(1) / kind(size.rows), zero), zero, fill(kind(floor), zero)
+    for m in range(size.rows):
+        total = total + clip(load(x, begin + m * size.room + channel, zero), floor)
     centre, total = total * share, zero
-    for m in range(rows):
-        distance = clip(load(x, begin + m * room + channel, zero), floor) - centre
+    for m in range(size.rows):
+        distance = clip(load(x, begin + m * size.room + channel, zero), floor) - centre
         total = fma(distance, distance, total)
-    store(mean, first + channel, centre)
-    store(variance, first + channel, total * share)
+    store(moments.mean, first + channel, centre)
+    store(moments.inverse, first + channel, total * share)
 
 
 @inlined
@@ -121,12 +120,12 @@ def find_scale(layer, own, rows, channels, gain, moments, first):
 
 
 @inlined
-def drop(x, begin, size, channel, floors, moments, first, low, high, threshold, out, kept):
+def drop(x, begin, size, channel, floors, moments, first, key, threshold, out, kept):
     """What comes out, of as many channels as a row has, and which of it has a slope."""
     zero, kind = zeros(out), out.dtype.type
     floor, lowest = fill(kind(floors[0]), zero), fill(kind(floors[1]), zero)
     no, yes = fill(np.uint8(0), zero), fill(np.uint8(1), zero)
-    first_key, second_key, limit = fill(low, zero), fill(high, zero), fill(threshold, zero)
+    low, high, limit = fill(key[0], zero), fill(key[1], zero), fill(threshold, zero)
     scale, shift = load(moments.scale, first + channel, zero), load(moments.shift, first + channel, zero)
     place, step = count(zero) + fill(u32(channel), zero), fill(u32(size.channels), zero)
     for m in range(size.rows):
@@ -135,7 +134,7 @@ def drop(x, begin, size, channel, floors, moments, first, low, high, threshold, 
         rises = select(above(value, lowest), yes, no)
         value = clip(value, lowest)
         if threshold:
-            dropped = above(limit, scramble_row(scramble_row(place ^ first_key) ^ second_key))
+            dropped = above(limit, scramble_row(scramble_row(place ^ low) ^ high))
             value, rises = select(dropped, zero, value), select(dropped, no, rises)
         store(out, i, value)
         store(kept, i, rises)
@@ -155,36 +154,19 @@ def normalise(x, size, layer, stream, moments, out, kept):
         out: As x, written.
         kept: As x, in uint8, written: 0 where a value was dropped, or stopped by the second ReLU.
     """
-    lanes = width(zeros(out))
+    lanes, floors = width(zeros(out)), layer.floors
     for r in range(size.replicas):
         for c in range(size.calls):
             first = (r * size.calls + c) * size.room
             begin, last = first * size.rows, size.room - lanes
             if layer.training:
-                for panel in range((size.room + lanes - 1) // lanes):
-                    channel = min(panel * lanes, last)
-                    mean, variance = moments.mean, moments.inverse
-                    statistics(
-                        x, begin, size.rows, size.room, channel, layer.floors[0], mean, variance, first
-                    )
+                for group in range(0, size.room, lanes):
+                    statistics(x, begin, size, min(group, last), floors[0], moments, first)
             find_scale(layer, r * size.channels, size.rows, size.channels, stream.gain, moments, first)
-            low, high = call_key(stream.keys, r, stream.call + c)
-            for panel in range((size.room + lanes - 1) // lanes):
-                channel = min(panel * lanes, last)
-                drop(
-                    x,
-                    begin,
-                    size,
-                    channel,
-                    layer.floors,
-                    moments,
-                    first,
-                    low,
-                    high,
-                    stream.threshold,
-                    out,
-                    kept,
-                )
+            key = call_key(stream.keys, r, stream.call + c)
+            for group in range(0, size.room, lanes):
+                channel = min(group, last)
+                drop(x, begin, size, channel, floors, moments, first, key, stream.threshold, out, kept)
 
 
 @compiled
@@ -212,8 +194,8 @@ def normalise_backward(grad, x, kept, size, moments, floor, share, gain, out, d_
     factor, last = fill(out.dtype.type(gain), zero), size.room - width(zero)
     floor = fill(out.dtype.type(floor), zero)
     for r in range(size.replicas):
-        for panel in range((size.room + lanes - 1) // lanes):
-            channel = min(panel * lanes, last)
+        for group in range(0, size.room, lanes):
+            channel = min(group, last)
             all_totals, all_products = zero, zero
             for call in range(r * size.calls, (r + 1) * size.calls):
                 first, begin = call * size.room + channel, call * size.room * size.rows + channel

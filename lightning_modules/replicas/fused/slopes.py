@@ -2,7 +2,13 @@
 
 import numpy as np
 
-from lightning_modules.replicas.fused.convolution import compiled, inlined, permute, put_into_frame
+from lightning_modules.replicas.fused.convolution import (
+    column_sum,
+    compiled,
+    inlined,
+    permute,
+    put_into_frame,
+)
 from lightning_modules.replicas.fused.vectors import (
     add_products,
     add_rows,
@@ -36,15 +42,6 @@ def taps(first, column, line):
         third + column,
         third + 2 * column,
     )
-
-
-@inlined
-def bias_slope(slope, begin, windows, outputs):
-    """Sum over all windows of as many channels as a row has."""
-    total = zeros(slope)
-    for window in range(len(windows)):
-        total = total + load(slope, begin + window * outputs, total)
-    return total
 
 
 @inlined
@@ -167,7 +164,7 @@ def pooled_convolution_backward(
             put_into_frame(x, r * own, images, frame, framed, 0, False)
             pixels, d_pixels, start, d_start = framed, framed, 0, images.replica
         for channel in range(0, outputs, lanes):
-            store(sums, first + channel, bias_slope(slope, begin + channel, windows, outputs))
+            store(sums, first + channel, column_sum(slope, begin + channel, len(windows), outputs))
             if images.channels == 1:
                 few_slope(pixels, start, windows, images, slope, which, begin + channel, outputs, room)
                 permute(room, 0, (1, lanes, line), (0, 1, lanes), d_weight, (first + channel) * line)

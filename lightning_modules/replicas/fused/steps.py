@@ -205,9 +205,7 @@ def find_steps(layers: list[nn.Module]) -> list[Step]:
     if block:
         return [block, *find_steps(layers[count:])]
     match known:
-        case [nn.Conv2d(kernel_size=(3, 3)) as conv, nn.MaxPool2d() as pool, *_] if _is_plain(
-            pool
-        ) and _is_dense(conv):
+        case [nn.Conv2d() as conv, nn.MaxPool2d() as pool, *_] if _is_plain(pool) and _is_dense(conv):
             step, count = Convolution(conv), 2
         case [nn.Conv2d() as conv, *_] if _is_dense(conv) and not isinstance((*known, None)[1], nn.MaxPool2d):
             step, count = Unpooled(conv), 1

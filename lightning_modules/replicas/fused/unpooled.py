@@ -6,7 +6,7 @@ of 3x3 with a padding of 1, two fifths of all products are left out.
 
 from typing import NamedTuple
 
-from lightning_modules.replicas.fused.convolution import compiled, inlined, permute
+from lightning_modules.replicas.fused.convolution import column_sum, compiled, inlined, permute
 from lightning_modules.replicas.fused.vectors import (
     add_products,
     load,
@@ -156,10 +156,8 @@ def weight_slopes(slope, x, maps, room, d_weight, d_bias):
         start = r * maps.images * maps.height * maps.width * maps.inputs
         for group in range(0, maps.outputs, lanes):
             channel = min(group, maps.outputs - lanes)
-            begin, total = r * pixels * maps.outputs + channel, zero
-            for pixel in range(pixels):
-                total = total + load(slope, begin + pixel * maps.outputs, zero)
-            store(d_bias, r * maps.outputs + channel, total)
+            begin = r * pixels * maps.outputs + channel
+            store(d_bias, r * maps.outputs + channel, column_sum(slope, begin, pixels, maps.outputs))
             for i in range(len(room)):
                 room[i] = 0
             for n in range(0, maps.images, GROUP):

@@ -2,8 +2,11 @@
 
 import importlib.util
 import logging
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import Any
 
 import numba
@@ -25,6 +28,16 @@ from lightning_modules.replicas.fused.numba_cache import compiled
 @compiled(nogil=True)
 def double(x):
     return 2 * x
+"""
+
+ROOT = Path(__file__).parents[4]
+WORKER = """
+import sys
+import doubling
+print("ready", flush=True)
+sys.stdin.read()
+assert doubling.double(3) == 6
+print(sum(doubling.double.stats.cache_hits.values()))
 """
 
 
@@ -60,6 +73,20 @@ def hits(function: Any) -> int:
 
 def test_code_is_compiled_once_and_then_found(load: Callable[[], Any]) -> None:
     assert [hits(load()), hits(load())] == [0, 1]
+
+
+def test_of_processes_that_start_together_one_compiles_and_the_others_load(tmp_path: Path) -> None:
+    (tmp_path / "doubling.py").write_text(MODULE)
+    environment = {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "NUMBA_CACHE_DIR": str(tmp_path)}
+    command, everything = [sys.executable, "-c", WORKER], os.environ | environment
+    begin, end = os.pipe()
+    workers = [Popen(command, stdin=begin, stdout=PIPE, text=True, env=everything) for _ in range(3)]
+    for worker in workers:
+        assert worker.stdout
+        assert worker.stdout.readline() == "ready\n"
+    os.close(end)
+    os.close(begin)
+    assert sorted(worker.communicate()[0] for worker in workers) == ["0\n", "1\n", "1\n"]
 
 
 @pytest.mark.parametrize("suffix", [".nbi", ".nbc"])

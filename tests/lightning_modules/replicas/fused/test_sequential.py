@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize, prune
 
 from datamodules import DigitPairs
+from lightning_modules.models.recipes import MODERN
+from lightning_modules.models.registry import MODULES
 from lightning_modules.networks.pairs import Outputs, PairReplicas, make_replicas
 from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.fused.functions import Layers, normalise_and_drop
@@ -148,6 +150,15 @@ def test_the_paper_networks_blocks_are_all_recognised() -> None:
         assert sum(isinstance(step, Convolution) for step in steps) == sum(
             isinstance(layer, nn.Conv2d) for layer in part
         )
+
+
+@pytest.mark.parametrize("model", MODERN.settings)
+def test_the_loops_compute_all_convolutions_of_the_modern_recipes(model: str) -> None:
+    module = MODULES[model].from_settings(MODERN.settings[model], [0, 1])
+    network: Any = module.network.net
+    loops = [step for step in find_steps(list(network.trunk)) if isinstance(step, Convolution | Unpooled)]
+    assert [step.conv for step in loops] == [layer for layer in network.trunk if isinstance(layer, nn.Conv2d)]
+    assert loops[0].takes(torch.zeros(4, loops[0].conv.in_channels, 14, 14), 0)
 
 
 @pytest.mark.parametrize("p", [0.0, 0.3])
