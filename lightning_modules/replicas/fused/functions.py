@@ -307,7 +307,7 @@ class Convolution(torch.autograd.Function):
 def _slopes_by_torch(y: Tensor, inputs: tuple[Tensor, ...], grad: Tensor) -> list[Tensor | None]:
     """Slopes that can be differentiated again, of what torch computed."""
     wanted = [value for value in inputs if value.requires_grad]
-    found = iter(torch.autograd.grad(y, wanted, grad, create_graph=True))
+    found = iter(torch.autograd.grad(y, wanted, grad, create_graph=True) if wanted else ())
     return [next(found) if value.requires_grad else None for value in inputs]
 
 

@@ -8,7 +8,7 @@ import torch
 from numba.extending import overload
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from lightning_modules.replicas.fused import numba_cache
 
@@ -90,11 +90,15 @@ class MaxPool(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        """Pass the gradient to the maxima."""
-        odd = ctx.shape[1] % 2 or ctx.shape[2] % 2
-        out = (grad.new_zeros if odd else grad.new_empty)(ctx.shape)
+        """Pass the gradient to the maxima; by torch's operations, where it is to be differentiated again."""
+        odd = ctx.shape[1] % 2, ctx.shape[2] % 2
+        if torch.is_grad_enabled():
+            which = torch.from_numpy(ctx.which)
+            places = torch.stack([torch.where(which == place, grad, 0) for place in range(4)], 3)
+            lines = places.unflatten(3, (2, 2)).transpose(2, 3)  # (N, H // 2, 2, W // 2, 2, C)
+            return F.pad(lines.flatten(3, 4).flatten(1, 2), [0, 0, 0, odd[1], 0, odd[0]])
+        out = (grad.new_zeros if any(odd) else grad.new_empty)(ctx.shape)
         max_pool_backward(bits(grad), ctx.which, bits(out))
         return out
 

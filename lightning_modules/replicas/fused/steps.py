@@ -7,7 +7,7 @@ Replicas lie apart in memory, (R, N, [H, W,] F), where a step says so, else side
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,17 +39,17 @@ class Fused(ABC):
             calls: Batches that are normalised apart, one after the other.
         """
 
+    @abstractmethod
     def takes(self, x: Tensor, replicas: int) -> bool:
         """Whether a loop is for this x, of so many replicas that lie apart; 0: they lie side by side."""
-        return True
 
     def reads(self, x: Tensor) -> bool:
         """Whether replicas are taken as they are, side by side."""
         return False
 
+    @abstractmethod
     def by_torch(self, x: Tensor, calls: int) -> Tensor:
         """Compute (calls * N, R * F, ...), which a loop is not for."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -222,18 +222,17 @@ def find_block(layers: list[nn.Module]) -> tuple[Block | None, int]:
     """The block that layers begin with, if they do, and how many it computes."""
     rest = list(layers)
 
-    def next_is(*kinds: type[nn.Module]) -> bool:
-        return bool(rest) and isinstance(rest[0], kinds)
+    def taken(*kinds: type[nn.Module]) -> Any:
+        """The next layer, where it is of such a class."""
+        return rest.pop(0) if rest and isinstance(rest[0], kinds) else None
 
-    relu_before = next_is(nn.ReLU) and not rest[0].inplace and bool(rest.pop(0))
-    if not next_is(nn.BatchNorm1d, nn.BatchNorm2d):
+    before, norm = taken(nn.ReLU), taken(nn.BatchNorm1d, nn.BatchNorm2d)
+    if norm is None or (before is not None and before.inplace):
         return None, 0
-    norm = cast("functions.Norm", rest.pop(0))
     if not (norm.affine and norm.track_running_stats and isinstance(norm.momentum, float)):
         return None, 0
-    relu_after = next_is(nn.ReLU) and bool(rest.pop(0))
-    dropout = cast("Dropout", rest.pop(0)) if next_is(Dropout) else None
-    block = Block(functions.Layers(norm, dropout, relu_before, relu_after))
+    after, dropout = taken(nn.ReLU), taken(Dropout)
+    block = Block(functions.Layers(norm, dropout, before is not None, after is not None))
     return block, len(layers) - len(rest)
 
 

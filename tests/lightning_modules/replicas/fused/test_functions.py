@@ -277,3 +277,10 @@ def test_the_weights_that_read_images_have_the_slopes_of_finite_differences_twic
     read = partial(convolve_and_pool, x, padding=2, planar=True)
     assert torch.autograd.gradcheck(read, inputs)
     assert torch.autograd.gradgradcheck(read, inputs)
+
+
+def test_a_bias_behind_frozen_weights_has_a_slope_that_can_be_differentiated_again() -> None:
+    x, weight = torch.randn(2, 3, 3, 2, 4).double(), torch.randn(10, 4, 3, 3).double()
+    bias = torch.randn(10).double().requires_grad_()
+    (slope,) = torch.autograd.grad(convolve(x, weight, bias, 1).sum(), bias, create_graph=True)
+    torch.testing.assert_close(slope, torch.full_like(slope, 3 * 3 * 2))

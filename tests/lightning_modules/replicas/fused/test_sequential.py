@@ -462,15 +462,22 @@ def test_engines_agree_whatever_layer_stands_in_a_trunk(
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9, msg=f"number {number}")
 
 
-def test_a_penalty_on_gradients_has_the_gradients_of_torchs_operations() -> None:
+@pytest.mark.parametrize(
+    ("place", "make"),
+    [(2, nn.Tanh), (0, lambda: nn.Sequential(conv(), nn.Tanh()))],
+    ids=["a convolution with its pooling", "a pooling elsewhere"],
+)
+def test_a_penalty_on_gradients_has_the_gradients_of_torchs_operations(
+    place: int, make: Callable[[], nn.Module]
+) -> None:
     def slopes(engine: Engine) -> tuple[Tensor, ...]:
-        layers = with_layer(2, nn.Tanh, images).train()
+        layers = with_layer(place, make, images).train()
         set_engine(layers, engine)
         x = images.clone().requires_grad_()
         (slope,) = torch.autograd.grad(layers(x).square().sum(), x, create_graph=True)
         return torch.autograd.grad(slope.square().sum(), tuple(layers.parameters()))
 
-    images = torch.randn(12, 2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(12, 2, 9, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for one, other in zip(slopes("torch"), slopes("fused"), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
