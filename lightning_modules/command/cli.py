@@ -3,7 +3,9 @@
 Exit codes: 0 done, 2 refused or failed, 130 Ctrl-C.
 """
 
+import atexit
 import errno
+import gc
 import logging
 import os
 import re
@@ -19,6 +21,7 @@ from types import MappingProxyType
 
 from lightning_modules.command.blame import CommandError as CommandError
 from lightning_modules.command.blame import origin
+from lightning_modules.command.collector import resting
 from lightning_modules.command.forkserver import leave_if_imported
 from lightning_modules.command.masking import keep_passwords, masked, print_traceback
 from lightning_modules.command.parsing import asks_for_traceback, make_parser, parse, read_files
@@ -60,6 +63,7 @@ def run(
         SystemExit: The command was refused, failed or was interrupted.
     """
     leave_if_imported()
+    atexit.register(gc.freeze)  # the last collection would look through a million objects, for a second
     args = sys.argv[1:] if args is None else args
     start = prog if prog.startswith("python") else f"python {prog}"
     _prog.set(prog)
@@ -92,7 +96,7 @@ def run(
 
 @contextmanager
 def imports(first_sign: bool = False) -> Iterator[None]:
-    """For heavy imports: in this block Ctrl-C ends the command at once.
+    """For heavy imports: in this block Ctrl-C ends the command at once, and no garbage is collected.
 
     A library that is being imported may swallow a KeyboardInterrupt, or take it for an error of its own.
 
@@ -107,14 +111,15 @@ def imports(first_sign: bool = False) -> Iterator[None]:
 
     if first_sign and os.environ.get("LOCAL_RANK", "0") == "0":  # if left over from another job: no sign
         print("loading", end="\r" if sys.stdout.isatty() else "\n", flush=True)
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
-        yield
-        return
-    before = signal.signal(signal.SIGINT, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with resting():
+        if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+            yield
+            return
+        before = signal.signal(signal.SIGINT, leave)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ def worker_context(preload: str = "lightning_modules.training.runner") -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([preload])
+    context.set_forkserver_preload(["lightning_modules.command.resting_collector", preload])
     try:
         _ensure_running()
     except OSError:  # no socket can be made: the path of the temporary folder may be too long for one

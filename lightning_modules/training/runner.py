@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
+from lightning_modules.command.collector import spare
 from lightning_modules.command.interrupts import interrupts_wait
 from lightning_modules.evaluation.ensembling import SINGLE, Ensembling
 from lightning_modules.evaluation.evaluate import Fit, evaluate, select_members
@@ -273,11 +274,10 @@ def make_trainer(arguments: Mapping[str, Any], callbacks: list[pl.Callback] | No
 
 
 def spare_collector() -> None:
-    """Tell the garbage collector once that all objects so far stay, most of them torch's: it skips them."""
-    if not gc.get_freeze_count():
-        gc.freeze()
+    """Let the garbage collector skip what is here, most of it torch's, and collect what came since."""
+    spare()
     with interrupts_wait():  # a Ctrl-C within a finaliser would be lost with the finaliser's error
-        gc.collect()  # what came since: few objects, but a finished fit holds large tensors
+        gc.collect()  # few objects, but a finished fit holds large tensors
 
 
 def quiet() -> None:

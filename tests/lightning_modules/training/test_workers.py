@@ -1,5 +1,6 @@
 """Worker processes: results in order, errors by their name, no silent deaths."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -27,6 +28,10 @@ def square(number: int, report: Report) -> int:
 
 def count_threads(report: Report) -> int:
     return torch.get_num_threads()
+
+
+def watch_collector(report: Report) -> tuple[bool, bool]:
+    return gc.isenabled(), gc.get_freeze_count() > 0
 
 
 def refuse(report: Report) -> None:
@@ -63,6 +68,10 @@ def test_a_worker_computes_with_one_thread() -> None:
 
 def process_number(report: Report) -> int:
     return os.getpid()
+
+
+def test_a_worker_collects_garbage_but_not_among_what_its_server_has_imported() -> None:
+    assert run_jobs([watch_collector], 1, lambda number, value: None) == [(True, True)]
 
 
 def test_a_worker_takes_one_job_after_the_other() -> None:
