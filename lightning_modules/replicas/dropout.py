@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-from lightning_modules.replicas.fused.random_bits import dropout_mask
+from lightning_modules.replicas.fused.loops.random_bits import dropout_mask
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from events import scalars
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 DIFFS = re.findall(r"^```diff\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
-COMPILED = Path("lightning_modules/replicas/fused/__pycache__")
+COMPILED = Path("lightning_modules/replicas/fused/loops/__pycache__")
 FLAGS = (
     "--accelerator cpu --workers 1 --engine torch --head concatenate --margin 2 --pair_smoothing 0.1 --runs 2"
     " --augment bilinear --two_views_from 0 --max_epochs 1 --train_pairs 50 --val_pairs 20 --test_pairs 20"

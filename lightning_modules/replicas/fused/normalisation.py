@@ -1,220 +1,181 @@
-"""ReLU, batch normalisation, ReLU and dropout in two passes over memory, and their slopes in two.
+"""A batch normalisation, the ReLU before or after it and the dropout after that."""
 
-Either ReLU may be missing: its floor, below which nothing goes, is 0 or minus infinity.
-
-Replicas lie apart: (R, calls, rows, channels) in a flat array. ``calls`` are batches that are normalised
-apart, because a network with shared weights is called once for each digit of a pair.
-"""
-
-from typing import NamedTuple
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
-from lightning_modules.replicas.fused.convolution import Array, compiled, inlined
-from lightning_modules.replicas.fused.random_bits import call_key
-from lightning_modules.replicas.fused.vectors import (
-    above,
-    count,
-    fill,
-    fma,
-    load,
-    same,
-    select,
-    store,
-    width,
-    zeros,
+from lightning_modules.replicas.dropout import Dropout
+from lightning_modules.replicas.fused.double_backward import slopes_by_torch
+from lightning_modules.replicas.fused.loops.normalisation import (
+    Batches,
+    Layer,
+    Moments,
+    Stream,
+    normalise,
+    normalise_backward,
 )
+from lightning_modules.replicas.fused.memory import cut, filled, flat, lanes
+from lightning_modules.replicas.fused.step import Fused
 
-u32 = np.uint32
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-
-class Batches(NamedTuple):
-    """How many numbers there are."""
-
-    replicas: int
-    calls: int
-    rows: int
-    channels: int
-    room: int  # of the channels in memory, at least a row
+Norm = nn.BatchNorm1d | nn.BatchNorm2d
 
 
-class Layer(NamedTuple):
-    """What a layer of batch normalisation holds, of R * channels."""
+class Layers(NamedTuple):
+    """A batch normalisation and what stands beside it."""
 
-    weight: Array
-    bias: Array
-    running_mean: Array
-    running_variance: Array
-    momentum: float  # share of the new in the running statistics
-    eps: float  # added to the variance
-    training: bool  # whether to normalise by the batch's own statistics
-    floors: tuple[float, float]  # of what is normalised, and of what comes out
+    norm: Norm
+    dropout: Dropout | None = None  # last
+    relu_before: bool = False
+    relu_after: bool = False
 
 
-class Moments(NamedTuple):
-    """How values are normalised, (R, calls, room), flat: ``max(x, floor) * scale + shift``."""
-
-    mean: Array  # of max(x, floor)
-    inverse: Array  # one over its deviation
-    scale: Array  # weight * inverse * what dropout multiplies kept values by
-    shift: Array
-
-
-class Stream(NamedTuple):
-    """Dropout's random numbers."""
-
-    keys: Array  # (R, 2) uint32
-    call: int  # number of the first call
-    threshold: np.uint32  # the share that is dropped, times 2**32
-    gain: float  # what kept values are multiplied by
-
-
-@inlined
-def clip(x, floor):
-    """The larger of x and a floor; NaN stays."""
-    return select(above(x, floor), x, floor)
-
-
-@inlined
-def scramble_row(x):
-    """As random_bits.py does to a number."""
-    x = x ^ (x >> fill(u32(16), x))
-    x = x * fill(u32(0x7FEB352D), x)
-    x = x ^ (x >> fill(u32(15), x))
-    x = x * fill(u32(0x846CA68B), x)
-    return x ^ (x >> fill(u32(16), x))
-
-
-@inlined
-def statistics(x, begin, size, channel, floor, moments, first):
-    """Mean and variance of max(x, floor), of as many channels as a row has; `inverse` holds the variance."""
-    kind, zero = moments.mean.dtype.type, zeros(moments.mean)
-    share, total, floor = fill(kind(1) / kind(size.rows), zero), zero, fill(kind(floor), zero)
-    for m in range(size.rows):
-        total = total + clip(load(x, begin + m * size.room + channel, zero), floor)
-    centre, total = total * share, zero
-    for m in range(size.rows):
-        distance = clip(load(x, begin + m * size.room + channel, zero), floor) - centre
-        total = fma(distance, distance, total)
-    store(moments.mean, first + channel, centre)
-    store(moments.inverse, first + channel, total * share)
-
-
-@inlined
-def find_scale(layer, own, rows, channels, gain, moments, first):
-    """Scale and shift of each channel; in training the running statistics are moved."""
-    kind = moments.mean.dtype.type
-    for c in range(channels):
-        mean, variance = layer.running_mean[own + c], layer.running_variance[own + c]
-        if layer.training:
-            new_mean, new_variance = moments.mean[first + c], moments.inverse[first + c]
-            unbiased = new_variance * kind(rows) / kind(rows - 1)  # as torch keeps it
-            layer.running_mean[own + c] = mean + layer.momentum * (new_mean - mean)
-            layer.running_variance[own + c] = variance + layer.momentum * (unbiased - variance)
-            mean, variance = new_mean, new_variance
-        inverse = 1 / np.sqrt(variance + kind(layer.eps))
-        scale = inverse * layer.weight[own + c] * kind(gain)
-        moments.mean[first + c], moments.inverse[first + c] = mean, inverse
-        moments.scale[first + c] = scale
-        moments.shift[first + c] = layer.bias[own + c] * kind(gain) - mean * scale
-
-
-@inlined
-def drop(x, begin, size, channel, floors, moments, first, key, threshold, out, kept):
-    """What comes out, of as many channels as a row has, and which of it has a slope."""
-    zero, kind = zeros(out), out.dtype.type
-    floor, lowest = fill(kind(floors[0]), zero), fill(kind(floors[1]), zero)
-    no, yes = fill(np.uint8(0), zero), fill(np.uint8(1), zero)
-    low, high, limit = fill(key[0], zero), fill(key[1], zero), fill(threshold, zero)
-    scale, shift = load(moments.scale, first + channel, zero), load(moments.shift, first + channel, zero)
-    place, step = count(zero) + fill(u32(channel), zero), fill(u32(size.channels), zero)
-    for m in range(size.rows):
-        i = begin + m * size.room + channel
-        value = fma(clip(load(x, i, zero), floor), scale, shift)
-        rises = select(above(value, lowest), yes, no)
-        value = clip(value, lowest)
-        if threshold:
-            dropped = above(limit, scramble_row(scramble_row(place ^ low) ^ high))
-            value, rises = select(dropped, zero, value), select(dropped, no, rises)
-        store(out, i, value)
-        store(kept, i, rises)
-        place = place + step
-
-
-@compiled
-def normalise(x, size, layer, stream, moments, out, kept):
-    """Dropout(ReLU(BatchNorm(ReLU(x)))).
+def normalise_and_drop(x: Tensor, layers: Layers, calls: int) -> Tensor:
+    """Dropout(ReLU(BatchNorm(ReLU(x)))), of which some may be missing.
 
     Args:
-        x: (R, calls, rows, room), flat.
-        size: How many numbers these are.
-        layer: Its running statistics are changed in training, once for each call.
-        stream: Dropout's.
-        moments: Written.
-        out: As x, written.
-        kept: As x, in uint8, written: 0 where a value was dropped, or stopped by the second ReLU.
+        x: (R, calls * N, ..., channels).
+        layers: The norm normalises by the batch's statistics in training, by the running ones in evaluation;
+            the dropout draws for each call of each replica.
+        calls: Batches that are normalised apart.
+
+    Returns:
+        The same shape.
+
+    Raises:
+        ValueError: What is normalised does not fit the layer.
     """
-    lanes, floors = width(zeros(out)), layer.floors
-    for r in range(size.replicas):
-        for c in range(size.calls):
-            first = (r * size.calls + c) * size.room
-            begin, last = first * size.rows, size.room - lanes
-            if layer.training:
-                for group in range(0, size.room, lanes):
-                    statistics(x, begin, size, min(group, last), floors[0], moments, first)
-            find_scale(layer, r * size.channels, size.rows, size.channels, stream.gain, moments, first)
-            key = call_key(stream.keys, r, stream.call + c)
-            for group in range(0, size.room, lanes):
-                channel = min(group, last)
-                drop(x, begin, size, channel, floors, moments, first, key, stream.threshold, out, kept)
+    norm = layers.norm
+    rows, odd = divmod(math.prod(x.shape[1:-1]), calls)
+    statistics = norm.running_mean, norm.running_var
+    if odd:
+        raise ValueError(f"{x.shape[1]} samples cannot be divided into {calls} calls")
+    if norm.num_features != len(x) * x.shape[-1]:
+        raise ValueError(f"BatchNorm has {norm.num_features} features, its input {len(x) * x.shape[-1]}")
+    if norm.training and rows < 2:
+        raise ValueError("BatchNorm needs more than 1 value per channel when training")
+    for s in statistics:  # changed in place
+        if s is None or s.dtype != x.dtype or not s.is_contiguous() or s.data_ptr() % s.element_size():
+            raise ValueError(f"BatchNorm's running statistics must be {x.dtype}, contiguous and aligned")
+    wide = filled(x, -1, lanes(x))
+    return cut(_normalise(wide, norm.weight, norm.bias, layers, calls), x.shape[-1])
 
 
-@compiled
-def normalise_backward(grad, x, kept, size, moments, floor, share, gain, out, d_bias, d_weight):
-    """The slope of `normalise`, in training also through the batch's own mean and deviation.
+class Normalise(torch.autograd.Function):
+    """Dropout(ReLU(BatchNorm(ReLU(x)))), of channels that fill a row."""
 
-    With y = max(x, floor), z = (y - mean) * inverse, u = z * weight + bias, and g the slope at u: that at
-    bias is sum g, at weight sum g z, at y weight * inverse * (g - (sum g + z sum g z) / rows).
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, layers: Layers, calls: int) -> Tensor:
+        """Normalise, and save what was kept."""
+        (norm, dropout, *relus), replicas, room = layers, len(x), x.shape[-1]
+        rows, channels = math.prod(x.shape[1:-1]) // calls, norm.num_features // replicas
+        size = Batches(replicas, calls, rows, channels, room)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        assert norm.num_batches_tracked is not None
+        assert norm.momentum is not None
+        running, floors = (flat(norm.running_mean), flat(norm.running_var)), [-math.inf, 0.0]
+        bounds = floors[relus[0]], floors[relus[1]]
+        layer = Layer(flat(weight), flat(bias), *running, norm.momentum, norm.eps, norm.training, bounds)
+        stream = Stream(np.zeros((replicas, 2), np.uint32), 0, np.uint32(0), 1.0)
+        if dropout:
+            draw = dropout.next_draw(calls)
+            stream = Stream(draw.keys, draw.call, draw.threshold, draw.gain)
+        moments = Moments(*x.new_empty(4, replicas * calls * room).numpy())
+        out, kept = x.new_empty(x.shape), torch.empty(x.shape, dtype=torch.uint8)
+        normalise(flat(x), size, layer, stream, moments, flat(out), flat(kept))
+        if norm.training:
+            norm.num_batches_tracked.add_(calls)
+        share = moments.mean.dtype.type(1 / rows if norm.training else 0)
+        ctx.save_for_backward(x, weight, bias)
+        ctx.eps = norm.eps
+        ctx.arguments = flat(kept), size, moments, bounds[0], share, stream.gain
+        return out
 
-    Args:
-        grad: (R, calls, rows, room), flat: the slope at the output.
-        x: As in `normalise`.
-        kept: As `normalise` wrote it.
-        size: How many numbers these are.
-        moments: As `normalise` wrote it.
-        floor: Of what is normalised.
-        share: 1 / rows; 0 where mean and deviation are constants, not the batch's own.
-        gain: What kept values were multiplied by.
-        out: As x, written: the slope at x.
-        d_bias: (R, room), flat, written.
-        d_weight: Likewise.
-    """
-    zero = zeros(out)
-    lanes, none, part = width(zero), fill(np.uint8(0), zero), fill(share, zero)
-    factor, last = fill(out.dtype.type(gain), zero), size.room - width(zero)
-    floor = fill(out.dtype.type(floor), zero)
-    for r in range(size.replicas):
-        for group in range(0, size.room, lanes):
-            channel = min(group, last)
-            all_totals, all_products = zero, zero
-            for call in range(r * size.calls, (r + 1) * size.calls):
-                first, begin = call * size.room + channel, call * size.room * size.rows + channel
-                centre, inverse = load(moments.mean, first, zero), load(moments.inverse, first, zero)
-                total, product = zero, zero
-                for m in range(size.rows):
-                    i = begin + m * size.room
-                    slope = select(same(load(kept, i, zero), none), zero, load(grad, i, zero))
-                    total = total + slope
-                    product = fma(slope, clip(load(x, i, zero), floor) - centre, product)
-                product = product * inverse
-                all_totals, all_products = all_totals + total, all_products + product
-                total, product = total * part, product * part * inverse
-                scale = load(moments.scale, first, zero)
-                for m in range(size.rows):
-                    i = begin + m * size.room
-                    slope = select(same(load(kept, i, zero), none), zero, load(grad, i, zero))
-                    value = load(x, i, zero)
-                    slope = slope - fma(value - centre, product, total)
-                    store(out, i, select(above(value, floor), slope * scale, zero))
-            store(d_bias, r * size.room + channel, all_totals * factor)
-            store(d_weight, r * size.room + channel, all_products * factor)
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Differentiate, in training also through the batch's statistics."""
+        x, weight, bias = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return (
+                *slopes_by_torch(Normalise.by_torch(ctx, x, weight, bias), (x, weight, bias), grad),
+                None,
+                None,
+            )
+        size, out = ctx.arguments[1], grad.new_empty(grad.shape)
+        slopes = grad.new_empty(2, size.replicas, size.room)
+        normalise_backward(flat(grad), flat(x), *ctx.arguments, flat(out), *slopes.flatten(1).numpy())
+        d_bias, d_weight = slopes[..., : size.channels].flatten(1)
+        return out, d_weight, d_bias, None, None
+
+    @staticmethod
+    def by_torch(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """The same by torch's operations, dropping what was dropped."""
+        kept, size, moments, floor, share, gain = ctx.arguments
+        rows = (x if floor else x.relu()).view(size.replicas, size.calls, size.rows, size.room)
+        if share:
+            mean, inverse = (
+                rows.mean(2, keepdim=True),
+                1 / (rows.var(2, correction=0, keepdim=True) + ctx.eps).sqrt(),
+            )
+        else:
+            shape = size.replicas, size.calls, 1, size.room
+            mean, inverse = (torch.from_numpy(part).view(shape) for part in (moments.mean, moments.inverse))
+        scale, shift = (
+            filled(part.view(size.replicas, 1, 1, -1), -1, size.room) * gain for part in (weight, bias)
+        )
+        y = ((rows - mean) * inverse * scale + shift).view_as(x)
+        return torch.where(torch.from_numpy(kept).view_as(x).bool(), y, 0)
+
+
+@dataclass(frozen=True)
+class Block(Fused):
+    """A batch normalisation with a ReLU before or after it, and a dropout, in the weights' own precision."""
+
+    layers: Layers
+
+    @property
+    def replicas(self) -> int:
+        return self.layers.dropout.replicas if self.layers.dropout else 0
+
+    def takes(self, x: Tensor, replicas: int) -> bool:
+        return bool(replicas or self.replicas)
+
+    def by_torch(self, x: Tensor, calls: int) -> Tensor:
+        norm, _, relu_before, relu_after = self.layers
+        parts = [norm(part.relu() if relu_before else part) for part in x.chunk(calls)]
+        y = torch.cat(parts) if calls > 1 else parts[0]
+        return y.relu() if relu_after else y
+
+    def __call__(self, x: Tensor, calls: int) -> Tensor:
+        norm = self.layers.norm
+        norm._check_input_dim(x[0])
+        return normalise_and_drop(x.to(norm.weight.dtype), self.layers, calls)
+
+
+def find_block(layers: list[nn.Module]) -> tuple[Block | None, int]:
+    """The block that layers begin with, if they do, and how many it computes."""
+    rest = list(layers)
+
+    def taken(*kinds: type[nn.Module]) -> Any:
+        """The next layer, where it is of such a class."""
+        return rest.pop(0) if rest and isinstance(rest[0], kinds) else None
+
+    before, norm = taken(nn.ReLU), taken(nn.BatchNorm1d, nn.BatchNorm2d)
+    if norm is None or (before is not None and before.inplace):
+        return None, 0
+    if not (norm.affine and norm.track_running_stats and isinstance(norm.momentum, float)):
+        return None, 0
+    after, dropout = taken(nn.ReLU), taken(Dropout)
+    block = Block(Layers(norm, dropout, before is not None, after is not None))
+    return block, len(layers) - len(rest)
+
+
+# torch.autograd.Function.apply has no annotations.
+_normalise = cast("Callable[..., Tensor]", Normalise.apply)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lightning_modules.replicas.dropout import Dropout
-from lightning_modules.replicas.fused.random_bits import dropout_mask
+from lightning_modules.replicas.fused.loops.random_bits import dropout_mask
 from lightning_modules.replicas.layers import Linear
 from lightning_modules.replicas.seeding import reseed
 

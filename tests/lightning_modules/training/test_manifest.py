@@ -249,7 +249,7 @@ def test_code_is_the_same_wherever_it_lies_and_however_its_lines_end(
     [
         "train.py",
         "datamodules/augment.py",
-        "lightning_modules/replicas/fused/convolution.py",
+        "lightning_modules/replicas/fused/loops/convolution.py",
         "lightning_modules/new.py",
     ],
 )

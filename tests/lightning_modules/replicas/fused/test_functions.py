@@ -12,14 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_modules.replicas.dropout import Dropout
-from lightning_modules.replicas.fused.functions import (
-    Layers,
-    convolve,
-    convolve_and_pool,
-    multiply,
-    normalise_and_drop,
-)
+from lightning_modules.replicas.fused.normalisation import Layers, normalise_and_drop
+from lightning_modules.replicas.fused.pooled_convolution import convolve_and_pool
+from lightning_modules.replicas.fused.product import multiply
 from lightning_modules.replicas.fused.sequential import Sequential, set_engine
+from lightning_modules.replicas.fused.unpooled_convolution import convolve
 
 DTYPES = (torch.float32, torch.float64)
 TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-11}

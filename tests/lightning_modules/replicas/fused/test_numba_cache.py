@@ -13,17 +13,18 @@ import numba
 import pytest
 from disks import Disk
 
-from lightning_modules.replicas.fused import (
+from lightning_modules.replicas.fused.loops import (
     convolution,
+    max_pool,
     normalisation,
     numba_cache,
-    pooling,
     random_bits,
     slopes,
+    unpooled,
 )
 
 MODULE = """
-from lightning_modules.replicas.fused.numba_cache import compiled
+from lightning_modules.replicas.fused.loops.numba_cache import compiled
 
 @compiled(nogil=True)
 def double(x):
@@ -141,9 +142,9 @@ def test_a_disk_that_became_read_only_with_a_torn_index_costs_the_cache_only(
 
 
 def test_all_loops_keep_their_code_so() -> None:
-    modules = (convolution, normalisation, pooling, random_bits, slopes)
+    modules = (convolution, max_pool, normalisation, random_bits, slopes, unpooled)
     named = {f"{module.__name__}.{name}": value for module in modules for name, value in vars(module).items()}
     dispatchers = [value for value in named.values() if hasattr(value, "py_func")]
     kept = {function for function in dispatchers if isinstance(function._cache, numba_cache.DiskCache)}
-    assert len(kept) == 7
+    assert len(kept) == 9
     assert all(function._cache.cache_path is None for function in dispatchers if function not in kept)

@@ -17,10 +17,13 @@ from lightning_modules.models.recipes import MODERN
 from lightning_modules.models.registry import MODULES
 from lightning_modules.networks.pairs import Outputs, PairReplicas, make_replicas
 from lightning_modules.replicas.dropout import Dropout
-from lightning_modules.replicas.fused.functions import Layers, normalise_and_drop
-from lightning_modules.replicas.fused.pooling import max_pool
+from lightning_modules.replicas.fused.normalisation import Block, Layers, normalise_and_drop
+from lightning_modules.replicas.fused.pool import max_pool
+from lightning_modules.replicas.fused.pooled_convolution import Convolution
+from lightning_modules.replicas.fused.product import Product
 from lightning_modules.replicas.fused.sequential import Engine, Sequential, set_engine
-from lightning_modules.replicas.fused.steps import Block, Convolution, Product, Unpooled, find_steps
+from lightning_modules.replicas.fused.steps import find_steps
+from lightning_modules.replicas.fused.unpooled_convolution import Unpooled
 from lightning_modules.replicas.seeding import reseed
 from lightning_modules.replicas.state import take_replicas
 

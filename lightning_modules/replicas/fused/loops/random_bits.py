@@ -10,7 +10,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_modules.replicas.fused import numba_cache
+from lightning_modules.replicas.fused.loops import numba_cache
 
 u32 = np.uint32
 inlined = numba.njit(nogil=True)

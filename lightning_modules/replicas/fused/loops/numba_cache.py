@@ -43,7 +43,7 @@ class PackageCache(FunctionCache):
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
         files = sorted(Path(self._py_func.__code__.co_filename).parent.glob("*.py"))
         changes = tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files)
-        return (*super()._index_key(sig, codegen), changes)  # type: ignore[no-untyped-call]
+        return (*super()._index_key(sig, codegen), changes)
 
 
 class DiskCache(NullCache):

@@ -1,31 +1,25 @@
 """2x2 maxima after a convolution of torch's, also in bfloat16, of which numba sees the 16 bits."""
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numba
 import numpy as np
-import torch
 from numba.extending import overload
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
 
-from lightning_modules.replicas.fused import numba_cache
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from lightning_modules.replicas.fused.loops import numba_cache
 
 Array = NDArray[Any]
 u32 = np.uint32
 compiled = numba_cache.compiled(nogil=True, error_model="numpy")
 
 
-def widen(value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def widen(value):
     """A bfloat16 as float32, which it is the upper half of; any other number as it is."""
 
 
 @overload(widen, inline="always")
-def _widen(value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _widen(value):
     if value == numba.types.uint16:
         return lambda value: u32(u32(value) << u32(16)).view(np.float32)
     return lambda value: value
@@ -70,37 +64,3 @@ def max_pool_backward(grad: Array, which: Array, out: Array) -> None:
                     for k in range(grad.shape[3]):
                         slope = grad[n, i, j, k] if which[n, i, j, k] == place else 0
                         out[n, 2 * i + place // 2, 2 * j + place % 2, k] = slope
-
-
-def bits(x: Tensor) -> Array:
-    """The memory of a tensor, contiguous; of a bfloat16 the 16 bits."""
-    x = x.detach().contiguous()
-    return (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
-
-
-class MaxPool(torch.autograd.Function):
-    """2x2 maxima of (N, H, W, C)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        """Pool, and save the places of the maxima."""
-        ctx.shape = n, h, w, c = x.shape
-        out, ctx.which = x.new_empty(n, h // 2, w // 2, c), np.empty((n, h // 2, w // 2, c), np.uint8)
-        max_pool_forward(bits(x), bits(out), ctx.which)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        """Pass the gradient to the maxima; by torch's operations, where it is to be differentiated again."""
-        odd = ctx.shape[1] % 2, ctx.shape[2] % 2
-        if torch.is_grad_enabled():
-            which = torch.from_numpy(ctx.which)
-            places = torch.stack([torch.where(which == place, grad, 0) for place in range(4)], 3)
-            lines = places.unflatten(3, (2, 2)).transpose(2, 3)  # (N, H // 2, 2, W // 2, 2, C)
-            return F.pad(lines.flatten(3, 4).flatten(1, 2), [0, 0, 0, odd[1], 0, odd[0]])
-        out = (grad.new_zeros if any(odd) else grad.new_empty)(ctx.shape)
-        max_pool_backward(bits(grad), ctx.which, bits(out))
-        return out
-
-
-max_pool = cast("Callable[[Tensor], Tensor]", MaxPool.apply)  # apply has no annotations

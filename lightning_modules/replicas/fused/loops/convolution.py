@@ -10,8 +10,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_modules.replicas.fused import numba_cache
-from lightning_modules.replicas.fused.vectors import (
+from lightning_modules.replicas.fused.loops import numba_cache
+from lightning_modules.replicas.fused.loops.vectors import (
     above,
     add_products,
     fill,

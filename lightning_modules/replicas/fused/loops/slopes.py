@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from lightning_modules.replicas.fused.convolution import (
+from lightning_modules.replicas.fused.loops.convolution import (
     column_sum,
     compiled,
     inlined,
     permute,
     put_into_frame,
 )
-from lightning_modules.replicas.fused.vectors import (
+from lightning_modules.replicas.fused.loops.vectors import (
     add_products,
     add_rows,
     fill,

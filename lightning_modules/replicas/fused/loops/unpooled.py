@@ -6,8 +6,8 @@ of 3x3 with a padding of 1, two fifths of all products are left out.
 
 from typing import NamedTuple
 
-from lightning_modules.replicas.fused.convolution import column_sum, compiled, inlined, permute
-from lightning_modules.replicas.fused.vectors import (
+from lightning_modules.replicas.fused.loops.convolution import column_sum, compiled, inlined, permute
+from lightning_modules.replicas.fused.loops.vectors import (
     add_products,
     load,
     load_tile,

@@ -4,7 +4,7 @@ Numba by itself keeps the sums of a convolution in memory and multiplies at a qu
 A row is as many numbers as leave room for the eight or nine sums of a tile: two registers of AVX-512, one of
 AVX2, two of NEON. `zeros` makes the first row of a kernel; others take their number of lanes from a row that
 is there (``like``). ``+ - * ^ >>`` work on rows as they do on numbers. Indices are those of flat arrays. They
-are not checked and must not be negative: functions.py checks shapes before a kernel runs.
+are not checked and must not be negative: whoever calls a loop checks shapes before.
 """
 
 import operator

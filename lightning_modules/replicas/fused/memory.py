@@ -1,0 +1,61 @@
+"""How replicas lie in memory, and tensors as the loops take them.
+
+For the loops replicas lie apart, (R, N, ..., channels). Torch's layers have them side by side, (N, R *
+channels, ...). Where channels do not fill rows of registers they are filled up with zeros, which are cut off
+again.
+"""
+
+from typing import Any
+
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightning_modules.replicas.fused.loops.vectors import ROW_BITS
+
+
+def lanes(x: Tensor) -> int:
+    """Numbers of a tensor's type in a row of registers."""
+    return ROW_BITS // (8 * x.element_size())
+
+
+def flat(x: Tensor) -> NDArray[Any]:
+    """The memory of a tensor as one row of numbers; a copy, where it is not contiguous or not aligned."""
+    memory = x.detach().numpy().reshape(-1)
+    return memory if memory.flags.aligned else memory.copy()
+
+
+def filled(x: Tensor, dim: int, size: int) -> Tensor:
+    """Zeros added to a dimension, up to a size."""
+    missing = size - x.shape[dim]
+    return F.pad(x, [0, 0] * (-dim - 1) + [0, missing]) if missing > 0 else x
+
+
+def up(number: int, step: int) -> int:
+    """The next multiple of a step."""
+    return -(-number // step) * step
+
+
+def cut(x: Tensor, channels: int) -> Tensor:
+    """The first channels; the slope of a slice is a copy, even where it is of all."""
+    return x if x.shape[-1] == channels else x[..., :channels]
+
+
+def room_for_rows(x: Tensor, rows: int) -> NDArray[Any]:
+    """Room for rows of registers."""
+    return flat(x.new_empty(rows * lanes(x)))
+
+
+def more_outputs(x: Tensor, replicas: int, size: int) -> Tensor:
+    """Zeros added to each replica's part of weights or a bias, up to a number of outputs."""
+    return filled(x.unflatten(0, (replicas, -1)), -x.dim(), size).flatten(0, 1)
+
+
+def apart(x: Tensor, replicas: int) -> Tensor:
+    """Replicas of (N, R * F, ...) one after the other, (R, N, ..., F)."""
+    return x.unflatten(1, (replicas, -1)).movedim((1, 2), (0, -1)).contiguous()
+
+
+def side_by_side(x: Tensor) -> Tensor:
+    """The same back; channels lie last in memory."""
+    return x.movedim(0, -2).flatten(-2).movedim(-1, 1)

@@ -1,0 +1,63 @@
+"""2x2 poolings that no convolution of the loops stands before, also in bfloat16."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lightning_modules.replicas.fused.loops.max_pool import Array, max_pool_backward, max_pool_forward
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def bits(x: Tensor) -> Array:
+    """The memory of a tensor, contiguous; of a bfloat16 the 16 bits."""
+    x = x.detach().contiguous()
+    return (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
+
+
+class MaxPool(torch.autograd.Function):
+    """2x2 maxima of (N, H, W, C)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """Pool, and save the places of the maxima."""
+        ctx.shape = n, h, w, c = x.shape
+        out, ctx.which = x.new_empty(n, h // 2, w // 2, c), np.empty((n, h // 2, w // 2, c), np.uint8)
+        max_pool_forward(bits(x), bits(out), ctx.which)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        """Pass the gradient to the maxima; by torch's operations, where it is to be differentiated again."""
+        odd = ctx.shape[1] % 2, ctx.shape[2] % 2
+        if torch.is_grad_enabled():
+            which = torch.from_numpy(ctx.which)
+            places = torch.stack([torch.where(which == place, grad, 0) for place in range(4)], 3)
+            lines = places.unflatten(3, (2, 2)).transpose(2, 3)  # (N, H // 2, 2, W // 2, 2, C)
+            return F.pad(lines.flatten(3, 4).flatten(1, 2), [0, 0, 0, odd[1], 0, odd[0]])
+        out = (grad.new_zeros if any(odd) else grad.new_empty)(ctx.shape)
+        max_pool_backward(bits(grad), ctx.which, bits(out))
+        return out
+
+
+max_pool = cast("Callable[[Tensor], Tensor]", MaxPool.apply)  # apply has no annotations
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A 2x2 pooling elsewhere."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Pool (N, R * F, H, W)."""
+        return max_pool(x.movedim(1, -1)).movedim(-1, 1)
+
+
+def is_plain(pool: nn.MaxPool2d) -> bool:
+    """Whether it gives the maxima of 2x2 windows, and nothing else."""
+    settings = (pool.kernel_size, pool.stride, pool.padding, pool.dilation)
+    return settings == (2, 2, 0, 1) and not (pool.ceil_mode or pool.return_indices)
