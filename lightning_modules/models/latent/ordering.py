@@ -106,13 +106,15 @@ def best_order(weights: NDArray[np.float64]) -> list[int]:
     worth = np.zeros((1 << count, count))
     for i in range(count):
         worth[1 << i : 2 << i] = worth[: 1 << i] + weights[i]
-    best, last = np.zeros(1 << count), np.zeros(1 << count, int)
-    for members in range(1, 1 << count):
-        ends = [j for j in range(count) if members >> j & 1]
-        values = [best[members ^ 1 << j] + worth[members ^ 1 << j, j] for j in ends]
-        place = int(np.argmax(values))
-        best[members], last[members] = values[place], ends[place]
-    order, members = list[int](), (1 << count) - 1
+    sets, things = np.arange(1 << count), np.arange(count)
+    is_member = (sets[:, None] >> things & 1).astype(bool)
+    before = sets[:, None] ^ 1 << things  # the set without its member
+    best, last = np.zeros(len(sets)), np.zeros(len(sets), int)
+    for size in range(1, count + 1):
+        own = is_member.sum(1) == size
+        values = np.where(is_member[own], best[before[own]] + worth[before[own], things], -np.inf)
+        best[own], last[own] = values.max(1), values.argmax(1)
+    order, members = list[int](), len(sets) - 1
     while members:
         order.append(int(last[members]))
         members ^= 1 << order[-1]
