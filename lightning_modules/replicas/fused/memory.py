@@ -1,8 +1,8 @@
 """How replicas lie in memory, and tensors as the loops take them.
 
 For the loops replicas lie apart, (R, N, ..., channels). Torch's layers have them side by side, (N, R *
-channels, ...). Where channels do not fill rows of registers they are filled up with zeros, which are cut off
-again.
+channels, ...). Channels that are fewer than a row of registers has lanes are filled up to as many: then x is
+(R, N, ..., lanes), and whoever wants its channels cuts the rest off.
 """
 
 from typing import Any
@@ -36,8 +36,14 @@ def up(number: int, step: int) -> int:
     return -(-number // step) * step
 
 
+def channels_of(x: Tensor, expected: int) -> int:
+    """How many channels x has: as many as expected, where it may be those that are filled up to a row."""
+    return expected if x.shape[-1] == max(expected, lanes(x)) else x.shape[-1]
+
+
 def cut(x: Tensor, channels: int) -> Tensor:
-    """The first channels; the slope of a slice is a copy, even where it is of all."""
+    """The first channels of (..., channels or more)."""
+    # Of all there are none to cut: the slope of a slice would be a copy.
     return x if x.shape[-1] == channels else x[..., :channels]
 
 

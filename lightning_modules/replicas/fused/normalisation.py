@@ -18,7 +18,7 @@ from lightning_modules.replicas.fused.loops.normalisation import (
     normalise,
     normalise_backward,
 )
-from lightning_modules.replicas.fused.memory import cut, filled, flat, lanes
+from lightning_modules.replicas.fused.memory import channels_of, filled, flat, lanes
 from lightning_modules.replicas.fused.step import Fused
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ def normalise_and_drop(x: Tensor, layers: Layers, calls: int) -> Tensor:
     """Dropout(ReLU(BatchNorm(ReLU(x)))), of which some may be missing.
 
     Args:
-        x: (R, calls * N, ..., channels).
+        x: (R, calls * N, ..., channels), or filled up to a row with anything.
         layers: The norm normalises by the batch's statistics in training, by the running ones in evaluation;
             the dropout draws for each call of each replica.
         calls: Batches that are normalised apart.
 
     Returns:
-        The same shape.
+        The same shape, filled up to a row with zeros.
 
     Raises:
         ValueError: What is normalised does not fit the layer.
@@ -56,15 +56,15 @@ def normalise_and_drop(x: Tensor, layers: Layers, calls: int) -> Tensor:
     statistics = norm.running_mean, norm.running_var
     if odd:
         raise ValueError(f"{x.shape[1]} samples cannot be divided into {calls} calls")
-    if norm.num_features != len(x) * x.shape[-1]:
-        raise ValueError(f"BatchNorm has {norm.num_features} features, its input {len(x) * x.shape[-1]}")
+    features = len(x) * channels_of(x, norm.num_features // len(x))
+    if norm.num_features != features:
+        raise ValueError(f"BatchNorm has {norm.num_features} features, its input {features}")
     if norm.training and rows < 2:
         raise ValueError("BatchNorm needs more than 1 value per channel when training")
     for s in statistics:  # changed in place
         if s is None or s.dtype != x.dtype or not s.is_contiguous() or s.data_ptr() % s.element_size():
             raise ValueError(f"BatchNorm's running statistics must be {x.dtype}, contiguous and aligned")
-    wide = filled(x, -1, lanes(x))
-    return cut(_normalise(wide, norm.weight, norm.bias, layers, calls), x.shape[-1])
+    return _normalise(filled(x, -1, lanes(x)), norm.weight, norm.bias, layers, calls)
 
 
 class Normalise(torch.autograd.Function):
@@ -146,6 +146,10 @@ class Block(Fused):
 
     def takes(self, x: Tensor, replicas: int) -> bool:
         return bool(replicas or self.replicas)
+
+    @property
+    def features(self) -> int:
+        return self.layers.norm.num_features
 
     def by_torch(self, x: Tensor, calls: int) -> Tensor:
         norm, _, relu_before, relu_after = self.layers

@@ -13,7 +13,7 @@ from lightning_modules.replicas.fused.loops.convolution import Frame, Images, po
 from lightning_modules.replicas.fused.loops.slopes import pooled_convolution_backward
 from lightning_modules.replicas.fused.memory import (
     apart,
-    cut,
+    channels_of,
     filled,
     flat,
     lanes,
@@ -36,30 +36,30 @@ def convolve_and_pool(x: Tensor, weight: Tensor, bias: Tensor | None, padding: i
     """2x2 maxima of a convolution.
 
     Args:
-        x: (R, N, H, W, inputs).
+        x: (R, N, H, W, inputs), or filled up to a row with zeros.
         weight: (R * outputs, inputs, side, side); the side is 3, or another odd number if x is planar.
         bias: (R * outputs,).
         padding: Zeros around the images.
         planar: Whether x is (N, R, inputs, H, W) instead; then it has no gradient.
 
     Returns:
-        (R, N, H', W', outputs).
+        (R, N, H', W', outputs), filled up to a row.
 
     Raises:
         ValueError: Shapes or types do not go together.
     """
-    (replicas, inputs), sides = (x.shape[1:3], x.shape[3:]) if planar else (x.shape[::4], x.shape[2:4])
-    side, row, outputs = weight.shape[-1], lanes(x), len(weight) // replicas
+    side, row, sides = weight.shape[-1], lanes(x), x.shape[3:] if planar else x.shape[2:4]
+    replicas, inputs = x.shape[1:3] if planar else (len(x), channels_of(x, weight.shape[1]))
     known = side == 3 or (planar and side > 3 and side % 2 == 1)
     bias = fitting_bias(x, weight, bias, (replicas, inputs), known and min(sides) + 2 * padding > side)
-    weight, bias = (more_outputs(part, replicas, up(outputs, row)) for part in (weight, bias))
+    weight, bias = (more_outputs(part, replicas, row) for part in (weight, bias))
     if planar:
-        return cut(_pooled(F.pad(x, [padding] * 4), weight, bias, 0, planar), outputs)
-    return cut(_pooled(x, filled(weight, -3, up(inputs, row)), bias, padding, planar), outputs)
+        return _pooled(F.pad(x, [padding] * 4), weight, bias, 0, planar)
+    return _pooled(x, filled(weight, -3, up(inputs, row)), bias, padding, planar)
 
 
 class PooledConvolution(torch.autograd.Function):
-    """2x2 maxima of a convolution, of output channels that fill rows; weights of the input's do too."""
+    """2x2 maxima of a convolution, of outputs that fill a row, and weights of inputs that fill rows."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, padding: int, planar: bool) -> Tensor:
@@ -119,6 +119,10 @@ class Convolution(Fused):
     @property
     def replicas(self) -> int:
         return self.conv.groups
+
+    @property
+    def features(self) -> int:
+        return self.conv.out_channels
 
     def reads(self, x: Tensor) -> bool:
         return self.conv.weight.shape[1] < FEW and not x.requires_grad

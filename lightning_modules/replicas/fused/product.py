@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_modules.replicas import products
+from lightning_modules.replicas.fused.memory import cut
 from lightning_modules.replicas.fused.step import Fused
 from lightning_modules.replicas.layers import Linear
 from lightning_modules.replicas.one_batch import OneBatch
@@ -56,6 +57,10 @@ class Product(Fused):
     def replicas(self) -> int:
         return self.layer.replicas
 
+    @property
+    def features(self) -> int:
+        return len(self.layer.weight)
+
     def takes(self, x: Tensor, replicas: int) -> bool:
         return x.dim() == (3 if replicas else 2)
 
@@ -69,6 +74,7 @@ class Product(Fused):
         weight, bias = self.layer.weight, self.layer.bias
         if isinstance(x, OneBatch):
             return products.multiply_one(x.one, weight, bias, self.replicas)
+        x = cut(x, weight.shape[1])
         if products.are_samples_next(x) and not torch.is_autocast_enabled("cpu"):
             return products.multiply(x, weight, bias)
         if not torch.is_autocast_enabled("cpu"):

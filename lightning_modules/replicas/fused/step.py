@@ -13,13 +13,21 @@ class Fused(ABC):
     def replicas(self) -> int:
         """How many lie apart in memory; 0: as many as in what it is given."""
 
+    @property
+    @abstractmethod
+    def features(self) -> int:
+        """How many features of all replicas it gives."""
+
     @abstractmethod
     def __call__(self, x: Tensor, calls: int) -> Tensor:
         """Compute the run.
 
         Args:
-            x: (R, calls * N, [H, W,] F).
+            x: (R, calls * N, [H, W,] F), which may be filled up to a row; with zeros, but for a block.
             calls: Batches that are normalised apart, one after the other.
+
+        Returns:
+            (R, calls * N, [H', W',] F'), which may be filled up to a row.
         """
 
     @abstractmethod

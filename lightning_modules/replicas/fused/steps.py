@@ -9,8 +9,8 @@ from itertools import takewhile
 from torch import Tensor, nn
 
 from lightning_modules.replicas.dropout import Dropout
-from lightning_modules.replicas.fused.memory import apart, side_by_side
-from lightning_modules.replicas.fused.normalisation import find_block
+from lightning_modules.replicas.fused.memory import apart, cut, side_by_side
+from lightning_modules.replicas.fused.normalisation import Block, find_block
 from lightning_modules.replicas.fused.pool import Pool, is_plain
 from lightning_modules.replicas.fused.pooled_convolution import Convolution
 from lightning_modules.replicas.fused.product import Product
@@ -80,22 +80,30 @@ def compute(steps: list[Step], x: Tensor, calls: int) -> Tensor:
     first = next((step for step in steps if type(step) not in ANYWHERE), None)
     if x.dim() == 4 and not (isinstance(first, Convolution) and first.takes(x, 0) and first.reads(x)):
         x = channels_last(x)
+    filled, after_block = x, False  # x with what may fill its channels up to a row, after a block zeros
     for step in steps:
-        if isinstance(step, nn.Module) and type(step) in ANYWHERE:
-            x = step(x)
-        elif replicas and isinstance(step, nn.Flatten) and (step.start_dim, step.end_dim) == (1, -1):
-            x = x.movedim(-1, 2).flatten(2)  # (R, N, F * H * W)
-        elif replicas and isinstance(step, nn.AdaptiveAvgPool2d) and step.output_size in (1, (1, 1)):
-            x = x.mean((2, 3), keepdim=True)  # (R, N, 1, 1, F)
-        elif isinstance(step, Fused) and step.takes(x, replicas):
+        if isinstance(step, Fused) and step.takes(x, replicas):
             wanted = step.replicas or replicas
-            if replicas and replicas != wanted:
-                x, replicas = side_by_side(x), 0
-            if not replicas and not step.reads(x):
-                x = apart(x, wanted)
-            x, replicas = step(x, calls), wanted
+            if replicas == wanted:
+                x = filled if after_block or isinstance(step, Block) else x
+            else:
+                x = side_by_side(x) if replicas else x
+                x = x if step.reads(x) else apart(x, wanted)
+            filled, replicas = step(x, calls), wanted
+            x, after_block = cut(filled, step.features // replicas), isinstance(step, Block)
         else:
-            if replicas:
-                x, replicas = side_by_side(x), 0
-            x = step.by_torch(x, calls) if isinstance(step, Fused) else step(x)
+            x, replicas = _by_torch(step, x, replicas, calls)
+            filled = x
     return side_by_side(x) if replicas else x
+
+
+def _by_torch(step: Step, x: Tensor, replicas: int, calls: int) -> tuple[Tensor, int]:
+    """What torch's operations make of x, and how many replicas of it lie apart then."""
+    if isinstance(step, nn.Module) and type(step) in ANYWHERE:
+        return step(x), replicas
+    if replicas and isinstance(step, nn.Flatten) and (step.start_dim, step.end_dim) == (1, -1):
+        return x.movedim(-1, 2).flatten(2), replicas  # (R, N, F * H * W)
+    if replicas and isinstance(step, nn.AdaptiveAvgPool2d) and step.output_size in (1, (1, 1)):
+        return x.mean((2, 3), keepdim=True), replicas  # (R, N, 1, 1, F)
+    x = side_by_side(x) if replicas else x
+    return step.by_torch(x, calls) if isinstance(step, Fused) else step(x), 0

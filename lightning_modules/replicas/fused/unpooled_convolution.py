@@ -11,7 +11,7 @@ from lightning_modules.replicas.fused.double_backward import slopes_by_torch
 from lightning_modules.replicas.fused.loops.unpooled import Maps, Order, convolution, weight_slopes
 from lightning_modules.replicas.fused.memory import (
     apart,
-    cut,
+    channels_of,
     filled,
     flat,
     lanes,
@@ -31,22 +31,23 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Te
     """A convolution.
 
     Args:
-        x: (R, N, H, W, inputs).
+        x: (R, N, H, W, inputs), or filled up to a row with zeros.
         weight: (R * outputs, inputs, side, side).
         bias: (R * outputs,).
         padding: Zeros around the images, less than side.
 
     Returns:
-        (R, N, H', W', outputs).
+        (R, N, H', W', outputs), filled up to a row.
 
     Raises:
         ValueError: Shapes or types do not go together.
     """
-    replicas, side, row, outputs = len(x), weight.shape[-1], lanes(x), len(weight) // len(x)
+    replicas, side, row = len(x), weight.shape[-1], lanes(x)
+    inputs = channels_of(x, weight.shape[1])
     large = min(x.shape[2:4]) + 2 * padding >= side and 0 <= padding < side
-    bias = fitting_bias(x, weight, bias, (replicas, x.shape[-1]), large)
+    bias = fitting_bias(x, weight, bias, (replicas, inputs), large)
     weight, bias = (more_outputs(part, replicas, row) for part in (weight, bias))
-    return cut(_convolve(filled(x, -1, row), filled(weight, -3, row), bias, padding), outputs)
+    return _convolve(filled(x, -1, row), filled(weight, -3, row), bias, padding)
 
 
 class Convolution(torch.autograd.Function):
@@ -94,6 +95,10 @@ class Unpooled(Fused):
     @property
     def replicas(self) -> int:
         return self.conv.groups
+
+    @property
+    def features(self) -> int:
+        return self.conv.out_channels
 
     def takes(self, x: Tensor, replicas: int) -> bool:
         conv = self.conv

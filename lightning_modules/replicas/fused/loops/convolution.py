@@ -175,7 +175,7 @@ def pooled_convolution(x, images, frame, room, weight, bias, outputs, windows, p
         room: Zeros, for the frames of a replica and of its slope; empty where x is read as it is.
         weight: (R, outputs, inputs, side * side), flat.
         bias: (R, outputs), flat.
-        outputs: Channels of the output.
+        outputs: Channels of the output, a row of registers or more.
         windows: (images * rows * columns,), written: where the windows of a replica start.
         panel: Room for weights in the order in which they are read, (planes, side * side, channels,
             lanes), flat.
@@ -183,19 +183,19 @@ def pooled_convolution(x, images, frame, room, weight, bias, outputs, windows, p
         which: The same in uint8, written: the place of each maximum in its window.
     """
     zero, taps = zeros(out), images.side**2 * images.planes * images.channels
-    lanes = width(zero)
+    lanes, own = width(zero), images.images * frame.height * frame.width * frame.channels
     find_windows(images, windows)
-    for first in range(0, len(bias), lanes):
-        replica, channel = first // outputs, first % outputs
-        if images.channels == 1:
-            permute(weight, first * taps, (1, taps, lanes), (0, 1, taps), panel, 0)
-        else:
-            permute(weight, first * taps, (9, images.channels, lanes), (1, 9, taps), panel, 0)
-        begin = replica * len(windows) * outputs + channel
-        pixels, start = x, replica * images.replica
+    for r in range(len(bias) // outputs):
+        pixels, start = x, r * images.replica
         if len(room):
-            if channel == 0:
-                own = images.images * frame.height * frame.width * frame.channels
-                put_into_frame(x, replica * own, images, frame, room, 0, False)
+            put_into_frame(x, r * own, images, frame, room, 0, False)
             pixels, start = room, 0
-        convolve(pixels, start, windows, images, panel, load(bias, first, zero), out, which, begin, outputs)
+        for group in range(0, outputs, lanes):
+            channel = min(group, outputs - lanes)
+            first, begin = r * outputs + channel, r * len(windows) * outputs + channel
+            if images.channels == 1:
+                permute(weight, first * taps, (1, taps, lanes), (0, 1, taps), panel, 0)
+            else:
+                permute(weight, first * taps, (9, images.channels, lanes), (1, 9, taps), panel, 0)
+            shift = load(bias, first, zero)
+            convolve(pixels, start, windows, images, panel, shift, out, which, begin, outputs)

@@ -101,10 +101,17 @@ def statistics(x, begin, size, channel, floor, moments, first):
 
 
 @inlined
-def find_scale(layer, own, rows, channels, gain, moments, first):
+def find_scale(layer, own, size, gain, moments, first):
     """Scale and shift of each channel; in training the running statistics are moved."""
-    kind = moments.mean.dtype.type
-    for c in range(channels):
+    kind, rows = moments.mean.dtype.type, size.rows
+    for c in range(first + size.channels, first + size.room):  # what fills them up to a row has no slope
+        moments.mean[c], moments.inverse[c], moments.scale[c], moments.shift[c] = (
+            kind(0),
+            kind(0),
+            kind(0),
+            kind(0),
+        )
+    for c in range(size.channels):
         mean, variance = layer.running_mean[own + c], layer.running_variance[own + c]
         if layer.training:
             new_mean, new_variance = moments.mean[first + c], moments.inverse[first + c]
@@ -128,9 +135,10 @@ def drop(x, begin, size, channel, floors, moments, first, key, threshold, out, k
     low, high, limit = fill(key[0], zero), fill(key[1], zero), fill(threshold, zero)
     scale, shift = load(moments.scale, first + channel, zero), load(moments.shift, first + channel, zero)
     place, step = count(zero) + fill(u32(channel), zero), fill(u32(size.channels), zero)
+    inside = above(step, place)  # the rest fills channels up to a row
     for m in range(size.rows):
         i = begin + m * size.room + channel
-        value = fma(clip(load(x, i, zero), floor), scale, shift)
+        value = select(inside, fma(clip(load(x, i, zero), floor), scale, shift), zero)
         rises = select(above(value, lowest), yes, no)
         value = clip(value, lowest)
         if threshold:
@@ -162,7 +170,7 @@ def normalise(x, size, layer, stream, moments, out, kept):
             if layer.training:
                 for group in range(0, size.room, lanes):
                     statistics(x, begin, size, min(group, last), floors[0], moments, first)
-            find_scale(layer, r * size.channels, size.rows, size.channels, stream.gain, moments, first)
+            find_scale(layer, r * size.channels, size, stream.gain, moments, first)
             key = call_key(stream.keys, r, stream.call + c)
             for group in range(0, size.room, lanes):
                 channel = min(group, last)

@@ -163,7 +163,8 @@ def pooled_convolution_backward(
         if len(framed):
             put_into_frame(x, r * own, images, frame, framed, 0, False)
             pixels, d_pixels, start, d_start = framed, framed, 0, images.replica
-        for channel in range(0, outputs, lanes):
+        for group in range(0, outputs, lanes):
+            channel = min(group, outputs - lanes)
             store(sums, first + channel, column_sum(slope, begin + channel, len(windows), outputs))
             if images.channels == 1:
                 few_slope(pixels, start, windows, images, slope, which, begin + channel, outputs, room)

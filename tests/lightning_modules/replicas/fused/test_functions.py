@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_modules.replicas.dropout import Dropout
+from lightning_modules.replicas.fused.memory import cut
 from lightning_modules.replicas.fused.normalisation import Layers, normalise_and_drop
 from lightning_modules.replicas.fused.pooled_convolution import convolve_and_pool
 from lightning_modules.replicas.fused.product import multiply
@@ -77,7 +78,7 @@ def test_a_pooled_convolution_is_torchs(
     weight = torch.randn(shape, generator=generator, dtype=dtype).requires_grad_()
     bias = torch.randn(replicas * outputs, generator=generator, dtype=dtype).requires_grad_()
     x = strided(images if planar else images.permute(1, 0, 3, 4, 2), how).requires_grad_(not planar)
-    ours = convolve_and_pool(x, strided(weight, how), bias, padding, planar)
+    ours = cut(convolve_and_pool(x, strided(weight, how), bias, padding, planar), outputs)
     plain = images.flatten(1, 2).requires_grad_()
     folded = F.conv2d(plain, weight, bias, padding=padding, groups=replicas)
     theirs = F.max_pool2d(folded, 2).unflatten(1, (replicas, outputs)).permute(1, 0, 3, 4, 2)
@@ -126,7 +127,7 @@ def test_a_convolution_is_torchs(
     weight = torch.randn(shape, generator=generator, dtype=dtype).requires_grad_()
     bias = torch.randn(replicas * outputs, generator=generator, dtype=dtype).requires_grad_()
     x = strided(images.permute(1, 0, 3, 4, 2), how).requires_grad_()
-    ours = convolve(x, strided(weight, how), bias, padding)
+    ours = cut(convolve(x, strided(weight, how), bias, padding), outputs)
     plain = images.flatten(1, 2).requires_grad_()
     folded = F.conv2d(plain, weight, bias, padding=padding, groups=replicas)
     theirs = folded.unflatten(1, (replicas, outputs)).permute(1, 0, 3, 4, 2)
@@ -186,7 +187,8 @@ def test_normalisation_is_torchs(
         own = x.clone().requires_grad_()
         if fused:
             apart = strided(own.unflatten(1, (replicas, -1)).transpose(0, 1), how)
-            out = normalise_and_drop(apart, Layers(norm, dropout, *relus), calls).transpose(0, 1).flatten(1)
+            out = normalise_and_drop(apart, Layers(norm, dropout, *relus), calls)
+            out = cut(out, channels).transpose(0, 1).flatten(1)
         else:
             set_engine(layers, "torch")
             out = layers(own, calls)

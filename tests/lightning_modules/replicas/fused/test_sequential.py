@@ -499,3 +499,24 @@ def test_a_global_hook_sees_every_layer() -> None:
 def test_samples_that_cannot_be_divided_into_calls_are_refused() -> None:
     with pytest.raises(ValueError, match="5 samples cannot be divided into 2 calls"):
         Sequential(nn.ReLU())(torch.zeros(5, 2), calls=2)
+
+
+@pytest.mark.parametrize("pools", [True, False])
+@pytest.mark.parametrize("strange", [torch.inf, -torch.inf, torch.nan])
+@pytest.mark.parametrize("training", [True, False])
+def test_what_fills_few_channels_up_to_a_row_never_reaches_them(
+    pools: bool, strange: float, training: bool
+) -> None:
+    torch.manual_seed(0)
+    pool = [nn.MaxPool2d(2)] if pools else []
+    before = [nn.Conv2d(2 * 9, 2 * 20, 3, groups=2), *pool, nn.BatchNorm2d(40), nn.ReLU()]
+    net = Sequential(*before, nn.Conv2d(40, 2 * 20, 3, padding=1, groups=2), *pool, nn.BatchNorm2d(40))
+    net.train(training)
+    x = torch.randn(3, 18, 12, 12)
+    x[0, 3, 1, 1] = strange
+    outputs = []
+    for engine in ("fused", "torch"):
+        set_engine(net, cast("Engine", engine))
+        outputs.append(net(x))
+    torch.testing.assert_close(*outputs, equal_nan=True, rtol=1e-4, atol=1e-4)
+    assert outputs[0].isfinite().any()
