@@ -145,16 +145,15 @@ class Block(Fused):
         return self.layers.dropout.replicas if self.layers.dropout else 0
 
     def takes(self, x: Tensor, replicas: int) -> bool:
-        return bool(replicas or self.replicas)
+        return True
 
-    @property
-    def features(self) -> int:
-        return self.layers.norm.num_features
+    def channels(self, x: Tensor, replicas: int) -> int:
+        return x.shape[-1]
 
     def by_torch(self, x: Tensor, calls: int) -> Tensor:
         norm, _, relu_before, relu_after = self.layers
-        parts = [norm(part.relu() if relu_before else part) for part in x.chunk(calls)]
-        y = torch.cat(parts) if calls > 1 else parts[0]
+        x = x.relu() if relu_before else x
+        y = torch.cat([norm(part) for part in x.chunk(calls)]) if calls > 1 else norm(x)
         return y.relu() if relu_after else y
 
     def __call__(self, x: Tensor, calls: int) -> Tensor:

@@ -7,8 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.utils import _pair
 
 from lightning_modules.replicas.fused.loops.max_pool import Array, max_pool_backward, max_pool_forward
+from lightning_modules.replicas.fused.step import Fused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,15 +51,27 @@ max_pool = cast("Callable[[Tensor], Tensor]", MaxPool.apply)  # apply has no ann
 
 
 @dataclass(frozen=True)
-class Pool:
-    """A 2x2 pooling elsewhere."""
+class Pool(Fused):
+    """A 2x2 pooling that no convolution stands before."""
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Pool (N, R * F, H, W)."""
+    @property
+    def replicas(self) -> int:
+        return 0
+
+    def channels(self, x: Tensor, replicas: int) -> int:
+        return x.shape[-1]
+
+    def takes(self, x: Tensor, replicas: int) -> bool:
+        return replicas > 0 and x.dim() == 5
+
+    def by_torch(self, x: Tensor, calls: int) -> Tensor:
         return max_pool(x.movedim(1, -1)).movedim(-1, 1)
+
+    def __call__(self, x: Tensor, calls: int) -> Tensor:
+        return max_pool(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
 def is_plain(pool: nn.MaxPool2d) -> bool:
     """Whether it gives the maxima of 2x2 windows, and nothing else."""
-    settings = (pool.kernel_size, pool.stride, pool.padding, pool.dilation)
-    return settings == (2, 2, 0, 1) and not (pool.ceil_mode or pool.return_indices)
+    pairs = [_pair(value) for value in (pool.kernel_size, pool.stride, pool.padding, pool.dilation)]
+    return pairs == [(2, 2), (2, 2), (0, 0), (1, 1)] and not (pool.ceil_mode or pool.return_indices)

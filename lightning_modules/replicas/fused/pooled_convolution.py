@@ -23,7 +23,7 @@ from lightning_modules.replicas.fused.memory import (
     up,
 )
 from lightning_modules.replicas.fused.pool import Pool
-from lightning_modules.replicas.fused.shapes import fits, fitting_bias
+from lightning_modules.replicas.fused.shapes import fits, fitting_bias, padding_of
 from lightning_modules.replicas.fused.step import Fused
 
 if TYPE_CHECKING:
@@ -120,9 +120,8 @@ class Convolution(Fused):
     def replicas(self) -> int:
         return self.conv.groups
 
-    @property
-    def features(self) -> int:
-        return self.conv.out_channels
+    def channels(self, x: Tensor, replicas: int) -> int:
+        return self.conv.out_channels // replicas
 
     def reads(self, x: Tensor) -> bool:
         return self.conv.weight.shape[1] < FEW and not x.requires_grad
@@ -135,12 +134,12 @@ class Convolution(Fused):
         return known and wide and fits(conv, x, replicas, side + 1)
 
     def by_torch(self, x: Tensor, calls: int) -> Tensor:
-        return Pool()(self.conv(x))
+        return Pool().by_torch(self.conv(x), calls)
 
     def __call__(self, x: Tensor, calls: int) -> Tensor:
         conv, planar = self.conv, x.dim() == 4
         x = (x.unflatten(1, (conv.groups, -1)) if planar else x).to(conv.weight.dtype)
-        return convolve_and_pool(x, conv.weight, conv.bias, int(conv.padding[0]), planar)
+        return convolve_and_pool(x, conv.weight, conv.bias, padding_of(conv), planar)
 
 
 # torch.autograd.Function.apply has no annotations.

@@ -57,9 +57,8 @@ class Product(Fused):
     def replicas(self) -> int:
         return self.layer.replicas
 
-    @property
-    def features(self) -> int:
-        return len(self.layer.weight)
+    def channels(self, x: Tensor, replicas: int) -> int:
+        return len(self.layer.weight) // replicas
 
     def takes(self, x: Tensor, replicas: int) -> bool:
         return x.dim() == (3 if replicas else 2)

@@ -48,8 +48,9 @@ class Sequential(nn.Sequential):
                 return steps.compute(found, x, calls)
         if x.dim() == 4 and (self.layout == "channels_last" or (self.layout == "auto" and on_cpu)):
             x = channels_last(x)
-        parts = [nn.Sequential.forward(self, part) for part in x.chunk(calls)]  # type: ignore[no-untyped-call]
-        return torch.cat(parts) if calls > 1 else parts[0]
+        if calls == 1:
+            return super().forward(x)  # type: ignore[no-untyped-call]
+        return torch.cat([nn.Sequential.forward(self, part) for part in x.chunk(calls)])  # type: ignore[no-untyped-call]
 
     def _is_fused(self, x: Tensor, on_cpu: bool) -> bool:
         # A trace must see torch's operations, and a hook every layer; both engines compute the same.

@@ -5,17 +5,25 @@ from torch import Tensor, nn
 
 def is_dense(conv: nn.Conv2d) -> bool:
     """Whether it has a square kernel that moves by one pixel, and a frame of zeros narrower than it."""
-    side, padding = conv.kernel_size[0], conv.padding[0]
-    settings = (conv.kernel_size, conv.stride, conv.dilation, conv.padding, conv.padding_mode)
-    plain = settings == ((side, side), (1, 1), (1, 1), (padding, padding), "zeros")
-    return plain and isinstance(padding, int) and padding < side
+    (side, width), known = conv.kernel_size, conv.padding in ("same", "valid")
+    if (side, conv.stride, conv.dilation, conv.padding_mode) != (width, (1, 1), (1, 1), "zeros"):
+        return False
+    if conv.padding == "same" and side % 2 == 0:  # one side would have a wider frame
+        return False
+    return known or (conv.padding[0] == conv.padding[1] and padding_of(conv) < side)
+
+
+def padding_of(conv: nn.Conv2d) -> int:
+    """Zeros around the images of a convolution that is dense."""
+    named = {"same": conv.kernel_size[0] // 2, "valid": 0}
+    return named[conv.padding] if isinstance(conv.padding, str) else int(conv.padding[0])
 
 
 def fits(conv: nn.Conv2d, x: Tensor, replicas: int, smallest: int) -> bool:
     """Whether x has the channels of a convolution, and with its padding at least so many rows and columns."""
     shape = (x.shape[-1] * replicas, *x.shape[2:4]) if replicas else x.shape[1:]
     known = len(shape) == 3 and x.dim() == (5 if replicas else 4) and shape[0] == conv.in_channels
-    return known and min(shape[1:]) + 2 * int(conv.padding[0]) >= smallest
+    return known and min(shape[1:]) + 2 * padding_of(conv) >= smallest
 
 
 def fitting_bias(

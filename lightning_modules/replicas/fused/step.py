@@ -11,12 +11,11 @@ class Fused(ABC):
     @property
     @abstractmethod
     def replicas(self) -> int:
-        """How many lie apart in memory; 0: as many as in what it is given."""
+        """How many lie apart in memory; 0: any number."""
 
-    @property
     @abstractmethod
-    def features(self) -> int:
-        """How many features of all replicas it gives."""
+    def channels(self, x: Tensor, replicas: int) -> int:
+        """How many channels of a replica it makes of x (R, calls * N, [H, W,] F)."""
 
     @abstractmethod
     def __call__(self, x: Tensor, calls: int) -> Tensor:

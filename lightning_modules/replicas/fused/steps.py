@@ -9,7 +9,7 @@ from itertools import takewhile
 from torch import Tensor, nn
 
 from lightning_modules.replicas.dropout import Dropout
-from lightning_modules.replicas.fused.memory import apart, cut, side_by_side
+from lightning_modules.replicas.fused.memory import apart, cut, lanes, side_by_side
 from lightning_modules.replicas.fused.normalisation import Block, find_block
 from lightning_modules.replicas.fused.pool import Pool, is_plain
 from lightning_modules.replicas.fused.pooled_convolution import Convolution
@@ -19,27 +19,36 @@ from lightning_modules.replicas.fused.step import Fused
 from lightning_modules.replicas.fused.unpooled_convolution import Unpooled
 from lightning_modules.replicas.layers import Linear, Standardise, channels_last
 
-Step = nn.Module | Fused | Pool
+Step = nn.Module | Fused
+POOL = Pool()
 
 # Layers whose class says what they compute; a subclass may compute anything.
 ANYWHERE = (  # each number by itself
     *(nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid),
     *(nn.Identity, Standardise),
 )
+POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)  # each channel by itself
 NORMS_AND_DROPOUT = (nn.BatchNorm1d, nn.BatchNorm2d, Dropout)
 KNOWN = (
     *(*ANYWHERE, *NORMS_AND_DROPOUT),
-    *(nn.Conv2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Linear, Linear),
+    *(*POOLS, nn.Conv2d, nn.Flatten, nn.Linear, Linear),
 )
 
 
 def is_of_samples(step: Step) -> bool:
     """Whether a step may be given the samples of several calls at once."""
-    if isinstance(step, Fused | Pool):
+    if isinstance(step, Fused):
         return True
     if isinstance(step, nn.Flatten) and step.start_dim != 1:
         return False
     return type(step) in KNOWN and not isinstance(step, NORMS_AND_DROPOUT)
+
+
+def is_rising(layer: nn.Module) -> bool:
+    """Whether a layer makes more of more, or at least not less, of each number by itself."""
+    if isinstance(layer, nn.LeakyReLU):
+        return layer.negative_slope >= 0
+    return isinstance(layer, nn.ReLU | nn.Tanh | nn.Sigmoid)
 
 
 def find_steps(layers: list[nn.Module]) -> list[Step]:
@@ -52,12 +61,16 @@ def find_steps(layers: list[nn.Module]) -> list[Step]:
     if block:
         return [block, *find_steps(layers[count:])]
     match known:
+        case [nn.Conv2d() as conv, rising, nn.MaxPool2d() as pool, *_] if (
+            is_rising(rising) and is_plain(pool) and is_dense(conv)
+        ):  # of the largest it makes the largest
+            return [Convolution(conv), *find_steps([rising, *layers[3:]])]
         case [nn.Conv2d() as conv, nn.MaxPool2d() as pool, *_] if is_plain(pool) and is_dense(conv):
             step, count = Convolution(conv), 2
         case [nn.Conv2d() as conv, *_] if is_dense(conv) and not isinstance((*known, None)[1], nn.MaxPool2d):
             step, count = Unpooled(conv), 1
         case [nn.MaxPool2d() as pool, *_] if is_plain(pool):
-            step, count = Pool(), 1
+            step, count = POOL, 1
         case [Linear() as linear, *_]:
             step, count = Product(linear), 1
         case _:
@@ -80,21 +93,36 @@ def compute(steps: list[Step], x: Tensor, calls: int) -> Tensor:
     first = next((step for step in steps if type(step) not in ANYWHERE), None)
     if x.dim() == 4 and not (isinstance(first, Convolution) and first.takes(x, 0) and first.reads(x)):
         x = channels_last(x)
-    filled, after_block = x, False  # x with what may fill its channels up to a row, after a block zeros
-    for step in steps:
-        if isinstance(step, Fused) and step.takes(x, replicas):
-            wanted = step.replicas or replicas
-            if replicas == wanted:
-                x = filled if after_block or isinstance(step, Block) else x
-            else:
+    filled, fills_zeros = x, False  # x with what may fill its channels up to a row; whether that is zeros
+    for number, step in enumerate(steps):
+        wanted = _replicas_of(step, steps[number:] + steps, x, replicas)
+        if wanted and isinstance(step, Fused) and step.takes(x, replicas):
+            if replicas != wanted:
                 x = side_by_side(x) if replicas else x
-                x = x if step.reads(x) else apart(x, wanted)
+                x = filled = x if step.reads(x) else apart(x, wanted)
+            channels = step.channels(x, wanted)
+            x = filled if fills_zeros or isinstance(step, Block) else x
             filled, replicas = step(x, calls), wanted
-            x, after_block = cut(filled, step.features // replicas), isinstance(step, Block)
+            x, fills_zeros = cut(filled, channels), isinstance(step, Block) or (fills_zeros and step == POOL)
         else:
             x, replicas = _by_torch(step, x, replicas, calls)
             filled = x
     return side_by_side(x) if replicas else x
+
+
+def _replicas_of(step: Step, others: list[Step], x: Tensor, replicas: int) -> int:
+    """How many replicas are to lie apart for a step; 0: none can."""
+    if not isinstance(step, Fused):
+        return 0
+    if step.replicas or replicas:
+        return step.replicas or replicas
+    # For a step of any number it is a choice of layout. Worth it where channels fill a quarter of a row.
+    count = next((other.replicas for other in others if isinstance(other, Fused) and other.replicas), 0)
+    return count if count and x.shape[1] % count == 0 and 4 * x.shape[1] >= count * lanes(x) else 0
+
+
+def _is_pool(step: nn.Module) -> bool:
+    return type(step) in POOLS and not getattr(step, "return_indices", False)
 
 
 def _by_torch(step: Step, x: Tensor, replicas: int, calls: int) -> tuple[Tensor, int]:
@@ -105,5 +133,8 @@ def _by_torch(step: Step, x: Tensor, replicas: int, calls: int) -> tuple[Tensor,
         return x.movedim(-1, 2).flatten(2), replicas  # (R, N, F * H * W)
     if replicas and isinstance(step, nn.AdaptiveAvgPool2d) and step.output_size in (1, (1, 1)):
         return x.mean((2, 3), keepdim=True), replicas  # (R, N, 1, 1, F)
+    if replicas and isinstance(step, nn.Module) and _is_pool(step):
+        y = step(x.flatten(0, 1).movedim(-1, 1))  # (R * N, F, H, W)
+        return y.movedim(1, -1).unflatten(0, x.shape[:2]), replicas
     x = side_by_side(x) if replicas else x
     return step.by_torch(x, calls) if isinstance(step, Fused) else step(x), 0

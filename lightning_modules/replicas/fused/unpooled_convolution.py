@@ -20,7 +20,7 @@ from lightning_modules.replicas.fused.memory import (
     side_by_side,
     up,
 )
-from lightning_modules.replicas.fused.shapes import fits, fitting_bias
+from lightning_modules.replicas.fused.shapes import fits, fitting_bias, padding_of
 from lightning_modules.replicas.fused.step import Fused
 
 if TYPE_CHECKING:
@@ -47,11 +47,12 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Te
     large = min(x.shape[2:4]) + 2 * padding >= side and 0 <= padding < side
     bias = fitting_bias(x, weight, bias, (replicas, inputs), large)
     weight, bias = (more_outputs(part, replicas, row) for part in (weight, bias))
-    return _convolve(filled(x, -1, row), filled(weight, -3, row), bias, padding)
+    x = filled(x, -1, row) if x.requires_grad else x  # the slope at x has as many channels as fill a row
+    return _convolve(x, filled(weight, -3, x.shape[-1]), bias, padding)
 
 
 class Convolution(torch.autograd.Function):
-    """A convolution of channels that fill a row."""
+    """A convolution; its outputs fill a row, and so do its inputs where they want a slope."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
@@ -96,15 +97,14 @@ class Unpooled(Fused):
     def replicas(self) -> int:
         return self.conv.groups
 
-    @property
-    def features(self) -> int:
-        return self.conv.out_channels
+    def channels(self, x: Tensor, replicas: int) -> int:
+        return self.conv.out_channels // replicas
 
     def takes(self, x: Tensor, replicas: int) -> bool:
         conv = self.conv
-        # Worth it where channels fill a quarter of a row.
-        fewest = min(conv.weight.shape[1], conv.out_channels // conv.groups)
-        wide = 4 * fewest >= lanes(conv.weight)
+        # Worth it where channels fill a quarter of a row; images may have any number.
+        outputs, inputs = conv.out_channels // conv.groups, conv.weight.shape[1]
+        wide = 4 * (min(outputs, inputs) if x.requires_grad else outputs) >= lanes(conv.weight)
         return wide and fits(conv, x, replicas, conv.kernel_size[0])
 
     def by_torch(self, x: Tensor, calls: int) -> Tensor:
@@ -112,7 +112,7 @@ class Unpooled(Fused):
 
     def __call__(self, x: Tensor, calls: int) -> Tensor:
         conv = self.conv
-        return convolve(x.to(conv.weight.dtype), conv.weight, conv.bias, int(conv.padding[0]))
+        return convolve(x.to(conv.weight.dtype), conv.weight, conv.bias, padding_of(conv))
 
 
 # torch.autograd.Function.apply has no annotations.

@@ -1,0 +1,145 @@
+"""Layers in the orders in which people write them: the loops compute them, and what torch computes."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from lightning_modules.replicas.dropout import Dropout
+from lightning_modules.replicas.fused.normalisation import Block
+from lightning_modules.replicas.fused.pool import Pool
+from lightning_modules.replicas.fused.pooled_convolution import Convolution
+from lightning_modules.replicas.fused.sequential import Sequential, set_engine
+from lightning_modules.replicas.fused.step import Fused
+from lightning_modules.replicas.fused.steps import find_steps
+from lightning_modules.replicas.fused.unpooled_convolution import Unpooled
+
+R, SIDE = 2, 14
+POOLINGS: tuple[Callable[[], nn.Module], ...] = (
+    lambda: nn.MaxPool2d(2),
+    lambda: nn.MaxPool2d((2, 2), (2, 2)),
+    lambda: nn.MaxPool2d(2, ceil_mode=True),
+    lambda: nn.MaxPool2d(3, 2),
+    lambda: nn.AvgPool2d(2),
+    lambda: nn.AdaptiveAvgPool2d(2),
+    lambda: nn.AdaptiveMaxPool2d(2),
+)
+RISING: tuple[Callable[[], nn.Module], ...] = (
+    nn.ReLU,
+    lambda: nn.ReLU(inplace=True),
+    nn.Tanh,
+    nn.Sigmoid,
+    lambda: nn.LeakyReLU(0.1),
+)
+ACTIVATIONS = (*RISING, nn.GELU, nn.ELU, lambda: nn.LeakyReLU(-0.5))
+KERNELS: list[tuple[int, str | int]] = [(1, 0), (3, 0), (3, 1), (3, "same"), (3, "valid"), (5, 2), (5, 1)]
+
+Plan = tuple[int, tuple[int, str | int], bool, list[Any]]  # outputs, kernel and padding, bias, what follows
+
+
+def layers_of(plans: list[Plan]) -> Sequential:
+    """Convolutions for 9 channels of R replicas, and what follows each; poolings only where there is room."""
+    layers, inputs, x = list[nn.Module](), 9, torch.zeros(1, R * 9, SIDE, SIDE)
+    for outputs, (side, padding), bias, followers in plans:
+        conv = nn.Conv2d(R * inputs, R * outputs, side, padding=padding, groups=R, bias=bias)
+        if min(x.shape[2:]) < 5:
+            break
+        made: dict[Any, nn.Module] = {"norm": nn.BatchNorm2d(R * outputs), "drop": Dropout(0.3, R)}
+        own = [made[follower] if follower in made else follower() for follower in followers]
+        for layer in (conv, *own):
+            if type(layer).__module__.endswith("pooling") and min(x.shape[2:]) < 4:
+                continue
+            layers.append(layer)
+            x = nn.Sequential(layer).eval()(x)
+        inputs = outputs
+    return Sequential(*layers).double()
+
+
+def everything(net: Sequential, images: Tensor, calls: int) -> list[Tensor]:
+    """Outputs, gradients and statistics after a step."""
+    for layer in net:
+        if isinstance(layer, Dropout):
+            layer.seed([1, 2])
+    x = images.detach().clone().requires_grad_(images.requires_grad)
+    y = net(x, calls)
+    (y * torch.arange(y.numel()).view(y.shape).cos()).sum().backward()
+    return [y, *(p.grad for p in (x, *net.parameters()) if p.grad is not None), *net.buffers()]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    plans=st.lists(
+        st.tuples(
+            st.sampled_from([8, 9, 20, 32, 40]),
+            st.sampled_from(KERNELS),
+            st.booleans(),
+            st.lists(st.sampled_from(["norm", "drop", *POOLINGS, *ACTIVATIONS]), max_size=4, unique=True),
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    pairs=st.sampled_from([(1, 2), (1, 9), (2, 6)]),
+    training=st.booleans(),
+    needs_grad=st.booleans(),
+)
+def test_layers_in_any_order_compute_what_they_compute_by_torch(
+    plans: list[Plan],
+    pairs: tuple[int, int],
+    training: bool,
+    needs_grad: bool,
+) -> None:
+    torch.manual_seed(0)
+    (calls, count), net = pairs, layers_of(plans).train(training)
+    plain = deepcopy(net)
+    set_engine(net, "fused")
+    set_engine(plain, "torch")
+    images = torch.randn(count, R * 9, SIDE, SIDE, dtype=torch.float64, requires_grad=needs_grad)
+    for ours, theirs in zip(*(everything(one, images, calls) for one in (net, plain)), strict=True):
+        scale = max(1.0, theirs.abs().max().item())
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9 * scale)
+
+
+@pytest.mark.parametrize("rising", RISING)
+@pytest.mark.parametrize("pooling", POOLINGS[:2])
+@pytest.mark.parametrize("padding", [0, 1, "same", "valid"])
+def test_a_convolution_is_pooled_in_one_loop_whatever_rises_in_between(
+    rising: Callable[[], nn.Module], pooling: Callable[[], nn.Module], padding: str | int
+) -> None:
+    conv, layer = nn.Conv2d(3, 32, 3, padding=padding), rising()
+    assert find_steps([conv, layer, pooling()]) == [Convolution(conv), layer]
+
+
+def test_a_pooling_waits_for_what_does_not_rise() -> None:
+    layers = [nn.Conv2d(3, 32, 3), nn.LeakyReLU(-0.5), nn.MaxPool2d(2)]
+    assert [type(step) for step in find_steps(layers)] == [Unpooled, nn.LeakyReLU, Pool]
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_the_loops_compute_all_of_convolution_normalisation_relu_and_pooling(
+    images: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = Sequential(
+        *(
+            nn.Conv2d(R * images, R * 16, 3, padding=1, groups=R),
+            nn.BatchNorm2d(R * 16),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        ),
+        *(
+            nn.Conv2d(R * 16, R * 32, 3, padding=1, groups=R),
+            nn.BatchNorm2d(R * 32),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        ),
+    )
+    steps = find_steps(list(net))
+    assert [type(step) for step in steps] == 2 * [Unpooled, Block, Pool]
+    for kind in (Unpooled, Block, Pool):
+        monkeypatch.setattr(kind, "by_torch", None)
+    net(torch.randn(2, R * images, 12, 12)).sum().backward()
+    assert all(isinstance(step, Fused) for step in steps)
