@@ -1,4 +1,4 @@
-"""Four ordinary nets and batches for them; each net is what somebody would write who trains one of it."""
+"""Five ordinary nets and batches for them; each net is what somebody would write who trains one of it."""
 
 from __future__ import annotations
 
@@ -27,6 +27,15 @@ def mlp() -> nn.Module:
         *(nn.Linear(784, 100), nn.ReLU()),
         *(nn.Linear(100, 100), nn.ReLU()),
         nn.Linear(100, 10),
+    )
+
+
+def tutorial_cnn() -> nn.Module:
+    """Convolution, ReLU, pooling, twice, as in many a tutorial, for MNIST's images (N, 1, 28, 28)."""
+    return nn.Sequential(
+        *(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(1600, 10)),
     )
 
 
@@ -66,6 +75,7 @@ class Net:
 
 NETS = {
     "cnn": Net(paper_cnn, (plain_loop.BATCH_SIZE, 2, 14, 14), 2),
+    "tutorial": Net(tutorial_cnn, (32, 1, 28, 28), 10),
     "mlp": Net(mlp, (128, 784), 10),
     "colour": Net(colour_cnn, (64, 3, 32, 32), 10),
     "transformer": Net(Transformer, (64, 16, 16), 10),

@@ -147,6 +147,10 @@ class Block(Fused):
     def takes(self, x: Tensor, replicas: int) -> bool:
         return True
 
+    @property
+    def is_worth_a_layout(self) -> bool:
+        return self.layers.dropout is not None
+
     def channels(self, x: Tensor, replicas: int) -> int:
         return x.shape[-1]
 

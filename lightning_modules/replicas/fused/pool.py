@@ -58,6 +58,10 @@ class Pool(Fused):
     def replicas(self) -> int:
         return 0
 
+    @property
+    def is_worth_a_layout(self) -> bool:
+        return False
+
     def channels(self, x: Tensor, replicas: int) -> int:
         return x.shape[-1]
 

@@ -13,6 +13,11 @@ class Fused(ABC):
     def replicas(self) -> int:
         """How many lie apart in memory; 0: any number."""
 
+    @property
+    def is_worth_a_layout(self) -> bool:
+        """Whether it pays to lay replicas apart for it alone."""
+        return True
+
     @abstractmethod
     def channels(self, x: Tensor, replicas: int) -> int:
         """How many channels of a replica it makes of x (R, calls * N, [H, W,] F)."""

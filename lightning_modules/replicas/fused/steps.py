@@ -95,7 +95,7 @@ def compute(steps: list[Step], x: Tensor, calls: int) -> Tensor:
         x = channels_last(x)
     filled, fills_zeros = x, False  # x with what may fill its channels up to a row; whether that is zeros
     for number, step in enumerate(steps):
-        wanted = _replicas_of(step, steps[number:] + steps, x, replicas)
+        wanted = _replicas_of(step, steps[:number], steps[number + 1 :], x, replicas)
         if wanted and isinstance(step, Fused) and step.takes(x, replicas):
             if replicas != wanted:
                 x = side_by_side(x) if replicas else x
@@ -110,15 +110,20 @@ def compute(steps: list[Step], x: Tensor, calls: int) -> Tensor:
     return side_by_side(x) if replicas else x
 
 
-def _replicas_of(step: Step, others: list[Step], x: Tensor, replicas: int) -> int:
-    """How many replicas are to lie apart for a step; 0: none can."""
+def _replicas_of(step: Step, before: list[Step], after: list[Step], x: Tensor, replicas: int) -> int:
+    """How many replicas are to lie apart for a step; 0: none."""
     if not isinstance(step, Fused):
         return 0
-    if step.replicas or replicas:
+    if replicas or step.is_worth_a_layout:
         return step.replicas or replicas
-    # For a step of any number it is a choice of layout. Worth it where channels fill a quarter of a row.
-    count = next((other.replicas for other in others if isinstance(other, Fused) and other.replicas), 0)
-    return count if count and x.shape[1] % count == 0 and 4 * x.shape[1] >= count * lanes(x) else 0
+    # To lay replicas apart costs as much as a loop saves, unless the layers after it use that too.
+    follower = next((other for other in after if type(other) not in ANYWHERE), None)
+    if not isinstance(follower, Fused | nn.Flatten) and type(follower) not in POOLS:
+        return 0
+    others = (other.replicas for other in (*after, *before) if isinstance(other, Fused))
+    count = step.replicas or next(filter(None, others), 0)
+    wide = step.replicas or 4 * x.shape[1] >= count * lanes(x)  # channels fill a quarter of a row
+    return count if count and wide and x.shape[1] % count == 0 else 0
 
 
 def _is_pool(step: nn.Module) -> bool:

@@ -97,6 +97,10 @@ class Unpooled(Fused):
     def replicas(self) -> int:
         return self.conv.groups
 
+    @property
+    def is_worth_a_layout(self) -> bool:
+        return False
+
     def channels(self, x: Tensor, replicas: int) -> int:
         return self.conv.out_channels // replicas
 
