@@ -36,7 +36,7 @@ RISING: tuple[Callable[[], nn.Module], ...] = (
     nn.Sigmoid,
     lambda: nn.LeakyReLU(0.1),
 )
-ACTIVATIONS = (*RISING, nn.GELU, nn.ELU, lambda: nn.LeakyReLU(-0.5))
+ACTIVATIONS = (nn.ReLU, *RISING[2:], nn.GELU, nn.ELU, lambda: nn.LeakyReLU(-0.5))
 KERNELS: list[tuple[int, str | int]] = [(1, 0), (3, 0), (3, 1), (3, "same"), (3, "valid"), (5, 2), (5, 1)]
 
 Plan = tuple[int, tuple[int, str | int], bool, list[Any]]  # outputs, kernel and padding, bias, what follows
@@ -71,6 +71,15 @@ def everything(net: Sequential, images: Tensor, calls: int) -> list[Tensor]:
     return [y, *(p.grad for p in (x, *net.parameters()) if p.grad is not None), *net.buffers()]
 
 
+def agree(net: Sequential, images: Tensor, calls: int = 1) -> None:
+    plain = deepcopy(net)
+    set_engine(net, "fused")
+    set_engine(plain, "torch")
+    for ours, theirs in zip(*(everything(one, images, calls) for one in (net, plain)), strict=True):
+        scale = max(1.0, theirs.abs().max().item())
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9 * scale)
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     plans=st.lists(
@@ -95,13 +104,7 @@ def test_layers_in_any_order_compute_what_they_compute_by_torch(
 ) -> None:
     torch.manual_seed(0)
     (calls, count), net = pairs, layers_of(plans).train(training)
-    plain = deepcopy(net)
-    set_engine(net, "fused")
-    set_engine(plain, "torch")
-    images = torch.randn(count, R * 9, SIDE, SIDE, dtype=torch.float64, requires_grad=needs_grad)
-    for ours, theirs in zip(*(everything(one, images, calls) for one in (net, plain)), strict=True):
-        scale = max(1.0, theirs.abs().max().item())
-        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9 * scale)
+    agree(net, torch.randn(count, R * 9, SIDE, SIDE, dtype=torch.float64, requires_grad=needs_grad), calls)
 
 
 @pytest.mark.parametrize("rising", RISING)
@@ -110,8 +113,10 @@ def test_layers_in_any_order_compute_what_they_compute_by_torch(
 def test_a_convolution_is_pooled_in_one_loop_whatever_rises_in_between(
     rising: Callable[[], nn.Module], pooling: Callable[[], nn.Module], padding: str | int
 ) -> None:
-    conv, layer = nn.Conv2d(3, 32, 3, padding=padding), rising()
-    assert find_steps([conv, layer, pooling()]) == [Convolution(conv), layer]
+    conv, layer = nn.Conv2d(R * 3, R * 32, 3, padding=padding, groups=R), rising()
+    net = Sequential(conv, layer, pooling()).double()
+    assert find_steps(list(net)) == [Convolution(conv), layer]
+    agree(net, torch.randint(-2, 3, (4, R * 3, 8, 8)).double())  # small integers tie
 
 
 def test_a_pooling_waits_for_what_does_not_rise() -> None:
