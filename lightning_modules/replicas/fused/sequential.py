@@ -7,6 +7,8 @@ in memory. The layers keep their names, parameters and meaning. All else (a subc
 several calls a layer that may mix samples) is left to torch. Both engines compute the same.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
@@ -43,7 +45,7 @@ class Sequential(nn.Sequential):
         if len(x) % calls:
             raise ValueError(f"{len(x)} samples cannot be divided into {calls} calls")
         if self._is_fused(x, on_cpu):
-            found = steps.find_steps(list(self))
+            found = steps.find_steps(list(self._layers()))
             if calls == 1 or all(map(steps.is_of_samples, found)):
                 return steps.compute(found, x, calls)
         if x.dim() == 4 and (self.layout == "channels_last" or (self.layout == "auto" and on_cpu)):
@@ -51,6 +53,17 @@ class Sequential(nn.Sequential):
         if calls == 1:
             return super().forward(x)  # type: ignore[no-untyped-call]
         return torch.cat([nn.Sequential.forward(self, part) for part in x.chunk(calls)])  # type: ignore[no-untyped-call]
+
+    def _layers(self) -> Iterator[nn.Module]:
+        """The layers, those of sequences within too, between which replicas need not lie side by side."""
+        for layer in self:
+            if type(layer) is Sequential and self._computes_as(layer) and not _is_watched(layer):
+                yield from layer._layers()
+            else:
+                yield layer
+
+    def _computes_as(self, other: "Sequential") -> bool:
+        return (self.engine, self.layout) == (other.engine, other.layout)
 
     def _is_fused(self, x: Tensor, on_cpu: bool) -> bool:
         # A trace must see torch's operations, and a hook every layer; both engines compute the same.
@@ -63,7 +76,7 @@ class Sequential(nn.Sequential):
             raise ValueError("engine fused computes on a CPU, with weights in float32 or float64; take torch")
         if self.engine == "fused" and obstacle():
             raise ValueError(f"engine fused cannot be used here, because {obstacle()}; take torch")
-        watched = _has_any_global_hook() or any(_is_watched(layer) for layer in self)
+        watched = _has_any_global_hook() or any(map(_is_watched, self._layers()))
         fitting = not types - {x.dtype} or x.dtype == torch.bfloat16  # the latter under autocast
         # The loops know no float16, to which torch can autocast too.
         fitting &= not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") == torch.bfloat16

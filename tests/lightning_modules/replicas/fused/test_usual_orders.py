@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lightning_modules.replicas.dropout import Dropout
+from lightning_modules.replicas.fused import steps
 from lightning_modules.replicas.fused.normalisation import Block
 from lightning_modules.replicas.fused.pool import Pool
 from lightning_modules.replicas.fused.pooled_convolution import Convolution
@@ -148,3 +149,34 @@ def test_the_loops_compute_all_of_convolution_normalisation_relu_and_pooling(
         monkeypatch.setattr(kind, "by_torch", None)
     net(torch.randn(2, R * images, 12, 12)).sum().backward()
     assert all(isinstance(step, Fused) for step in steps)
+
+
+def block(inputs: int, outputs: int) -> Sequential:
+    conv = nn.Conv2d(R * inputs, R * outputs, 3, padding=1, groups=R)
+    return Sequential(conv, nn.BatchNorm2d(R * outputs), nn.ReLU(), nn.MaxPool2d(2))
+
+
+@pytest.mark.parametrize("calls", [1, 2])
+def test_sequences_within_a_sequence_are_computed_as_one(calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Sequential(block(3, 16), Sequential(block(16, 32))).double()
+    images = torch.randn(4, R * 3, 12, 12, dtype=torch.float64)
+    agree(net, images, calls)
+    compute, found = steps.compute, list[list[steps.Step]]()
+
+    def watch(own: list[steps.Step], x: Tensor, calls: int) -> Tensor:
+        found.append(own)
+        return compute(own, x, calls)
+
+    monkeypatch.setattr(steps, "compute", watch)
+    net(images, calls)
+    assert [len(own) for own in found] == [6]
+
+
+@pytest.mark.parametrize("place", ["on it", "within it"])
+def test_a_hook_of_a_sequence_within_a_sequence_is_called(place: str) -> None:
+    net, called = Sequential(block(3, 16), block(16, 32)), list[Tensor]()
+    inner: Any = net[1]
+    watched = inner if place == "on it" else inner[2]
+    watched.register_forward_hook(lambda layer, given, made: called.append(made))
+    net(torch.randn(4, R * 3, 12, 12))
+    assert len(called) == 1
