@@ -1,10 +1,11 @@
 """A Sequential that fuses the layers of a CNN on a CPU, in the paper's order and in others.
 
-It recognises ``Conv2d, MaxPool2d(2)``, ``Conv2d`` alone and ``ReLU, BatchNorm, ReLU, Dropout``, of which all
-but the BatchNorm may be missing, and computes each of them in one pass over memory, forward and backward, by
-the loops of this package; further `Linear` and a ``MaxPool2d(2)`` elsewhere. Between them replicas lie apart
-in memory. The layers keep their names, parameters and meaning. All else (a subclass, a layer with a hook, in
-several calls a layer that may mix samples) is left to torch. Both engines compute the same.
+It recognises ``Conv2d, MaxPool2d(2)``, also with a ReLU, LeakyReLU, Tanh or Sigmoid in between, ``Conv2d``
+alone and ``ReLU, BatchNorm, ReLU, Dropout``, of which all but the BatchNorm may be missing, and computes each
+of them in one pass over memory, forward and backward, by the loops of this package; further `Linear` and a
+``MaxPool2d(2)`` elsewhere. Between them replicas lie apart in memory. The layers keep their names, parameters
+and meaning. All else (a subclass, a layer with a hook, in several calls a layer that may mix samples) is left
+to torch. Both engines compute the same.
 """
 
 from collections.abc import Iterator
