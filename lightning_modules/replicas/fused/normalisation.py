@@ -151,8 +151,9 @@ class Block(Fused):
     def is_worth_a_layout(self) -> bool:
         return self.layers.dropout is not None
 
-    def channels(self, x: Tensor, replicas: int) -> int:
-        return x.shape[-1]
+    @property
+    def features(self) -> int:
+        return self.layers.norm.num_features
 
     def by_torch(self, x: Tensor, calls: int) -> Tensor:
         norm, _, relu_before, relu_after = self.layers

@@ -62,8 +62,9 @@ class Pool(Fused):
     def is_worth_a_layout(self) -> bool:
         return False
 
-    def channels(self, x: Tensor, replicas: int) -> int:
-        return x.shape[-1]
+    @property
+    def features(self) -> int:
+        return 0
 
     def takes(self, x: Tensor, replicas: int) -> bool:
         return replicas > 0 and x.dim() == 5

@@ -120,8 +120,9 @@ class Convolution(Fused):
     def replicas(self) -> int:
         return self.conv.groups
 
-    def channels(self, x: Tensor, replicas: int) -> int:
-        return self.conv.out_channels // replicas
+    @property
+    def features(self) -> int:
+        return self.conv.out_channels
 
     def reads(self, x: Tensor) -> bool:
         return self.conv.weight.shape[1] < FEW and not x.requires_grad

@@ -57,8 +57,9 @@ class Product(Fused):
     def replicas(self) -> int:
         return self.layer.replicas
 
-    def channels(self, x: Tensor, replicas: int) -> int:
-        return len(self.layer.weight) // replicas
+    @property
+    def features(self) -> int:
+        return len(self.layer.weight)
 
     def takes(self, x: Tensor, replicas: int) -> bool:
         return x.dim() == (3 if replicas else 2)

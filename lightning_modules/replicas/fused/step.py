@@ -18,9 +18,10 @@ class Fused(ABC):
         """Whether it pays to lay replicas apart for it alone."""
         return True
 
+    @property
     @abstractmethod
-    def channels(self, x: Tensor, replicas: int) -> int:
-        """How many channels of a replica it makes of x (R, calls * N, [H, W,] F)."""
+    def features(self) -> int:
+        """How many of all replicas it gives; 0: as many as it is given."""
 
     @abstractmethod
     def __call__(self, x: Tensor, calls: int) -> Tensor:

@@ -22,6 +22,7 @@ from lightning_modules.replicas.layers import Linear, Standardise, channels_last
 Step = nn.Module | Fused
 POOL = Pool()
 
+
 # Layers whose class says what they compute; a subclass may compute anything.
 ANYWHERE = (  # each number by itself
     *(nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid),
@@ -100,7 +101,7 @@ def compute(steps: list[Step], x: Tensor, calls: int) -> Tensor:
             if replicas != wanted:
                 x = side_by_side(x) if replicas else x
                 x = filled = x if step.reads(x) else apart(x, wanted)
-            channels = step.channels(x, wanted)
+            channels = step.features // wanted or x.shape[-1]
             x = filled if fills_zeros or isinstance(step, Block) else x
             filled, replicas = step(x, calls), wanted
             x, fills_zeros = cut(filled, channels), isinstance(step, Block) or (fills_zeros and step == POOL)
@@ -122,7 +123,7 @@ def _replicas_of(step: Step, before: list[Step], after: list[Step], x: Tensor, r
         return 0
     others = (other.replicas for other in (*after, *before) if isinstance(other, Fused))
     count = step.replicas or next(filter(None, others), 0)
-    wide = step.replicas or 4 * x.shape[1] >= count * lanes(x)  # channels fill a quarter of a row
+    wide = 4 * step.features >= 3 * count * lanes(x)  # what fills a row up is computed too
     return count if count and wide and x.shape[1] % count == 0 else 0
 
 

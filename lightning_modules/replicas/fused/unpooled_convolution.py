@@ -101,8 +101,9 @@ class Unpooled(Fused):
     def is_worth_a_layout(self) -> bool:
         return False
 
-    def channels(self, x: Tensor, replicas: int) -> int:
-        return self.conv.out_channels // replicas
+    @property
+    def features(self) -> int:
+        return self.conv.out_channels
 
     def takes(self, x: Tensor, replicas: int) -> bool:
         conv = self.conv

@@ -131,13 +131,13 @@ def test_the_loops_compute_all_of_convolution_normalisation_relu_and_pooling(
 ) -> None:
     net = Sequential(
         *(
-            nn.Conv2d(R * images, R * 16, 3, padding=1, groups=R),
-            nn.BatchNorm2d(R * 16),
+            nn.Conv2d(R * images, R * 24, 3, padding=1, groups=R),
+            nn.BatchNorm2d(R * 24),
             nn.ReLU(),
             nn.MaxPool2d(2),
         ),
         *(
-            nn.Conv2d(R * 16, R * 32, 3, padding=1, groups=R),
+            nn.Conv2d(R * 24, R * 32, 3, padding=1, groups=R),
             nn.BatchNorm2d(R * 32),
             nn.ReLU(),
             nn.MaxPool2d(2),
