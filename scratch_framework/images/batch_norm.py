@@ -79,11 +79,10 @@ class BatchNorm(Module):
         check_shape(self, "input", x, *self.inputs, weight=None if own is None else own.value)
         training = self.training or self.running_mean is None
         if training:
-            points = self._points(x)
-            count = self._count(x)
-            mean = x.sum(points, keepdim=True) / max(count, 1)
+            points, count = self._points(x), self._count(x)
+            mean = x.mean(points, keepdim=True)
             centred = x - mean
-            var = (centred * centred).sum(points, keepdim=True) / max(count, 1)
+            var = (centred * centred).mean(points, keepdim=True)
             self._track(mean, var, count)
         else:
             centred, var = x - self._per_feature(self.running_mean, x), self._per_feature(self.running_var, x)
