@@ -72,8 +72,8 @@ class OneCycleLR(LRScheduler):
         check_rate("max_lr", max_lr, optimizer.params)
         self.total_steps = count_steps(total_steps, epochs, steps_per_epoch)
         self.slope, self.cycle_momentum = SLOPES[anneal_strategy], cycle_momentum
-        first, rise, end = max_lr / div_factor, pct_start * self.total_steps, self.total_steps - 1
-        last, high, low = first / final_div_factor, max_momentum, base_momentum
+        first, rise, end = max_lr / float(div_factor), pct_start * self.total_steps, self.total_steps - 1
+        last, high, low = first / float(final_div_factor), max_momentum, base_momentum
         self.phases = [Phase(rise - 1, (first, max_lr), (high, low))]
         if three_phase:
             self.phases.append(Phase(2 * rise - 2, (max_lr, first), (low, high)))

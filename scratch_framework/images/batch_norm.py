@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import empty
 
-from scratch_framework.core.argument_types import check_count
+from scratch_framework.core.argument_types import check_count, check_floats, lead_of
 from scratch_framework.core.broadcasting import append_dimensions
 from scratch_framework.core.checks import check_at_least, check_shape, check_share
 from scratch_framework.core.module import Module
@@ -60,11 +60,11 @@ class BatchNorm(Module):
             device: Where the parameters live.
             dtype: Their type.
         """
-        check_count(1, num_features=num_features, replicas=replicas)
+        check_count(1, num_features=num_features)
         check_at_least(0, eps=eps)
         check_share(momentum=0.0 if momentum is None else momentum)
         self.num_features, self.eps, self.momentum, self.replicas = num_features, eps, momentum, replicas
-        self.lead = () if replicas is None else (replicas,)
+        self.lead = lead_of(replicas)
         self.inputs = [(*self.lead, "N", num_features, *inner) for inner in self.inner]
         zeros = empty(*self.lead, num_features, device=device, dtype=dtype).zero_()
         self.weight = Parameter(zeros + 1, replicas) if affine else None
@@ -77,6 +77,7 @@ class BatchNorm(Module):
         """Compute y = w z + b, by the batch's statistics in training, by the running ones in evaluation."""
         own = self.weight or self.running_mean
         check_shape(self, "input", x, *self.inputs, weight=None if own is None else own.value)
+        check_floats(self, "input", x)
         training = self.training or self.running_mean is None
         if training:
             points, count = self._points(x), self._count(x)
