@@ -77,26 +77,22 @@ class MaxPool2d(Module):
         row, as in torch. Digits on black tie in most patches, so this is no rare case. The first maximum is
         where the maximum grew last; hence the walk from the last offset to the first.
 
-        Where patches tile the image, each offset is written once, and the first holds what is left for it.
+        Where patches tile the image, each number is written once; else numbers add up from 0.
         0 times infinity is not 0. So a gradient that has overflowed needs a choice (`where`), which takes
         several times as long as a product.
         """
         grows, layout = self.saved(grad_output)
         grad = layout.empty(grad_output)  # in the memory order of x, its border included
         first, *places = self.window.offsets(grad)
-        finite = math.isfinite(grad_output.sum())
-        if finite and self.window.tiles(layout.shape):
-            first.copy_(grad_output)
-            for grown, into in zip(reversed(grows), reversed(places), strict=True):
-                first.sub_(into.copy_(grown).mul_(first))
-            return self.window.unpad(grad)
-        grad.zero_()
+        tiles, finite = self.window.tiles(layout.shape), math.isfinite(grad_output.sum())
+        if not tiles:
+            grad.zero_()
         left = grad_output  # what no offset has taken yet
         for grown, into in zip(reversed(grows), reversed(places), strict=True):
-            taken = left * grown if finite else left.where(grown != 0, 0)
-            into.add_(taken)
+            taken = grown.to(left).mul_(left) if finite else left.where(grown != 0, 0)
             left = left - taken if finite else left.where(grown == 0, 0)
-        first.add_(left)
+            into.copy_(taken) if tiles else into.add_(taken)
+        first.copy_(left) if tiles else first.add_(left)
         return self.window.unpad(grad)
 
     def _compare(self, pixels: list[Tensor], inside: list[Tensor]) -> list[Tensor]:
