@@ -86,7 +86,7 @@ class Checked:
     """Base of layers, losses, optimisers and schedules: their constructors refuse what has the wrong type."""
 
     def __init_subclass__(cls) -> None:
-        """Let what is called with rates and sizes check them first."""
+        """Wrap the methods that are given sizes and rates, so that they check them first."""
         super().__init_subclass__()
         for name in ("__init__", "set_momentum"):
             method = vars(cls).get(name)

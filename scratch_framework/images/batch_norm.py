@@ -112,8 +112,8 @@ class BatchNorm(Module):
 
             dL/dx_i = w s (g_i - mean_n g_n - z_i mean_n(g_n z_n)).
 
-        z is unchanged by a shift of x and, but for eps, by a scale: mean z^2 = v / (v + eps). So the gradient
-        has no part along the first and, but for eps, none along the second.
+        To add a constant to all x does not change z. So the dL/dx_i of a feature add up to 0. To multiply all
+        x by a constant does not change z either, but for eps: so z_i dL/dx_i add up to almost 0.
         """
         z, scale, training = self.saved(grad_output)
         points = self._points(z)

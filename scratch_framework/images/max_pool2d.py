@@ -51,23 +51,22 @@ class MaxPool2d(Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute the maximum offset by offset: k k images, one number of each patch, compared as wholes.
 
-        `backward` needs to know where an offset makes the maximum grow, at a byte for each. The sign of the
-        growth is 1 there, else 0 (on the border too, where -inf minus -inf is NaN, whose sign is 0). It takes
-        a fraction of the time of a comparison.
+        `backward` needs to know where an offset makes the maximum grow. There the maximum before differs from
+        the one after: `ne_` writes 1 over it there, and 0 elsewhere. It is kept as a byte a number.
         """
         check_shape(self, "input", x, ("...", "H", "W"))
         check_floats(self, "input", x)
         self.window.check_room("MaxPool2d", x.shape)
         padded = self.window.pad(x, float("-inf"))
         pixels = self.window.offsets(padded)
-        y, grows = pixels[0], []
+        y, grows = pixels[0].clone(), []
         for pixel in pixels[1:]:
             larger = y.maximum(pixel)
-            grows.append((larger - y).sign_().char())
+            grows.append(y.ne_(larger).char())
             y = larger
         if not math.isfinite(y.sum()):
             grows = self._compare(pixels, self.window.offsets(self.window.pad(x.new_ones(x.shape))))
-        return self.save_for_backward((grows, Layout(padded)), y if grows else y.clone())
+        return self.save_for_backward((grows, Layout(padded)), y)
 
     def backward(self, grad_output: Tensor) -> Tensor:
         """dL/dx_p = sum of dL/dy_ij over the patches whose first maximum is the pixel p.
