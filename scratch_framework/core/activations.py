@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @leaves_out(inplace=IN_PLACE)
 class ReLU(Module):
-    """y = max(x, 0): lets the positive through, and what is not a number (NaN)."""
+    """y = max(x, 0): positive numbers pass, negative ones become 0. NaN passes, too."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute y = max(x, 0)."""

@@ -140,7 +140,7 @@ class Conv(Module):
         A pixel lies in up to k k patches, at another offset (u, v) of each, and its gradient is the sum of
         its gradients in all of them (`fold`). That of an image that R replicas share sums over them too.
         Groups are several such layers side by side: every matrix gains a dimension in front.
-        (X G^T)^T is G X^T, which takes up to twice as long: the library of products prefers the other order.
+        (X G^T)^T equals G X^T. The library that multiplies matrices is up to twice as fast with the first.
         """
         saved, shape = self.saved(grad_output)
         columns = saved if self.input_grad else self._by_group(unfold(saved, self.window))
