@@ -70,6 +70,8 @@ KINDS: dict[object, tuple[Callable[[Any], bool], str]] = {
         "a whole number, None or a pair of them",
     ),
     "Tensor": (lambda value: isinstance(value, TENSOR), "a tensor"),
+    "Rate": (lambda value: isinstance(value, (int, float, TENSOR)), "a number or a tensor"),
+    "Optimizer": (lambda value: hasattr(value, "set_momentum"), "an optimiser, such as SGD"),
     "Generator": (is_generator, "a torch.Generator"),
     "Sequence[Generator]": (lambda value: are(is_generator, value), "a list of them"),
     "dtype": (

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from scratch_framework.core.annotations import is_iterable
-from scratch_framework.core.argument_types import TENSOR, check_tensors, first_line
+from scratch_framework.core.argument_types import check_tensors, first_line
 from scratch_framework.core.checks import check_at_least, check_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from scratch_framework.core.optim import Optimizer
     from scratch_framework.core.parameter import Parameter, Rate
 
 
@@ -27,19 +26,11 @@ def check_parameters(params: Iterable[Parameter]) -> list[Parameter]:
     return found
 
 
-def check_optimizer(optimizer: Optimizer) -> None:
-    """Refuse what a schedule cannot steer, such as the model."""
-    if not hasattr(optimizer, "set_momentum"):
-        raise ValueError(f"optimizer must be an optimiser, such as SGD, got {first_line(optimizer)}")
-
-
 def check_rate(name: str, rate: Rate, params: Sequence[Parameter]) -> None:
     """Refuse a negative rate, and a tensor that is neither one rate nor one for each replica."""
     if isinstance(rate, (int, float)):
         check_at_least(0, **{name: rate})
         return
-    if not isinstance(rate, TENSOR):
-        raise ValueError(f"{name} must be a number or a tensor, got {rate!r}")
     check_tensors(name, rate=rate)
     for parameter in params if rate.dim() else ():
         if parameter.replicas is None or tuple(rate.shape) != (parameter.replicas,):

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from scratch_framework.core.annotations import Checked
 from scratch_framework.core.checks import check_at_least
 from scratch_framework.core.left_out import FROM_THE_START, leaves_out
-from scratch_framework.core.optim_checks import check_optimizer
 
 if TYPE_CHECKING:
     from scratch_framework.core.optim import Optimizer
@@ -30,7 +29,6 @@ class LRScheduler(Checked):
         Args:
             optimizer: Whose ``lr``, as it stands now, is the schedule's base.
         """
-        check_optimizer(optimizer)
         self.optimizer, self.base_lr = optimizer, optimizer.lr
         self.last_epoch = -1
         self.step()
