@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @leaves_out(inplace=IN_PLACE)
 class ReLU(Module):
-    """y = max(x, 0): lets the positive through, and what is not a number (NaN)."""
+    """y = max(x, 0): positive numbers pass, negative ones become 0. NaN passes, too."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute y = max(x, 0)."""
@@ -28,9 +28,9 @@ class ReLU(Module):
     def backward(self, grad_output: Tensor) -> Tensor:
         """dL/dx = dL/dy where x > 0, else 0.
 
-        The slope is 1 above 0 and 0 below. At 0 there is none; like torch we take 0. And y is not 0 exactly
-        where x > 0, so the output is enough to know: whether it differs from 0, 1 or 0, is the slope. The
-        product is several times as fast as a choice (`where`). But 0 times infinity is not 0, so a gradient
+        The slope is 1 above 0 and 0 below. At 0 there is none; like torch we take 0. The output is enough to
+        know the slope: y differs from 0 exactly where x > 0, and `ne_(0)` makes it 1 there, 0 elsewhere. The
+        product is several times as fast as a choice (`where`). But 0 times infinity is not 0. So a gradient
         that has overflowed needs the choice.
         """
         y = self.saved(grad_output)

@@ -57,17 +57,12 @@ class Adam(Optimizer):
         """
         states = ["mean", "square", *(["largest"] if amsgrad else [])]
         super().__init__(params, lr, weight_decay, *states, maximize=maximize)
-        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-            raise ValueError(f"betas must be two numbers, got {betas!r}")
-        for place, beta in enumerate(betas):
-            if not 0 <= beta < 1:
-                raise ValueError(f"betas[{place}] must lie in [0, 1), got {beta}")
         check_at_least(0, eps=eps)
-        self.betas, self.eps = betas, eps
+        self.betas, self.eps = check_betas(betas), eps
 
     def set_momentum(self, momentum: float) -> None:
         """Change the first beta, Adam's momentum."""
-        self.betas = (momentum, self.betas[1])
+        self.betas = check_betas((momentum, self.betas[1]))
 
     def update(self, parameter: Parameter, gradient: Tensor, state: list[Tensor]) -> None:
         """Update the running means and move one parameter along their quotient.
@@ -123,3 +118,11 @@ class AdamW(Adam):
     ) -> None:
         """Choose rates as for `Adam`; here decay is on by default, as in torch."""
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+
+
+def check_betas(betas: tuple[float, float]) -> tuple[float, float]:
+    """Refuse a share outside [0, 1): with 1 nothing new would ever count. Returns the two."""
+    for place, beta in enumerate(betas):
+        if not 0 <= beta < 1:
+            raise ValueError(f"betas[{place}] must lie in [0, 1), got {beta}")
+    return betas

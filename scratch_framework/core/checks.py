@@ -77,10 +77,14 @@ def fits(shape: tuple[int, ...], pattern: Pattern) -> bool:
 
 
 def check_dtype(owner: object, what: str, tensor: Tensor, other: str, like: Tensor) -> None:
-    """Refuse a tensor of another type than one that it meets."""
+    """Refuse a tensor of another type than one that it meets, or on another device."""
     name = type(owner).__name__
     if tensor.dtype != like.dtype:
         raise ValueError(f"{name}: the {what} must have the {other}'s dtype {like.dtype}, got {tensor.dtype}")
+    if tensor.device != like.device:
+        raise ValueError(
+            f"{name}: the {what} must be on the {other}'s device {like.device}, got {tensor.device}"
+        )
 
 
 def check_once(holder: str, kind: str, items: Sequence[object]) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scratch_framework.core.argument_types import check_count, check_floats, check_tensors
+from scratch_framework.core.annotations import Checked
+from scratch_framework.core.argument_types import check_floats, check_tensors, lead_of
 from scratch_framework.core.broadcasting import append_dimensions
 from scratch_framework.core.checks import check_choice, check_dtype, check_shape
 from scratch_framework.core.saved import are_unchanged, mark, marks, versions
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Criterion:
+class Criterion(Checked):
     """Base of the losses: reduction, and the checks that all of them need.
 
     With R replicas the prediction is (R, N, ...), the target the same or (N, ...) for all, and the loss (R,):
@@ -34,9 +35,8 @@ class Criterion:
     def __init__(self, *, reduction: str = "mean", replicas: int | None = None) -> None:
         """Choose the reduction, and R where the first dimension of the prediction counts replicas."""
         check_choice("reduction", reduction, ("mean", "sum", "none"))
-        check_count(1, replicas=replicas)
         self.reduction, self.replicas = reduction, replicas
-        self.lead = () if replicas is None else (replicas,)  # dimensions before the points
+        self.lead = lead_of(replicas)  # dimensions before the points
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
         """Compare a prediction with its target: the loss is a scalar, or (R,), or unreduced."""
@@ -60,11 +60,10 @@ class Criterion:
 
         Where points have weights w_n, the l_n contain them, and the mean is sum_n l_n / sum_n w_n.
         """
-        name = type(self).__name__
         if losses.requires_grad:
             raise ValueError(
-                f"{name}: prediction and target must not require grad (gradients are computed here, not by"
-                " autograd): pass their detach()"
+                f"{type(self).__name__}: prediction and target must not require grad (gradients are computed"
+                " here, not by autograd): pass their detach()"
             )
         loss, batch = losses, losses.reshape(*self.lead, -1)  # (N,) or (R, N)
         if self.reduction == "mean":
@@ -97,6 +96,7 @@ class Criterion:
         elif self.reduction == "mean":  # where no point counts the total is 0, and so are the slopes
             slopes = slopes / append_dimensions(total.where(total != 0, 1), slopes.dim())
         if grad_output is not None:
+            check_tensors(type(self).__name__, grad_output=grad_output)
             wanted, got = tuple(self._loss.shape), tuple(grad_output.shape)
             if got != wanted:
                 name = type(self).__name__

@@ -42,7 +42,8 @@ def leaves_out(**arguments: LeftOut) -> Callable[[Kind], Kind]:
 
     def decorate(kind: Kind) -> Kind:
         init: Any = kind.__init__  # type: ignore[misc]
-        unnamed = init.__code__.co_argcount - 1 if hasattr(init, "__code__") else 0
+        own = getattr(init, "__wrapped__", init)  # without the check of types
+        unnamed = own.__code__.co_argcount - 1 if hasattr(own, "__code__") else 0
 
         def checked(self: object, *args: Any, **options: Any) -> None:
             owner = type(self).__name__

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from torch import empty
 
 from scratch_framework.core import init
-from scratch_framework.core.argument_types import check_count
+from scratch_framework.core.argument_types import check_count, lead_of
 from scratch_framework.core.broadcasting import unbroadcast
 from scratch_framework.core.checks import check_shape
 from scratch_framework.core.module import Module
@@ -51,9 +51,9 @@ class Linear(Module):
             dtype: Their type.
             generator: Source of the draws.
         """
-        check_count(1, in_features=in_features, out_features=out_features, replicas=replicas)
+        check_count(1, in_features=in_features, out_features=out_features)
         self.in_features, self.out_features, self.replicas = in_features, out_features, replicas
-        lead = () if replicas is None else (replicas,)
+        lead = lead_of(replicas)
         weight = empty(*lead, out_features, in_features, device=device, dtype=dtype)
         self.weight = Parameter(weight, replicas)
         self.bias = Parameter(weight.new_empty(*lead, out_features), replicas) if bias else None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scratch_framework.core.checks import check_above_zero, check_at_least, check_choice, check_share
 from scratch_framework.core.left_out import FROM_THE_START, leaves_out
-from scratch_framework.core.optim_checks import check_optimizer, check_rate
+from scratch_framework.core.optim_checks import check_rate
 from scratch_framework.core.schedules import LRScheduler, cosine, linear
 
 if TYPE_CHECKING:
@@ -68,12 +68,11 @@ class OneCycleLR(LRScheduler):
         check_share(pct_start=pct_start)
         check_choice("anneal_strategy", anneal_strategy, SLOPES)
         check_above_zero(div_factor=div_factor, final_div_factor=final_div_factor)
-        check_optimizer(optimizer)
         check_rate("max_lr", max_lr, optimizer.params)
         self.total_steps = count_steps(total_steps, epochs, steps_per_epoch)
         self.slope, self.cycle_momentum = SLOPES[anneal_strategy], cycle_momentum
-        first, rise, end = max_lr / div_factor, pct_start * self.total_steps, self.total_steps - 1
-        last, high, low = first / final_div_factor, max_momentum, base_momentum
+        first, rise, end = max_lr / float(div_factor), pct_start * self.total_steps, self.total_steps - 1
+        last, high, low = first / float(final_div_factor), max_momentum, base_momentum
         self.phases = [Phase(rise - 1, (first, max_lr), (high, low))]
         if three_phase:
             self.phases.append(Phase(2 * rise - 2, (max_lr, first), (low, high)))

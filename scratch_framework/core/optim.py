@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scratch_framework.core.annotations import Checked
 from scratch_framework.core.checks import check_at_least
 from scratch_framework.core.left_out import NO_AUTOGRAD, ONE_BY_ONE, leaves_out
 from scratch_framework.core.optim_checks import check_parameters, check_rate
@@ -20,11 +21,10 @@ if TYPE_CHECKING:
     from scratch_framework.core.parameter import Parameter, Rate
 
 
-class Optimizer:
+class Optimizer(Checked):
     """Base of the optimisers. A subclass writes `update`, the step of one parameter.
 
-    ``lr`` is read at every step, so a schedule may set it. ``state`` holds by name what updates remember from
-    step to step, a tensor for each parameter.
+    ``lr`` is read at every step: a schedule may set it. ``state`` is what updates remember, tensors by name.
     """
 
     def __init__(
@@ -103,14 +103,14 @@ class SGD(Optimizer):
     ) -> None:
         """Choose rates: ``momentum`` is the share of v that stays, ``dampening`` of g that is left out."""
         super().__init__(params, lr, weight_decay, "velocity", maximize=maximize)
-        check_at_least(0, momentum=momentum)
+        self.set_momentum(momentum)
         if nesterov and (momentum == 0 or dampening != 0):
-            rule = "nesterov needs momentum above 0 and dampening 0"
-            raise ValueError(f"{rule}, got momentum {momentum} and dampening {dampening}")
-        self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
+            raise ValueError(f"nesterov needs momentum above 0, dampening 0, got {momentum} and {dampening}")
+        self.dampening, self.nesterov = dampening, nesterov
 
     def set_momentum(self, momentum: float) -> None:
         """Change the momentum."""
+        check_at_least(0, momentum=momentum)
         self.momentum = momentum
 
     def update(self, parameter: Parameter, gradient: Tensor, state: list[Tensor]) -> None:

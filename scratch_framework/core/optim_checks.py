@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scratch_framework.core.argument_types import TENSOR
+from scratch_framework.core.annotations import is_iterable
+from scratch_framework.core.argument_types import check_tensors, first_line
 from scratch_framework.core.checks import check_at_least, check_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from scratch_framework.core.optim import Optimizer
     from scratch_framework.core.parameter import Parameter, Rate
 
 
 def check_parameters(params: Iterable[Parameter]) -> list[Parameter]:
     """Refuse what an optimiser cannot move: nothing, other objects, a parameter twice. Returns the list."""
-    found: list[Any] = list(params) if hasattr(params, "__iter__") else [params]
+    found: list[Any] = list(params) if is_iterable(params) else [params]
     if not found:
         raise ValueError("params must hold at least one parameter, got none")
     for parameter in found:
@@ -26,24 +26,12 @@ def check_parameters(params: Iterable[Parameter]) -> list[Parameter]:
     return found
 
 
-def check_optimizer(optimizer: Optimizer) -> None:
-    """Refuse what a schedule cannot steer, such as the model."""
-    if not hasattr(optimizer, "set_momentum"):
-        raise ValueError(f"optimizer must be an optimiser, such as SGD, got {first_line(optimizer)}")
-
-
-def first_line(value: object) -> str:
-    """How a value is printed, without the lines after the first."""
-    return repr(value).splitlines()[0]
-
-
 def check_rate(name: str, rate: Rate, params: Sequence[Parameter]) -> None:
     """Refuse a negative rate, and a tensor that is neither one rate nor one for each replica."""
     if isinstance(rate, (int, float)):
         check_at_least(0, **{name: rate})
         return
-    if not isinstance(rate, TENSOR):
-        raise ValueError(f"{name} must be a number or a tensor, got {rate!r}")
+    check_tensors(name, rate=rate)
     for parameter in params if rate.dim() else ():
         if parameter.replicas is None or tuple(rate.shape) != (parameter.replicas,):
             raise ValueError(

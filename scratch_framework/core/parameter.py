@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from scratch_framework.core.annotations import Checked
 from scratch_framework.core.broadcasting import append_dimensions
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ Rate: TypeAlias = "float | Tensor"  # one number for all replicas, or (R,), one 
 State: TypeAlias = "dict[str, Tensor]"  # what a state_dict holds
 
 
-class Buffer:
+class Buffer(Checked):
     """Numbers that a module keeps from batch to batch without a gradient, such as a running mean.
 
     The module changes them in place. They are in its state_dict; optimisers never see them.
@@ -31,7 +32,7 @@ class Buffer:
         return f"Buffer(shape={tuple(self.value.shape)}, dtype={self.value.dtype})"
 
 
-class Parameter:
+class Parameter(Checked):
     """A value and its gradient, two tensors of one shape that live as long as the parameter.
 
     ``backward`` adds to ``grad`` and an optimiser changes ``value``, both in place. Gradients add up until

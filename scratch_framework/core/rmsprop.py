@@ -105,6 +105,7 @@ class RMSprop(Optimizer):
 
     def set_momentum(self, momentum: float) -> None:
         """Change the momentum."""
+        check_at_least(0, momentum=momentum)
         self.momentum = momentum
 
     def update(self, parameter: Parameter, gradient: Tensor, state: list[Tensor]) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from scratch_framework.core.annotations import Checked
 from scratch_framework.core.checks import check_at_least
 from scratch_framework.core.left_out import FROM_THE_START, leaves_out
-from scratch_framework.core.optim_checks import check_optimizer
 
 if TYPE_CHECKING:
     from scratch_framework.core.optim import Optimizer
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @leaves_out(last_epoch=FROM_THE_START)
-class LRScheduler:
+class LRScheduler(Checked):
     """Base of the schedules: counts the steps from 0."""
 
     def __init__(self, optimizer: Optimizer) -> None:
@@ -29,7 +29,6 @@ class LRScheduler:
         Args:
             optimizer: Whose ``lr``, as it stands now, is the schedule's base.
         """
-        check_optimizer(optimizer)
         self.optimizer, self.base_lr = optimizer, optimizer.lr
         self.last_epoch = -1
         self.step()
@@ -61,7 +60,7 @@ class StepLR(LRScheduler):
             gamma: Factor from one stair to the next.
         """
         check_at_least(1, step_size=step_size)
-        self.step_size, self.gamma = step_size, gamma
+        self.step_size, self.gamma = step_size, float(gamma)
         super().__init__(optimizer)
 
     def rate(self, step: int) -> Rate:
@@ -85,7 +84,7 @@ class CosineAnnealingLR(LRScheduler):
             eta_min: The lowest rate.
         """
         check_at_least(1, T_max=T_max)
-        self.T_max, self.eta_min = T_max, eta_min
+        self.T_max, self.eta_min = T_max, float(eta_min)
         super().__init__(optimizer)
 
     def rate(self, step: int) -> Rate:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from scratch_framework.core.argument_types import check_floats
 from scratch_framework.core.checks import check_above_zero, check_choice
 from scratch_framework.core.left_out import IN_PLACE, leaves_out
 from scratch_framework.core.module import Module
@@ -80,6 +81,7 @@ class GELU(Module):
 
         a(x) = sqrt(2 / pi) (x + 0.044715 x^3).
         """
+        check_floats(self, "input", x)
         below = (x / math.sqrt(2)).erf() if self.approximate == "none" else self._inner(x).tanh()
         return self.save_for_backward((x, below), x * ((1 + below) / 2))
 

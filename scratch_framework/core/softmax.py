@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scratch_framework.core.argument_types import check_floats
 from scratch_framework.core.module import Module
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ class Softmax(Module):
 
         A constant taken from all x cancels out. We take the largest, so that no power can overflow.
         """
+        check_floats(self, "input", x)
+        if not -max(x.dim(), 1) <= self.dim < max(x.dim(), 1):
+            raise ValueError(
+                f"Softmax: dim must be a dimension of the input, got {self.dim} for shape {tuple(x.shape)}"
+            )
         largest = x.amax(self.dim, keepdim=True) if x.numel() else 0  # of no numbers none is the largest
         powers = (x - largest).exp()
         y = powers / powers.sum(self.dim, keepdim=True)

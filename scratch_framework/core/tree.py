@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self, TypeGuard
 
+from scratch_framework.core.annotations import Checked
 from scratch_framework.core.checks import check_state
 from scratch_framework.core.hidden import refuse_hidden
 from scratch_framework.core.parameter import Buffer, Parameter
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from scratch_framework.core.parameter import State
 
 
-class Tree:
+class Tree(Checked):
     """The part of `Module` that holds others.
 
     Parameters and modules that are attributes are found in the order in which they were set. Those in a plain

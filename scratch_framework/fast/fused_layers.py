@@ -29,7 +29,7 @@ class Identity:
     """No activation, and the base of those that do something."""
 
     gain = 1.0  # `forward` wants gain * z: a product scales its result for free
-    constant = 1.0  # the z of which the activation makes 1
+    constant = 1.0  # the z that the activation turns into 1
 
     def forward(self, y: Tensor) -> None:
         """Turn gain * z into y = f(z), in place."""
@@ -103,11 +103,11 @@ class InPlaceTanh(Identity):
         self.one = one
 
     def forward(self, y: Tensor) -> None:
-        """Turn 2z into tanh(z); to go from s to 1 by -1 times the way is 2s - 1, in one operation."""
+        """Turn 2z into tanh(z) = 2s - 1, s = sigmoid(2z): one `lerp_`, which computes s + -1 (1 - s)."""
         y.sigmoid_().lerp_(self.one, -1)
 
     def backward(self, y: Tensor, grad: Tensor) -> None:
-        """Take y^2 times the gradient off it."""
+        """Subtract y^2 times the gradient from the gradient."""
         grad.addcmul_(grad, y.square_(), value=-1)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import empty
 
-from scratch_framework.core.argument_types import check_count
+from scratch_framework.core.argument_types import check_count, check_floats, lead_of
 from scratch_framework.core.broadcasting import append_dimensions
 from scratch_framework.core.checks import check_at_least, check_shape, check_share
 from scratch_framework.core.module import Module
@@ -60,11 +60,11 @@ class BatchNorm(Module):
             device: Where the parameters live.
             dtype: Their type.
         """
-        check_count(1, num_features=num_features, replicas=replicas)
+        check_count(1, num_features=num_features)
         check_at_least(0, eps=eps)
         check_share(momentum=0.0 if momentum is None else momentum)
         self.num_features, self.eps, self.momentum, self.replicas = num_features, eps, momentum, replicas
-        self.lead = () if replicas is None else (replicas,)
+        self.lead = lead_of(replicas)
         self.inputs = [(*self.lead, "N", num_features, *inner) for inner in self.inner]
         zeros = empty(*self.lead, num_features, device=device, dtype=dtype).zero_()
         self.weight = Parameter(zeros + 1, replicas) if affine else None
@@ -77,13 +77,13 @@ class BatchNorm(Module):
         """Compute y = w z + b, by the batch's statistics in training, by the running ones in evaluation."""
         own = self.weight or self.running_mean
         check_shape(self, "input", x, *self.inputs, weight=None if own is None else own.value)
+        check_floats(self, "input", x)
         training = self.training or self.running_mean is None
         if training:
-            points = self._points(x)
-            count = self._count(x)
-            mean = x.sum(points, keepdim=True) / max(count, 1)
+            points, count = self._points(x), self._count(x)
+            mean = x.mean(points, keepdim=True)
             centred = x - mean
-            var = (centred * centred).sum(points, keepdim=True) / max(count, 1)
+            var = (centred * centred).mean(points, keepdim=True)
             self._track(mean, var, count)
         else:
             centred, var = x - self._per_feature(self.running_mean, x), self._per_feature(self.running_var, x)
@@ -112,8 +112,8 @@ class BatchNorm(Module):
 
             dL/dx_i = w s (g_i - mean_n g_n - z_i mean_n(g_n z_n)).
 
-        z is unchanged by a shift of x and, but for eps, by a scale: mean z^2 = v / (v + eps). So the gradient
-        has no part along the first and, but for eps, none along the second.
+        To add a constant to all x does not change z. So the dL/dx_i of a feature add up to 0. To multiply all
+        x by a constant does not change z either, but for eps: so z_i dL/dx_i add up to almost 0.
         """
         z, scale, training = self.saved(grad_output)
         points = self._points(z)

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 from torch import empty
 
 from scratch_framework.core import init
-from scratch_framework.core.argument_types import check_count
+from scratch_framework.core.argument_types import check_groups, lead_of
 from scratch_framework.core.broadcasting import unbroadcast
 from scratch_framework.core.checks import check_shape
 from scratch_framework.core.left_out import LeftOut, leaves_out
@@ -89,22 +89,17 @@ class Conv(Module):
             dtype: Their type.
             generator: Source of the draws.
         """
-        check_count(1, replicas=replicas, groups=groups)
-        for name, channels in {"in_channels": in_channels, "out_channels": out_channels}.items():
-            check_count(1, **{name: channels})
-            if channels % groups:
-                raise ValueError(f"{name} must be a multiple of groups {groups}, got {channels}")
+        check_groups(groups, in_channels=in_channels, out_channels=out_channels)
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.replicas, self.input_grad = replicas, input_grad
         self.window = self.window_of(kernel_size, stride, padding, dilation)
         self.padding = padding if isinstance(padding, str) else self.window.border[2 - self.dims :]
-        lead, kernel = () if replicas is None else (replicas,), self.window.kernel_size[-self.dims :]
+        lead, kernel = lead_of(replicas), self.window.kernel_size[-self.dims :]
         weight = empty(*lead, out_channels, in_channels // groups, *kernel, device=device, dtype=dtype)
         self.weight = Parameter(weight, replicas)
         self.bias = Parameter(weight.new_empty(*lead, out_channels), replicas) if bias else None
         single = (in_channels, "H", "W") if self.dims == 2 else (in_channels, "L")
-        batch = ("N", *single)
-        self.inputs = [batch, single] if replicas is None else [(replicas, *batch), batch]
+        self.inputs = [(*lead, "N", *single), single if replicas is None else ("N", *single)]
         self.reset_parameters(generator)
 
     def window_of(self, kernel_size: Pair, stride: Pair, padding: Pair | str, dilation: Pair) -> Window:
@@ -145,7 +140,7 @@ class Conv(Module):
         A pixel lies in up to k k patches, at another offset (u, v) of each, and its gradient is the sum of
         its gradients in all of them (`fold`). That of an image that R replicas share sums over them too.
         Groups are several such layers side by side: every matrix gains a dimension in front.
-        (X G^T)^T is G X^T, which takes up to twice as long: the library of products prefers the other order.
+        (X G^T)^T equals G X^T. The library that multiplies matrices is up to twice as fast with the first.
         """
         saved, shape = self.saved(grad_output)
         columns = saved if self.input_grad else self._by_group(unfold(saved, self.window))

@@ -42,7 +42,7 @@ class Dropout(Module):
         mask = x.clone()  # for its order in memory
         if isinstance(self.generator, Sequence):
             check_shape(self, "input", x, (len(self.generator), "..."))  # a replica for each generator
-            for part, generator in zip(mask, self.generator, strict=True):
+            for part, generator in zip(mask.unbind(), self.generator, strict=True):
                 part.uniform_(generator=generator)  # a third of the time of bernoulli_
             mask.lt_(keep)
         else:

@@ -1,8 +1,8 @@
 """The layout of a tensor: its shape, and the order in which its dimensions lie in memory.
 
 The layers for images work fastest where the batch dimension is innermost (see `conv2d`). A gradient must have
-the shape of what it is the gradient of, and for speed it had better have its order too. To remember a layout
-takes no memory, unlike the tensor that had it.
+the shape of what it is the gradient of, and for speed it should have its order, too. So `backward` needs the
+layout of the input, which takes no memory, and not the input itself.
 """
 
 from __future__ import annotations

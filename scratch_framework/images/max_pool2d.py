@@ -51,23 +51,22 @@ class MaxPool2d(Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute the maximum offset by offset: k k images, one number of each patch, compared as wholes.
 
-        `backward` needs to know where an offset makes the maximum grow, at a byte for each. The sign of the
-        growth is 1 there, else 0 (on the border too, where -inf minus -inf is NaN, whose sign is 0). It takes
-        a fraction of the time of a comparison.
+        `backward` needs to know where an offset makes the maximum grow. There the maximum before differs from
+        the one after: `ne_` writes 1 over it there, and 0 elsewhere. It is kept as a byte a number.
         """
         check_shape(self, "input", x, ("...", "H", "W"))
         check_floats(self, "input", x)
         self.window.check_room("MaxPool2d", x.shape)
         padded = self.window.pad(x, float("-inf"))
         pixels = self.window.offsets(padded)
-        y, grows = pixels[0], []
+        y, grows = pixels[0].clone(), []
         for pixel in pixels[1:]:
             larger = y.maximum(pixel)
-            grows.append((larger - y).sign_().char())
+            grows.append(y.ne_(larger).char())
             y = larger
         if not math.isfinite(y.sum()):
             grows = self._compare(pixels, self.window.offsets(self.window.pad(x.new_ones(x.shape))))
-        return self.save_for_backward((grows, Layout(padded)), y if grows else y.clone())
+        return self.save_for_backward((grows, Layout(padded)), y)
 
     def backward(self, grad_output: Tensor) -> Tensor:
         """dL/dx_p = sum of dL/dy_ij over the patches whose first maximum is the pixel p.
@@ -77,26 +76,22 @@ class MaxPool2d(Module):
         row, as in torch. Digits on black tie in most patches, so this is no rare case. The first maximum is
         where the maximum grew last; hence the walk from the last offset to the first.
 
-        Where patches tile the image, each offset is written once, and the first holds what is left for it.
+        Where patches tile the image, each number is written once; else numbers add up from 0.
         0 times infinity is not 0. So a gradient that has overflowed needs a choice (`where`), which takes
         several times as long as a product.
         """
         grows, layout = self.saved(grad_output)
         grad = layout.empty(grad_output)  # in the memory order of x, its border included
         first, *places = self.window.offsets(grad)
-        finite = math.isfinite(grad_output.sum())
-        if finite and self.window.tiles(layout.shape):
-            first.copy_(grad_output)
-            for grown, into in zip(reversed(grows), reversed(places), strict=True):
-                first.sub_(into.copy_(grown).mul_(first))
-            return self.window.unpad(grad)
-        grad.zero_()
+        tiles, finite = self.window.tiles(layout.shape), math.isfinite(grad_output.sum())
+        if not tiles:
+            grad.zero_()
         left = grad_output  # what no offset has taken yet
         for grown, into in zip(reversed(grows), reversed(places), strict=True):
-            taken = left * grown if finite else left.where(grown != 0, 0)
-            into.add_(taken)
+            taken = grown.to(left).mul_(left) if finite else left.where(grown != 0, 0)
             left = left - taken if finite else left.where(grown == 0, 0)
-        first.add_(left)
+            into.copy_(taken) if tiles else into.add_(taken)
+        first.copy_(left) if tiles else first.add_(left)
         return self.window.unpad(grad)
 
     def _compare(self, pixels: list[Tensor], inside: list[Tensor]) -> list[Tensor]:

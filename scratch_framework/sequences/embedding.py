@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import empty
 
-from scratch_framework.core.argument_types import check_count
+from scratch_framework.core.argument_types import check_count, lead_of
 from scratch_framework.core.checks import check_shape
 from scratch_framework.core.left_out import LeftOut, leaves_out
 from scratch_framework.core.module import Module
@@ -52,12 +52,12 @@ class Embedding(Module):
             dtype: Their type.
             generator: Source of the draws.
         """
-        check_count(1, num_embeddings=num_embeddings, embedding_dim=embedding_dim, replicas=replicas)
+        check_count(1, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
             raise ValueError(f"padding_idx must be one of {num_embeddings} words, got {padding_idx}")
         self.num_embeddings, self.embedding_dim, self.replicas = num_embeddings, embedding_dim, replicas
         self.padding_idx = padding_idx if padding_idx is None else padding_idx % num_embeddings
-        self.lead = () if replicas is None else (replicas,)
+        self.lead = lead_of(replicas)
         table = empty(*self.lead, num_embeddings, embedding_dim, device=device, dtype=dtype)
         self.weight = Parameter(table.normal_(generator=generator), replicas)
         if padding_idx is not None:

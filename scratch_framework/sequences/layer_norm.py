@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import empty
 
-from scratch_framework.core.argument_types import check_count, check_floats
+from scratch_framework.core.argument_types import check_count, check_floats, lead_of
 from scratch_framework.core.broadcasting import unbroadcast
 from scratch_framework.core.checks import check_at_least, check_shape
 from scratch_framework.core.module import Module
@@ -59,10 +59,9 @@ class LayerNorm(Module):
         )
         for size in shape:
             check_count(1, normalized_shape=size)
-        check_count(1, replicas=replicas)
         check_at_least(0, eps=eps)
         self.normalized_shape, self.eps, self.replicas = shape, eps, replicas
-        self.lead = () if replicas is None else (replicas,)
+        self.lead = lead_of(replicas)
         ones = empty(*self.lead, *shape, device=device, dtype=dtype).fill_(1)
         self.weight = Parameter(ones, replicas) if elementwise_affine else None
         self.bias = Parameter(ones - 1, replicas) if elementwise_affine and bias else None

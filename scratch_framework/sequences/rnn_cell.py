@@ -25,13 +25,15 @@ from typing import TYPE_CHECKING
 
 from torch import empty
 
-from scratch_framework.core.argument_types import check_count
+from scratch_framework.core.argument_types import check_count, lead_of
 from scratch_framework.core.checks import check_choice, check_shape
 from scratch_framework.core.module import Module
 from scratch_framework.core.parameter import Parameter
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, device, dtype
+
+    from scratch_framework.core.checks import Pattern
 
 
 class RNNCell(Module):
@@ -66,12 +68,11 @@ class RNNCell(Module):
             dtype: Their type.
             generator: Source of the draws.
         """
-        check_count(1, input_size=input_size, hidden_size=hidden_size, replicas=replicas)
+        check_count(1, input_size=input_size, hidden_size=hidden_size)
         check_choice("nonlinearity", nonlinearity, ("tanh", "relu"))
         self.input_size, self.hidden_size, self.replicas = input_size, hidden_size, replicas
-        self.nonlinearity, self.lead = nonlinearity, () if replicas is None else (replicas,)
-        batch = (*self.lead, "N", input_size)
-        self.inputs = [batch] if self.lead else [batch, (input_size,)]
+        self.nonlinearity, self.lead = nonlinearity, lead_of(replicas)
+        self.inputs: list[Pattern] = [(*self.lead, "N", input_size), *([] if self.lead else [(input_size,)])]
         bound, shape = 1 / math.sqrt(hidden_size), (*self.lead, hidden_size)
 
         def drawn(*sizes: int) -> Parameter:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from torch import empty
 
 from scratch_framework.core import init
-from scratch_framework.core.argument_types import check_count
+from scratch_framework.core.argument_types import check_count, lead_of
 from scratch_framework.core.checks import check_shape
 from scratch_framework.core.linear import Linear
 from scratch_framework.core.module import Module
@@ -59,12 +59,12 @@ class SelfAttention(Module):
             dtype: Their type.
             generator: Source of the draws.
         """
-        check_count(1, embed_dim=embed_dim, num_heads=num_heads, replicas=replicas)
+        check_count(1, embed_dim=embed_dim, num_heads=num_heads)
         if embed_dim % num_heads:
             raise ValueError(f"embed_dim must be a multiple of num_heads {num_heads}, got {embed_dim}")
         self.embed_dim, self.num_heads, self.is_causal = embed_dim, num_heads, is_causal
         self.replicas = replicas
-        self.lead = () if replicas is None else (replicas,)
+        self.lead = lead_of(replicas)
         self.out_proj = Linear(
             embed_dim, embed_dim, bias, replicas=replicas, device=device, dtype=dtype, generator=generator
         )
@@ -79,8 +79,9 @@ class SelfAttention(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute Y head by head, and mix the heads."""
-        shape = (*self.lead, "N", "L", self.embed_dim)
-        check_shape(self, "input", x, shape, weight=self.in_proj_weight.value)
+        check_shape(
+            self, "input", x, (*self.lead, "N", "L", self.embed_dim), weight=self.in_proj_weight.value
+        )
         points = x.flatten(-3, -2)  # (..., N L, E)
         projected = points.matmul(self.in_proj_weight.value.mT)  # (..., N L, 3 E)
         if self.in_proj_bias is not None:

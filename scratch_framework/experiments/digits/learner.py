@@ -38,6 +38,7 @@ class DigitLearner:
         self.optimizer = sf.SGD(self.model.parameters(), settings["lr"])
         self.comparison = sf.CrossEntropyLoss(replicas=len(seeds))
 
+    @torch.inference_mode()  # every gradient is computed here, so autograd need not watch
     def step(self, batch: Batch) -> Sums:
         """Learn from a batch; return loss and errors before the step."""
         self.optimizer.zero_grad()

@@ -88,6 +88,7 @@ def fit(
     ]
 
 
+@torch.inference_mode()
 def evaluate(stage: str, learner: DigitLearner, loader: Any) -> dict[str, list[float]]:
     """Metrics of all pairs of a stage, "train", "val" or "test", in evaluation mode: R numbers by tag."""
     learner.model.eval()

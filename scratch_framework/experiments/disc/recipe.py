@@ -26,8 +26,8 @@ Mistake = Literal["none", "bias_per_row"]
 class Recipe(Settings):
     """All that makes one training, but for its seed and data.
 
-    The defaults are section 2.3's. What the paper does not say is the authors' code's: the gradient is the
-    batch's sum, not its mean, and batches come in the same order in every epoch.
+    The defaults are those of section 2.3. Where the paper says nothing, they follow the authors' code: the
+    gradient is the batch's sum, not its mean, and batches come in the same order in every epoch.
     """
 
     mistake: Mistake = setting(

@@ -59,9 +59,9 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     (lambda: sf.StepLR(MODEL, 1), "optimizer must be an optimiser, such as SGD, got Sequential("),  # type: ignore[arg-type]
     (lambda: sf.OneCycleLR(MODEL, 0.1, 9), "optimizer must be an optimiser, such as SGD, got Sequential("),  # type: ignore[arg-type]
     (lambda: sf.Linear(3.0, 2), "in_features must be a whole number, got 3.0"),  # type: ignore[arg-type]
-    (lambda: sf.Conv2d(1, 2, 3.0), "kernel_size must be a whole number, got 3.0"),  # type: ignore[arg-type]
-    (lambda: sf.Conv1d(1, 2, 3.0), "kernel_size must be a whole number, got 3.0"),  # type: ignore[arg-type]
-    (lambda: sf.AdaptiveAvgPool2d(2.5), "output_size must be a whole number, got 2.5"),  # type: ignore[arg-type]
+    (lambda: sf.Conv2d(1, 2, 3.0), "kernel_size must be a whole number or a pair of them, got 3.0"),  # type: ignore[arg-type]
+    (lambda: sf.Conv1d(1, 2, 3.0), "kernel_size must be a whole number or a pair of them, got 3.0"),  # type: ignore[arg-type]
+    (lambda: sf.AdaptiveAvgPool2d(2.5), "must be a whole number, None or a pair of them, got 2.5"),  # type: ignore[arg-type]
     (lambda: sf.MaxPool2d(2)(IMAGES.byte()), "MaxPool2d: the input must hold floating-point numbers, got"),
     (lambda: sf.AvgPool2d(2)(IMAGES.byte()), "AvgPool2d: the input must hold floating-point numbers, got"),
     (lambda: sf.AdaptiveAvgPool2d(2)(IMAGES.byte()), "the input must hold floating-point numbers, got"),
@@ -69,6 +69,14 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
         lambda: sf.LayerNorm(3, elementwise_affine=False)(X.long()),
         "LayerNorm: the input must hold floating-point numbers, got torch.int64",
     ),
+    (lambda: sf.Dropout("0.5"), "Dropout: p must be a number, got '0.5'"),  # type: ignore[arg-type]
+    (lambda: sf.Softmax(9)(X), "Softmax: dim must be a dimension of the input, got 9 for shape (5, 3)"),
+    (lambda: sf.Linear(3, 2, dtype=torch.int64), "dtype must be a dtype of floating-point numbers or None"),
+    (lambda: sf.Linear(3, 2, device="gpu"), "device must be a device that torch finds here, such as 'cpu'"),
+    (lambda: sf.Linear(3, 10**30), "out_features must have at most 63 bits, got 1000000000000000"),
+    (lambda: sf.Tanh()(X.to("meta")), "Tanh: input must be a dense tensor (to_dense()) of real numbers, got"),
+    (lambda: sf.ReLU()(X * 1j), "got torch.strided of torch.complex64 on cpu"),
+    (lambda: optimizer().set_momentum("0.9"), "SGD: momentum must be a number, got '0.9'"),  # type: ignore[arg-type]
     (lambda: sf.Dropout()(IMAGES.byte()), "Dropout: the input must hold floating-point numbers, got"),
     # Shapes
     (lambda: sf.Linear(2, 4)(X), "input must have shape (..., 2) for a weight of shape (4, 2), got (5, 3)"),
