@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
 
 from lightning_modules.command.plain import plain
 from lightning_modules.replicas.dropout import Dropout
@@ -17,7 +17,7 @@ from lightning_modules.replicas.ordinary import joined, make_nets, tensors_of
 from lightning_modules.replicas.per_replica import replica_number, seeds_of_each
 from lightning_modules.replicas.proof import Difference, Inputs, prove
 from lightning_modules.replicas.pruning import select_tensors
-from lightning_modules.replicas.registry import NoWideFormError, select_attributes, widen
+from lightning_modules.replicas.registry import NoWideFormError, copy_numbers, select_attributes, widen
 from lightning_modules.replicas.seeding import copy_streams, reseed
 from lightning_modules.replicas.state import State, take_replicas
 from lightning_modules.replicas.vmapped import call_by_vmap, with_streams
@@ -106,7 +106,16 @@ class Replicas(nn.Module):
 
         Returns:
             What the ordinary net returns, each tensor (N, R, ...).
+
+        Raises:
+            ValueError: An input is that of another number of replicas.
         """
+        replicas = len(self.seeds)
+        for x in tree_leaves((args, kwargs)):
+            if isinstance(x, Tensor) and x.shape[1:2] != (replicas,):
+                raise ValueError(
+                    f"inputs of each replica must be (N, R, ...) with R = {replicas}, got {tuple(x.shape)}"
+                )
         if not self.is_proven:
             self._prove((args, kwargs))
         if self.engine == "vmap":
@@ -207,7 +216,7 @@ class Replicas(nn.Module):
             except Difference as why:
                 self._fall_back(str(why))
                 wide = self.net
-                self.net = with_streams(self._ordinary[0], len(self.seeds)).train(wide.training)
+                self.net = with_streams(self._single(wide, 0), len(self.seeds))
                 self._hold(tensors_of(wide))
                 copy_streams(wide, self.net)
         if self.engine == "vmap":
@@ -231,8 +240,10 @@ class Replicas(nn.Module):
         for name, tensor in tensors_of(single).items():
             value = take_replicas(ours[name].detach(), [number], len(self.seeds)).view(tensor.shape)
             tensor.data = value
+            if isinstance(tensor, nn.Parameter):
+                tensor.requires_grad_(ours[name].requires_grad)
         for name, module in single.named_modules():
-            module.training = modules[name].training if name in modules else module.training
+            copy_numbers(modules.get(name, module), module)
         return single
 
 
@@ -266,10 +277,14 @@ def replicate(
 
 
 def _drop_prefix(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    for key in [key for key in state if key.startswith(f"{prefix}net.")]:
-        state[prefix + key.removeprefix(f"{prefix}net.")] = state.pop(key)
+    _rename(state, f"{prefix}net.", prefix)
 
 
 def _add_prefix(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    for key in [key for key in state if key.startswith(prefix)]:
-        state[f"{prefix}net.{key.removeprefix(prefix)}"] = state.pop(key)
+    _rename(state, prefix, f"{prefix}net.")
+
+
+def _rename(state: dict[str, Any], old: str, new: str) -> None:
+    """Take all out before one is put back: a net may have both `fc.weight` and `net.fc.weight`."""
+    taken = {key: state.pop(key) for key in list(state) if key.startswith(old)}
+    state.update({new + key.removeprefix(old): value for key, value in taken.items()})

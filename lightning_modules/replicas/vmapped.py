@@ -83,6 +83,8 @@ def with_streams(net: nn.Module, replicas: int) -> nn.Module:
 
 def _with_streams(layer: nn.Module, replicas: int) -> nn.Module:
     kind, drawing = type(layer), layer
+    if getattr(layer, "sparse", False):
+        raise ValueError(f"{kind.__name__} with sparse gradients cannot be replicated; take sparse=False")
     if isinstance(layer, nn.Dropout) and kind is nn.Dropout:
         drawing = _InVmap(layer.p, replicas)
     elif isinstance(layer, nn.Dropout1d | nn.Dropout2d | nn.Dropout3d):

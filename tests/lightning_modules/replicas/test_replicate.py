@@ -330,6 +330,62 @@ class Net(nn.Module):
         return self.call(self.layer, x)
 
 
+class Counting(nn.Module):
+    """Grows with the number of its calls in training, which is a plain attribute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.calls = nn.Linear(9, 6), 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += self.training
+        y: Tensor = self.calls * self.layer(x)
+        return y
+
+
+class Whole(nn.Linear):
+    """Has a whole number of its own."""
+
+    def __init__(self, calls: Tensor) -> None:
+        super().__init__(9, 6)
+        self.register_buffer("calls", calls)
+
+
+@pytest.mark.parametrize("engine", ["wide", "vmap"])
+def test_a_replica_has_the_numbers_that_changed_and_is_frozen_where_it_was(engine: Engine) -> None:
+    net = replicate(lambda: nn.Sequential(Counting(), nn.Linear(6, 2)), SEEDS, engine)
+    next(iter(net.parameters())).requires_grad_(False)
+    x = torch.rand(4, 9)
+    for _ in range(3):
+        net(x)
+    outputs = net.eval()(x)
+    for number in range(len(SEEDS)):
+        single = net.replica(number)
+        torch.testing.assert_close(outputs[:, number], single(x))
+        assert [p.requires_grad for p in single.parameters()] == [False, True, True, True]
+
+
+class Wrapped(nn.Module):
+    """Its names begin as those of `Replicas` do, and differ by that only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.ModuleDict({"head": nn.Linear(9, 9)})
+        self.head = nn.Linear(9, 9)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.head(self.net["head"](x).tanh())
+        return y
+
+
+def test_a_state_that_is_loaded_has_the_names_and_the_values_of_the_ordinary_net() -> None:
+    first, second = replicate(Wrapped, SEEDS), replicate(Wrapped, [7, 8, 9])
+    assert first.state_dict().keys() == Wrapped().state_dict().keys()
+    second.load_state_dict(first.state_dict())
+    x = torch.rand(4, 9)
+    assert torch.equal(first(x), second(x))
+
+
 OWN_FORWARDS: dict[str, tuple[Callable[[nn.Module, Tensor], Tensor], str]] = {
     "one sample is treated in another way": (
         lambda layer, x: layer(x) if len(x) > 1 else layer(x).roll(1, 1),
@@ -370,6 +426,12 @@ NOT_REPLICATED: list[tuple[Make, str]] = [
     (lambda: Net(lambda layer, x: layer(x), mask=torch.rand(6)), "give mask one value for all seeds"),
     (lambda: Net(lambda layer, x: layer(x), order=torch.randperm(99).tolist()), "give order one value"),
     (lambda: Net(lambda layer, x: layer(x), parts=[nn.Linear(9, 9)]), "give parts one value"),
+    (lambda: Net(lambda layer, x: layer(x), act="abcdefgh"[torch.randint(8, ())]), "give act one value"),
+    (
+        lambda: nn.Sequential([nn.Tanh(), nn.Sigmoid(), nn.Softsign(), nn.Mish()][torch.randint(4, ())]),
+        "the same layers for all seeds",
+    ),
+    (lambda: Whole(torch.randint(99, ())), "give the whole number calls one value for all seeds"),
 ]
 
 
@@ -428,6 +490,7 @@ REFUSED: list[tuple[Make, str]] = [
     (nn.FeatureAlphaDropout, DRAWN),
     (lambda: nn.FractionalMaxPool2d(2, 4), DRAWN),
     (lambda: nn.TransformerEncoderLayer(6, 2, 8), "only with batch_first=True"),
+    (lambda: nn.Embedding(6, 4, sparse=True), "take sparse=False"),
 ]
 
 
