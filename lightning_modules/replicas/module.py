@@ -223,6 +223,11 @@ class ReplicatedModule(ReplicatedBase):
             raise ValueError(
                 "ReduceLROnPlateau would set the rates of all replicas by one metric; take another"
             )
+        if not isinstance(schedule, LRScheduler):
+            raise ValueError(
+                f"schedule must give a scheduler of torch, got {type(schedule).__name__};"
+                " when it steps is said by interval"
+            )
         if len(set(self.lr)) > 1:
             refuse_own_rates(schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": self.interval}}

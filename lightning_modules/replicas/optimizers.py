@@ -82,6 +82,7 @@ def _join_groups(group: dict[str, Any], alone: Sequence[dict[str, Any]]) -> None
     for name in several:
         if name not in ("lr", "weight_decay"):
             raise ValueError(f"optimizer must give all replicas one {name}; lr and weight_decay may differ")
+    group[SHARE] = group[DECAY] = None
     like = group["params"][0]  # in the groups, (R,), so that replicas can be dropped
     if "lr" in several:
         group["lr"] = max(values["lr"])
@@ -130,7 +131,13 @@ def _move_by_replica(optimizer: Optimizer) -> None:
     before: list[Tensor] = []
 
     def moving_apart(moving: Optimizer) -> list[tuple[Tensor, Tensor]]:
-        return [(p, g[SHARE]) for g in moving.param_groups if SHARE in g for p in g["params"]]
+        if not all(SHARE in group for group in moving.param_groups):
+            raise ValueError(
+                "a group of parameters was added to the optimiser, but replicas have several rates or decays;"
+                " give it all groups when it is made, or all replicas the same lr and weight_decay"
+            )
+        groups = [group for group in moving.param_groups if group[SHARE] is not None]
+        return [(parameter, group[SHARE]) for group in groups for parameter in group["params"]]
 
     def remember(moving: Optimizer, *_: Any) -> None:
         before[:] = [parameter.detach().clone() for parameter, _ in moving_apart(moving)]
@@ -151,8 +158,8 @@ def _decay_by_replica(optimizer: Optimizer) -> None:
         for group in moving.param_groups:
             apart = group.get("decoupled_weight_decay", isinstance(moving, AdamW))
             sign = -1 if group.get("maximize") else 1  # whose gradient the optimiser turns round
-            for parameter in group["params"] if DECAY in group else []:
-                if parameter.grad is None:
+            for parameter in group["params"]:
+                if parameter.grad is None or group[DECAY] is None:
                     continue
                 values, rates = _blocks(parameter, group[DECAY])
                 if apart:

@@ -479,6 +479,10 @@ def test_a_single_number_is_not_taken_for_a_number_of_seeds(seeds: Any) -> None:
         replicate(lambda: nn.Linear(2, 2), seeds)
 
 
+def test_seeds_may_be_counted_one_by_one() -> None:
+    assert replicate(lambda: nn.Linear(2, 2), (seed for seed in SEEDS)).seeds == SEEDS  # type: ignore[arg-type]
+
+
 UNKNOWN, DRAWN = "torch.func.vmap does not know it", "no replica has a stream"
 REFUSED: list[tuple[Make, str]] = [
     (lambda: nn.LSTM(6, 4), UNKNOWN),

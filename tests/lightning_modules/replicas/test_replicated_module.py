@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, StochasticWeightAveraging
+from pytorch_lightning.callbacks import (
+    BaseFinetuning,
+    EMAWeightAveraging,
+    ModelCheckpoint,
+    StochasticWeightAveraging,
+)
 from pytorch_lightning.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
@@ -281,6 +286,17 @@ class Foreign(torch.optim.SGD):
     """An optimiser that might do anything."""
 
 
+class Thaw(BaseFinetuning):
+    """Trains the first layer from the second epoch on."""
+
+    def freeze_before_training(self, pl_module: Any) -> None:
+        self.freeze(pl_module.network.net[0])
+
+    def finetune_function(self, pl_module: Any, epoch: int, optimizer: torch.optim.Optimizer) -> None:
+        if epoch == 1:
+            self.unfreeze_and_add_param_group(pl_module.network.net[0], optimizer)
+
+
 def one_cycle(optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
     return lr_scheduler.OneCycleLR(optimizer, 0.5, total_steps=9, cycle_momentum=False)
 
@@ -363,6 +379,20 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
             build(lr=[0.1, 0.2, 0.1], optimizer=lambda p, lr: torch.optim.SGD(p, lr, momentum=lr)), plain()
         ),
         "optimizer must give all replicas one momentum",
+    ),
+    "a group that is added later": (
+        lambda: trainer(callbacks=[Thaw()]).fit(build(lr=[0.1, 0.2, 0.1]), plain()),
+        "give it all groups when it is made",
+    ),
+    "a schedule in a dict": (
+        lambda: trainer().fit(
+            build(schedule=lambda made: {"scheduler": lr_scheduler.StepLR(made, 1)}), plain()
+        ),
+        "schedule must give a scheduler of torch, got dict",
+    ),
+    "a checkpoint of other seeds": (
+        lambda: build().on_load_checkpoint({"hyper_parameters": {"seeds": [5, 40]}}),
+        r"replicas of seeds \[5, 40\], and the module of \[5, 17, 40\]",
     ),
     "data of another number of replicas": (
         lambda: trainer().fit(build(), ReplicaLoader((X, Y), 16, [5])),
