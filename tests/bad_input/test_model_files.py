@@ -61,7 +61,11 @@ CHECKPOINTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         "was written by digit-duel 0.1.0, and this version reads the format of",
     ),
     "a foreign net": (resaved(lambda content: content.update(model="ResNet")), "take a checkpoint.ckpt of"),
-    "no weights": (resaved(lambda content: content["state_dict"].clear()), "does not fit WeightSharing"),
+    "no weights": (
+        resaved(lambda content: content["state_dict"].clear()),
+        "does not fit WeightSharing: Error(s) in loading state_dict for WeightSharing: Missing key(s)",
+    ),
+    "no states": (resaved(lambda content: content.pop("state_dict")), "it has no 'state_dict'"),
     "other seeds": (
         resaved(lambda content: content["hyper_parameters"].update(seed=[0])),
         "does not fit WeightSharing",
