@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.distributions import Normal
 from torch.nn import functional as F
+from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 from lightning_modules.replicas.convert import Engine, Replicas, replicate
@@ -363,6 +364,58 @@ def test_a_replica_has_the_numbers_that_changed_and_is_frozen_where_it_was(engin
         single = net.replica(number)
         torch.testing.assert_close(outputs[:, number], single(x))
         assert [p.requires_grad for p in single.parameters()] == [False, True, True, True]
+
+
+class Branching(nn.Module):
+    """Mixes channels by some inputs only, and then gives two outputs by others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(9, 9)
+
+    def forward(self, x: Tensor, mix: bool = False, scale: float = 1.0, both: str = "no") -> Any:
+        y = scale * self.layer(x)
+        y = y.flip(1) if mix or x.dim() == 3 else y
+        return (y, y.relu()) if both == "yes" else y
+
+
+@pytest.mark.parametrize("engine", ["auto", "vmap"])
+@pytest.mark.parametrize(
+    "own", [{"mix": True}, {"both": "yes", "scale": 2.0}, {"mix": True, "both": "yes"}, {}]
+)
+def test_inputs_of_another_kind_than_the_first_are_proven_too(own: dict[str, Any], engine: Engine) -> None:
+    warnings.simplefilter("ignore")
+    net = replicate(Branching, SEEDS, engine)
+    net(torch.rand(4, 9))
+    x = torch.rand(4, 9) if own else torch.rand(4, 9, 9)
+    for _ in range(2):
+        outputs = tree_leaves(net(x, **own))
+    for number in range(len(SEEDS)):
+        alone = tree_leaves(net.replica(number)(x, **own))
+        for y, expected in zip(outputs, alone, strict=True):
+            torch.testing.assert_close(y[:, number], expected)
+    assert net.engine == ("vmap" if own.get("mix") or not own else "wide" if engine == "auto" else engine)
+
+
+class Padded(nn.Module):
+    """A transformer that leaves out its last token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(6, 2, 8, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 1)
+
+    def forward(self, x: Tensor) -> Any:
+        mask = torch.zeros(x.shape[:2], dtype=torch.bool)
+        mask[:, -1] = True
+        return self.encoder(x, src_key_padding_mask=mask)
+
+
+def test_a_transformer_that_makes_nested_tensors_is_refused_in_one_line() -> None:
+    warnings.simplefilter("ignore")
+    with pytest.raises(ValueError, match="give it enable_nested_tensor=False") as refusal:
+        replicate(Padded, SEEDS, "vmap")(torch.rand(4, 3, 6))
+    assert "\n" not in str(refusal.value)
 
 
 class Wrapped(nn.Module):
