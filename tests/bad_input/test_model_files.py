@@ -158,6 +158,7 @@ def test_a_wrong_table_of_pairs_is_one_line(
             ["--replica", "0", "--onnx", "nowhere/x.onnx"],
             "nowhere/x.onnx cannot be written: there is no folder nowhere",
         ),
+        (["--replica", "0", "--onnx", "."], ".: Is a directory"),
         (["one.png", "one.png", "--out", "one.png"], "one.png"),
     ],
 )
