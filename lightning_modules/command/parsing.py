@@ -109,6 +109,11 @@ def parse(parser: "ArgumentParser", args: Sequence[str], settings: Mapping[str, 
     except argparse.ArgumentError as error:
         raise CommandError(_wrong_flag(parser, " ".join(str(error).split()))) from error
     options.pop("config")
+    for action in parser._actions:  # a text of a file that jsonargparse takes for nothing, such as 'null'
+        text, is_flag = settings.get(action.dest), getattr(action, "_typehint", None) == str | None
+        given = any(arg.partition("=")[0] in action.option_strings for arg in args)
+        if is_flag and isinstance(text, str) and options[action.dest] is None and not given:
+            options[action.dest] = text
     _refuse_nothing(parser, options, args, settings)
     return {flag: _at_home(value) if flag in PATHS else value for flag, value in options.items()}
 
