@@ -186,6 +186,8 @@ class DigitPairs(pl.LightningDataModule):
     def _loader(
         self, split: str, shuffle_seeds: list[int] | None = None, augmentation: Augmentation | None = None
     ) -> PairLoader:
+        if not hasattr(self, "train_set"):
+            raise ValueError("there are no pairs yet: call setup() first, which a Trainer does by itself")
         digits = self.test_digits if split == "test" else self.train_digits
         pairs: PairSet = getattr(self, f"{split}_set")
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

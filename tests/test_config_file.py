@@ -68,6 +68,7 @@ TEXTS = [
     "[a",
     "",
 ]
+FOLDERS = [text for text in TEXTS if text not in ("", "~")]  # ~ is the home folder in a file
 NUMBERS = st.floats(1e-12, 1e12)
 FLAGS = st.fixed_dictionaries(
     {"recipe": st.sampled_from(["paper", "modern"]), "model": st.sampled_from([*MODULES, "all"])},
@@ -79,8 +80,8 @@ FLAGS = st.fixed_dictionaries(
         "batch_size": st.integers(2, 100),
         "seed": st.integers(0, 2**31),
         "runs": st.integers(1, 20),
-        "data_dir": st.sampled_from([text for text in TEXTS if text.strip()]),
-        "log_dir": st.sampled_from([text for text in TEXTS if text]),
+        "data_dir": st.sampled_from(FOLDERS),
+        "log_dir": st.sampled_from(FOLDERS),
         "precision": st.sampled_from(["32", "16-mixed", "64-true"]),
         "devices": st.sampled_from([1, "auto", "0,1"]),
         "workers": st.integers(1, 4),
@@ -108,6 +109,11 @@ def test_the_file_of_each_model_repeats_what_its_flags_began(
         for part in ("recipe", "seeds", "trainer", "execution", "log_dir", "all_pairs", "checkpoint_every"):
             assert getattr(again, part) == getattr(begun, part), part
         assert again.data.keywords == begun.data.keywords  # type: ignore[attr-defined]
+
+
+def test_a_folder_may_be_called_null(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(to_yaml({"data_dir": "null"}), encoding="utf-8")
+    assert read(tmp_path / "config.yaml").data.keywords["data_dir"] == "null"  # type: ignore[attr-defined]
 
 
 def rows(log_dir: Path, name: str) -> list[dict[str, Any]]:

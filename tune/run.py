@@ -52,6 +52,7 @@ class Run:
         database = self.storage.open()
         make_folder(self.storage.folder, anew=False)
         with clear_errors(self.storage):
+            _refuse_renamed(self.flags.name, self.storage, database)
             study = optuna.create_study(
                 study_name=self.flags.name, storage=database, direction="minimize", load_if_exists=True
             )
@@ -91,6 +92,15 @@ class Run:
         supervise(job, min(workers, left), queue, console)
 
 
+def _refuse_renamed(name: str, storage: StudyStorage, database: RDBStorage) -> None:
+    """Refuse the file of another study: its folder was renamed, and a new study would begin in it."""
+    held = optuna.get_all_study_names(database)
+    if storage.embedded and held and name not in held:
+        raise CommandError(
+            f"{storage} holds the study {', '.join(held)}, not {name}: give its folder that name again"
+        )
+
+
 def find(name: str, storage: StudyStorage) -> optuna.Study:
     """An existing study."""
     missing = CommandError(f"there is no study {name} in {storage}; `python -m tune --study_name` begins one")
@@ -98,8 +108,10 @@ def find(name: str, storage: StudyStorage) -> optuna.Study:
         raise missing
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with clear_errors(storage):
+        database = storage.open()
+        _refuse_renamed(name, storage, database)
         try:
-            study = optuna.load_study(study_name=name, storage=storage.open())
+            study = optuna.load_study(study_name=name, storage=database)
         except KeyError as error:
             raise missing from error
         Definition.of(study)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -78,6 +79,8 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OSError: It cannot be written; the message names it.
     """
+    if not path.name:  # such as `.`
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     # A name of its own: another machine, or a worker whose main process was killed, may write this file too.
     temporary = path.with_name(f"{path.name}.{token_hex(4)}{TEMPORARY}")
     try:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from io import TextIOWrapper
+from pathlib import Path
 from types import MappingProxyType
 
 from lightning_modules.command.blame import CommandError as CommandError
@@ -70,6 +71,8 @@ def run(
     keep_passwords(args)
     _command_line.set(shlex.join([*start.split(), *map(masked, args)]))
     _rank.set(0)
+    if sys.stdout is None:  # closed by whoever started us
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # as long as the process
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that lacks ± costs no result
     verbose = asks_for_traceback(args)  # also of errors in the flags

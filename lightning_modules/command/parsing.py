@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -69,7 +70,8 @@ def read_files(args: Sequence[str]) -> dict[str, Any]:
             continue  # jsonargparse says so
         what = f"{name} must be a YAML file of settings, such as a run's config.yaml"
         try:
-            settings = yaml.safe_load(Path(_expanded(name)).read_text(encoding="utf-8"))
+            text = Path(_expanded(name)).read_text(encoding="utf-8")
+            settings, root = yaml.safe_load(text), yaml.compose(text, yaml.SafeLoader)
         except (ValueError, yaml.YAMLError, RecursionError) as error:
             raise CommandError(f"{what}: {error}") from error
         if not isinstance(settings, dict):
@@ -78,6 +80,10 @@ def read_files(args: Sequence[str]) -> dict[str, Any]:
             items = value if isinstance(value, list) else [value]
             if any(isinstance(item, list | dict) for item in items):
                 raise CommandError(f"{what}: {flag} must be a plain value")
+        assert isinstance(root, yaml.MappingNode)
+        for key, count in Counter(key.value for key, _ in root.value).items():
+            if count > 1:
+                raise CommandError(f"{what}: it has {key} {count} times")
         together |= settings
     return together
 
@@ -103,6 +109,11 @@ def parse(parser: "ArgumentParser", args: Sequence[str], settings: Mapping[str, 
     except argparse.ArgumentError as error:
         raise CommandError(_wrong_flag(parser, " ".join(str(error).split()))) from error
     options.pop("config")
+    for action in parser._actions:  # a text of a file that jsonargparse takes for nothing, such as 'null'
+        text, is_flag = settings.get(action.dest), getattr(action, "_typehint", None) == str | None
+        given = any(arg.partition("=")[0] in action.option_strings for arg in args)
+        if is_flag and isinstance(text, str) and options[action.dest] is None and not given:
+            options[action.dest] = text
     _refuse_nothing(parser, options, args, settings)
     return {flag: _at_home(value) if flag in PATHS else value for flag, value in options.items()}
 
@@ -159,10 +170,12 @@ def _wrong_flag(parser: "ArgumentParser", text: str) -> str:
             plain(f"--{name}", value, hint)
         except ValueError as error:
             return str(error)
+        return f"--{name} must be text, got {value} from a settings file; put it in quotes there"
     if text.startswith("--"):
         return text
-    meant = ""
+    meant, flags = "", [flag for action in parser._actions for flag in action.option_strings]
     if text.startswith("unrecognized arguments: --"):
-        flags = [flag for action in parser._actions for flag in action.option_strings]
         meant = nearest(text.split()[2].partition("=")[0], flags)
+    elif unknown := re.match(r"Option '(\S+)' is not accepted", text):  # of a settings file
+        meant = nearest(unknown[1], [flag.removeprefix("--") for flag in flags])
     return f"{text}; --help lists all flags{meant}"

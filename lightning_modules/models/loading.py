@@ -42,7 +42,7 @@ def load_model(path: Path) -> PairModule:
         if not isinstance(ensemble, int) or ensemble < 1 or len(model.seeds) % ensemble:
             raise ValueError(f"{len(model.seeds)} nets are no ensembles of {ensemble!r:.80}")
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        raise CommandError(f"{path} does not fit {name}: {_first_line(error)}") from error
+        raise CommandError(f"{path} does not fit {name}: {_one_line(error)}") from error
     model.ensemble = ensemble
     return model.eval()
 
@@ -76,5 +76,8 @@ def select_runs(model: PairModule, path: Path, run: int | None = None) -> list[i
     return lost
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+def _one_line(error: Exception) -> str:
+    """What is wrong: of a missing entry that it is missing, of torch's list of weights the first."""
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
+    return " ".join((str(error) or type(error).__name__).split("\n\t")[:2])[:300]

@@ -91,13 +91,18 @@ def find_strokes(ink: Pixels) -> Mask:
 
     Lines that cross the whole page are printed on it; where they are paler than the ink they are left out.
     """
-    strokes = ink > filters.threshold_otsu(ink)
+    strokes = ink > _threshold(ink)
     for _ in range(2):
-        darker = strokes & (ink > filters.threshold_otsu(ink[strokes]))
+        darker = strokes & (ink > _threshold(ink[strokes]))
         if not (_crosses(strokes) and darker.any()):
             break
         strokes = darker
     return strokes
+
+
+def _threshold(ink: Pixels) -> float:
+    """What divides dark from pale; of ink that is equal but for rounding, the darkest."""
+    return float(filters.threshold_otsu(ink) if np.ptp(ink) > 1e-6 else ink.max())
 
 
 def _crosses(strokes: Mask) -> bool:

@@ -167,9 +167,15 @@ class ReplicatedBase(MetricsModule):
         """Save the state of the epoch until training goes on.
 
         Raises:
-            ValueError: The checkpoint is of a class that this one does not inherit from.
+            ValueError: The checkpoint is of a class that this one does not inherit from, or of other seeds.
         """
         self._refuse_other(checkpoint)
+        seeds = checkpoint.get("hyper_parameters", {}).get("seeds", self.seeds)
+        if list(seeds) != self.seeds:
+            raise ValueError(
+                f"the checkpoint has replicas of seeds {seeds}, and the module of {self.seeds}: make the"
+                " module by load_from_checkpoint"
+            )
         self._reached = checkpoint.get("epoch_state")
         if self._trainer is not None:  # Lightning would cast after it has loaded: float64 through float32
             self._trainer.precision_plugin.convert_module(self)

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_map_only, tree_unflatten
 
 from lightning_modules.command.plain import plain
 from lightning_modules.replicas.dropout import Dropout
@@ -17,20 +17,21 @@ from lightning_modules.replicas.ordinary import joined, make_nets, tensors_of
 from lightning_modules.replicas.per_replica import replica_number, seeds_of_each
 from lightning_modules.replicas.proof import Difference, Inputs, prove
 from lightning_modules.replicas.pruning import select_tensors
-from lightning_modules.replicas.registry import NoWideFormError, select_attributes, widen
+from lightning_modules.replicas.registry import NoWideFormError, copy_numbers, select_attributes, widen
 from lightning_modules.replicas.seeding import copy_streams, reseed
 from lightning_modules.replicas.state import State, take_replicas
 from lightning_modules.replicas.vmapped import call_by_vmap, with_streams
 
 Engine = Literal["auto", "wide", "vmap"]
+Kind = tuple[TreeSpec, list[Any], list[Any]]  # of inputs: their structure, flags, and types
 
 
 class Replicas(nn.Module):
     """R replicas of an ordinary net, which all get the same batch (N, ...), and return (N, R, ...).
 
-    `each` gives every replica a batch of its own. Before the first call one batch goes through the replicas
-    and through the ordinary nets (`proof.py`). Where they differ, the net is run by vmap, which is slower,
-    and a warning says why.
+    `each` gives every replica a batch of its own. The first batch of each kind of inputs (`kind_of`) goes
+    through the replicas and through the ordinary nets (`proof.py`). Where they differ, the net is run by
+    vmap, which is slower, and a warning says why.
 
     Names in its state_dict are those of the ordinary net, and its tensors have R blocks along their first
     dimension.
@@ -39,6 +40,7 @@ class Replicas(nn.Module):
         seeds: R seeds.
         engine: `wide`: replicas side by side in the layers' channels; `vmap`: by `torch.func`.
         reason: Why the engine is vmap, if it was not asked for.
+        is_proven: Whether all inputs are believed; by default the first of each kind are proven.
         net: What holds the tensors; with engine wide it can be called, with (N, R * D, ...).
     """
 
@@ -68,7 +70,8 @@ class Replicas(nn.Module):
         self._ordinary = (nets[0],)  # in a tuple, so that its parameters are not ours
         self.shapes = {name: value.shape for name, value in tensors_of(nets[0]).items()}
         self.engine: Literal["wide", "vmap"] = "vmap" if engine == "vmap" else "wide"
-        self._dims: list[int] | None = None  # of each output of an ordinary net, once it is proven
+        # Kinds of inputs that are proven, each with the dimensions of each output of an ordinary net.
+        self._proven = list[tuple[Kind, list[int]]]()
         self.is_proven = False
         tensors = joined(nets)
         if self.engine == "wide":
@@ -92,10 +95,10 @@ class Replicas(nn.Module):
         Returns:
             What the ordinary net returns, each tensor (N, R, ...).
         """
-        self.prove(*args, **kwargs)
+        dims = self._dims((args, kwargs), each=False)
         if self.engine == "vmap":
             return self._by_vmap(self.net, *self._spread((args, kwargs)))
-        return self._side_by_side(partial(share, replicas=len(self.seeds)), (args, kwargs))
+        return self._side_by_side(partial(share, replicas=len(self.seeds)), (args, kwargs), dims)
 
     def each(self, *args: Any, **kwargs: Any) -> Any:
         """Call each replica with a batch of its own.
@@ -106,18 +109,39 @@ class Replicas(nn.Module):
 
         Returns:
             What the ordinary net returns, each tensor (N, R, ...).
+
+        Raises:
+            ValueError: An input is that of another number of replicas.
         """
-        if not self.is_proven:
-            self._prove((args, kwargs))
+        replicas = len(self.seeds)
+        for x in tree_leaves((args, kwargs)):
+            if isinstance(x, Tensor) and x.shape[1:2] != (replicas,):
+                raise ValueError(
+                    f"inputs of each replica must be (N, R, ...) with R = {replicas}, got {tuple(x.shape)}"
+                )
+        dims = self._dims((args, kwargs), each=True)
         if self.engine == "vmap":
             return self._by_vmap(self.net, args, kwargs)
-        return self._side_by_side(fold, (args, kwargs))
+        return self._side_by_side(fold, (args, kwargs), dims)
 
-    def _side_by_side(self, lay: Callable[[Tensor], Tensor], inputs: Inputs) -> Any:
+    def _dims(self, inputs: Inputs, each: bool) -> list[int] | None:
+        """The dimensions of the outputs; inputs of a kind that is new are proven first."""
+        if self.is_proven:
+            return None
+        kind = kind_of(inputs, each)
+        known = [dims for proven, dims in self._proven if proven == kind]
+        if not known:
+            known.append(self._prove(inputs if each else self._spread(inputs)))
+            self._proven.append((kind, known[0]))
+        return known[0]
+
+    def _side_by_side(
+        self, lay: Callable[[Tensor], Tensor], inputs: Inputs, dims: Sequence[int] | None
+    ) -> Any:
         """Call all replicas by engine wide, with (N, R * D, ...) that `lay` makes of each tensor."""
         args, kwargs = tree_map_only(Tensor, lay, inputs)
         leaves, structure = tree_flatten(self.net(*args, **kwargs))
-        dims = self._dims or [2] * len(leaves)
+        dims = dims or [2] * len(leaves)
         unfolded = [
             y.unflatten(1, (len(self.seeds), -1)) if isinstance(y, Tensor) and dim > 1 else y
             for y, dim in zip(leaves, dims, strict=True)
@@ -153,8 +177,7 @@ class Replicas(nn.Module):
         Raises:
             ValueError: With engine wide, the replicas compute something else.
         """
-        if not self.is_proven:
-            self._prove(self._spread((args, kwargs)))
+        self._dims((args, kwargs), each=False)
 
     def select(self, kept: Sequence[int]) -> None:
         """Keep only the given replicas; parameters stay the objects that an optimiser holds.
@@ -200,26 +223,25 @@ class Replicas(nn.Module):
         # Not warn: it shows a text once, but of two modules each may have the same reason.
         warnings.warn_explicit(text, UserWarning, __file__, 0, __name__)
 
-    def _prove(self, inputs: Inputs) -> None:
+    def _prove(self, inputs: Inputs) -> list[int]:
         if self.engine == "wide":
             try:
-                self._dims = prove(self.net, len(self.seeds), self._single, inputs)
+                return prove(self.net, len(self.seeds), self._single, inputs)
             except Difference as why:
                 self._fall_back(str(why))
+                self._proven.clear()
                 wide = self.net
-                self.net = with_streams(self._ordinary[0], len(self.seeds)).train(wide.training)
+                self.net = with_streams(self._single(wide, 0), len(self.seeds))
                 self._hold(tensors_of(wide))
                 copy_streams(wide, self.net)
-        if self.engine == "vmap":
-            try:
-                prove(self.net, len(self.seeds), self._single, inputs, self._by_vmap)
-            except Difference as why:
-                raise ValueError(
-                    f"this net cannot be replicated: by torch.func.vmap, {why}; in forward take no random"
-                    " numbers but those of dropout layers, change buffers in place, and write it of"
-                    " registered layers, or register one"
-                ) from why
-        self.is_proven = True
+        try:
+            return prove(self.net, len(self.seeds), self._single, inputs, self._by_vmap)
+        except Difference as why:
+            raise ValueError(
+                f"this net cannot be replicated: by torch.func.vmap, {why}; in forward take no random"
+                " numbers but those of dropout layers, change buffers in place, and write it of"
+                " registered layers, or register one"
+            ) from why
 
     def _by_vmap(self, net: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return call_by_vmap(net, self.shapes, len(self.seeds), args, kwargs)
@@ -231,8 +253,10 @@ class Replicas(nn.Module):
         for name, tensor in tensors_of(single).items():
             value = take_replicas(ours[name].detach(), [number], len(self.seeds)).view(tensor.shape)
             tensor.data = value
+            if isinstance(tensor, nn.Parameter):
+                tensor.requires_grad_(ours[name].requires_grad)
         for name, module in single.named_modules():
-            module.training = modules[name].training if name in modules else module.training
+            copy_numbers(modules.get(name, module), module)
         return single
 
 
@@ -265,11 +289,29 @@ def replicate(
     return replicas
 
 
+def kind_of(inputs: Inputs, each: bool) -> Kind:
+    """What a forward may branch by, but for the size of a batch and for numbers.
+
+    Args:
+        inputs: Positional and named inputs.
+        each: Whether they have a dimension of replicas.
+    """
+    args, kwargs = inputs
+    flags = [x for x in (*args, *kwargs.values()) if isinstance(x, bool | str)]
+    leaves, structure = tree_flatten(inputs)
+    types = [(x.dim() - each, x.is_floating_point()) if isinstance(x, Tensor) else type(x) for x in leaves]
+    return structure, flags, types
+
+
 def _drop_prefix(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    for key in [key for key in state if key.startswith(f"{prefix}net.")]:
-        state[prefix + key.removeprefix(f"{prefix}net.")] = state.pop(key)
+    _rename(state, f"{prefix}net.", prefix)
 
 
 def _add_prefix(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    for key in [key for key in state if key.startswith(prefix)]:
-        state[f"{prefix}net.{key.removeprefix(prefix)}"] = state.pop(key)
+    _rename(state, prefix, f"{prefix}net.")
+
+
+def _rename(state: dict[str, Any], old: str, new: str) -> None:
+    """Take all out before one is put back: a net may have both `fc.weight` and `net.fc.weight`."""
+    taken = {key: state.pop(key) for key in list(state) if key.startswith(old)}
+    state.update({new + key.removeprefix(old): value for key, value in taken.items()})

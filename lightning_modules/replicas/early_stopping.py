@@ -16,7 +16,9 @@ class StopReplicas(pl.Callback):
     Logged means are from then on of those that are left. Once all are done, training ends.
 
     Attributes:
-        stopped: By seed, the ordinary nets of the replicas that were dropped; the module holds the others.
+        stopped: The ordinary nets of the replicas that were dropped, by their number when training began; the
+            module holds the others.
+        numbers: These numbers of the replicas that the module holds.
     """
 
     def __init__(
@@ -30,7 +32,8 @@ class StopReplicas(pl.Callback):
 
         Args:
             monitor: Tag of the metric.
-            patience: Epochs without improvement after which a replica is done.
+            patience: Epochs without improvement after which a replica is done. Of a metric of validation
+                those count that validate.
             min_delta: What is less than this is no improvement.
             mode: Whether the metric should be small or large.
         """
@@ -39,11 +42,20 @@ class StopReplicas(pl.Callback):
         self.stopped = dict[int, nn.Module]()
         self.best: Tensor | None = None  # (R,)
         self.waited = torch.zeros(0, dtype=torch.int64)  # (R,) epochs since then
+        self.numbers = list[int]()
+        self.has_validated = False  # since it last looked
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.has_validated = not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Count the epochs without improvement, and drop who is done; validation has run by now."""
         module: Any = pl_module
-        figures = module.epoch_metrics(self.monitor.partition("/")[0])
+        stage = self.monitor.partition("/")[0]
+        if stage == "val" and trainer.enable_validation and not self.has_validated:
+            return
+        self.has_validated = False
+        figures = module.epoch_metrics(stage)
         if self.monitor not in figures:
             raise ValueError(
                 f"monitor must be one of {', '.join(figures) or 'the metrics'}, got {self.monitor}"
@@ -52,6 +64,7 @@ class StopReplicas(pl.Callback):
         if self.best is None:
             self.best = torch.full_like(value, torch.inf)
             self.waited = torch.zeros(len(value), dtype=torch.int64)
+            self.numbers = list(range(len(value)))
         is_better = value < self.best - self.min_delta
         self.best = torch.where(is_better, value, self.best)
         self.waited = torch.where(is_better, 0, self.waited + 1)
@@ -60,12 +73,14 @@ class StopReplicas(pl.Callback):
         if not kept:
             trainer.should_stop = True  # the last ones stay in the module
         elif any(done):
-            self.stopped |= {module.seeds[r]: module.replica(r) for r, is_done in enumerate(done) if is_done}
+            self.stopped |= {self.numbers[r]: module.replica(r) for r, is_done in enumerate(done) if is_done}
             prune_fit(trainer, kept)
             self.best, self.waited = self.best[kept], self.waited[kept]
+            self.numbers = [self.numbers[r] for r in kept]
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "waited": self.waited}
+        return {"best": self.best, "waited": self.waited, "numbers": self.numbers}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best, self.waited = state_dict["best"], state_dict["waited"]
+        self.numbers = state_dict["numbers"]

@@ -11,6 +11,8 @@ import torch
 from torch import Generator, Tensor, distributed
 from torch.utils._pytree import tree_leaves, tree_map
 
+from lightning_modules.command.limits import check_range
+from lightning_modules.command.plain import plain
 from lightning_modules.replicas.per_replica import Seeds, as_seeds
 from lightning_modules.replicas.seeding import derive_seed
 
@@ -48,11 +50,13 @@ class ReplicaLoader:
         Raises:
             ValueError: The tensors are not equally long, or there are no samples.
         """
+        if isinstance(data, Tensor) or not all(isinstance(x, Tensor) for x in tree_leaves(data)):
+            raise ValueError(f"data must be a tuple or a dict of tensors, got {type(data).__name__}")
         lengths = sorted({len(tensor) for tensor in tree_leaves(data)})
         if len(lengths) != 1 or lengths[0] == 0:
             raise ValueError(f"data must be tensors of one length, above 0, got lengths {lengths}")
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        batch_size = plain("batch_size", batch_size, int)
+        check_range("batch_size", batch_size, 1)
         self.data = dict(data) if isinstance(data, Mapping) else tuple(data)
         self.samples, self.batch_size, self.seeds, self.shuffle = (
             lengths[0],
@@ -61,6 +65,7 @@ class ReplicaLoader:
             shuffle,
         )
         self.epoch = self.served = self.skipped = 0
+        self.fixed_order = False  # whether all epochs have the same batches, as to overfit a few
 
     @property
     def sampler(self) -> Self:
@@ -109,7 +114,7 @@ class ReplicaLoader:
 
     def _order(self) -> Tensor:
         """(N, R)."""
-        if not self.shuffle:
+        if not self.shuffle or self.fixed_order:
             return torch.arange(self.samples).unsqueeze(1).expand(-1, len(self.seeds))
         generators = [
             Generator().manual_seed(derive_seed(seed, f"order {self.epoch}")) for seed in self.seeds

@@ -97,6 +97,13 @@ class ReplicatedModule(ReplicatedBase):
         """
         if "loss" in (metrics or {}):
             raise ValueError("a metric must not be called loss, which is there already")
+        if wrong := [name for name in metrics or {} if not name or "." in name]:
+            raise ValueError(f"metrics must have names, without a dot, got {wrong[0]!r}")
+        if isinstance(loss, nn.Module) and any(p.requires_grad for p in loss.parameters()):
+            raise ValueError(
+                "loss must have no parameters to train, of which no replica would have its own;"
+                " make them part of the net"
+            )
         numbers = seeds_of_each(seeds)
         given = {name: plain_numbers(name, value, float) for name, value in (loss_weights or {}).items()}
         decay = None if weight_decay is None else plain_numbers("weight_decay", weight_decay, float)
@@ -215,6 +222,11 @@ class ReplicatedModule(ReplicatedBase):
         if isinstance(schedule, ReduceLROnPlateau):
             raise ValueError(
                 "ReduceLROnPlateau would set the rates of all replicas by one metric; take another"
+            )
+        if not isinstance(schedule, LRScheduler):
+            raise ValueError(
+                f"schedule must give a scheduler of torch, got {type(schedule).__name__};"
+                " when it steps is said by interval"
             )
         if len(set(self.lr)) > 1:
             refuse_own_rates(schedule)

@@ -44,7 +44,12 @@ class OfEachReplica:
         if self.is_vectorised:
             try:
                 values = self._vectorised(outputs, target, each, weights)
-            except (RuntimeError, ValueError):  # it looks at numbers, or vmap lacks an operation
+            except (RuntimeError, ValueError) as error:  # it looks at numbers, or vmap lacks an operation
+                if "called random operation" in str(error):
+                    raise ValueError(
+                        f"{self.name} must draw no random numbers, for which no replica has a stream;"
+                        " draw them in the data set"
+                    ) from error
                 self.is_vectorised = False
         if not self.is_vectorised:
             values = self._looped(outputs, target, each, weights)

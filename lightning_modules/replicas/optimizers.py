@@ -25,7 +25,7 @@ START = 0.1  # of the peak rate
 
 def with_replica_lr(
     optimizer: Callable[..., Optimizer],
-    parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
+    parameters: Iterable[Tensor | dict[str, Any]],
     lr: Sequence[float],
     weight_decay: PerReplica | None = None,
     **options: Any,
@@ -36,6 +36,9 @@ def with_replica_lr(
     the largest rate, and after each step the update of replica r is scaled by lr[r] / max(lr). (Scaling the
     gradient would not do: Adam is blind to it, and weight decay and momentum would see other numbers.)
     Schedules act on the largest rate, and so on all in proportion.
+
+    The optimiser is made once for each replica's numbers, as it would be alone. So a function may give groups
+    of parameters rates and decays of their own.
 
     Args:
         optimizer: The optimiser's class, or a function that makes it.
@@ -49,21 +52,50 @@ def with_replica_lr(
 
     Raises:
         ValueError: The optimiser mixes the numbers of a parameter, and so of its replicas, or its update is
-            not in proportion to the learning rate.
+            not in proportion to the learning rate, or other numbers of it follow from the learning rate.
     """
     if len(lr) > 1:
         _refuse_mixing(optimizer)
-    decays = weight_decay if isinstance(weight_decay, Sequence) else None
-    if weight_decay is not None:
-        options["weight_decay"] = 0.0 if decays else weight_decay
-    instance = optimizer(parameters, **options, lr=max(lr))
+    parameters = list(parameters)
+    decays = weight_decay if isinstance(weight_decay, Sequence) else [weight_decay] * len(lr)
+    own = list(zip(lr, decays, strict=True))
+    alone = dict[tuple[float, float | None], Optimizer]()
+    for rate, decay in dict.fromkeys(own):
+        given = {} if decay is None else {"weight_decay": decay}
+        copies = [dict(part) if isinstance(part, dict) else part for part in parameters]
+        alone[rate, decay] = optimizer(copies, **options, **given, lr=rate)
+    instance = alone[own[0]]
     if len(lr) > 1:
         _refuse_mixing(type(instance))
-    if len(set(lr)) > 1:
-        _move_by_replica(instance, lr)  # first, so that decay is a part of the step that it scales
-    if decays is not None:
-        _decay_by_replica(instance, decays)
+    if len(alone) > 1:
+        for group, *others in zip(*(alone[numbers].param_groups for numbers in own), strict=True):
+            _join_groups(group, [dict(group), *others])
+        _move_by_replica(instance)  # first, so that decay is a part of the step that it scales
+        _decay_by_replica(instance)
     return instance
+
+
+def _join_groups(group: dict[str, Any], alone: Sequence[dict[str, Any]]) -> None:
+    """Make a group that of R replicas, each with the rate and the decay that it has alone."""
+    values = {name: [other[name] for other in alone] for name in group if name != "params"}
+    several = [name for name, own in values.items() if any(value != own[0] for value in own)]
+    for name in several:
+        if name not in ("lr", "weight_decay"):
+            raise ValueError(f"optimizer must give all replicas one {name}; lr and weight_decay may differ")
+    group[SHARE] = group[DECAY] = None
+    like = group["params"][0]  # in the groups, (R,), so that replicas can be dropped
+    if "lr" in several:
+        group["lr"] = max(values["lr"])
+        group[SHARE] = like.new_tensor([rate / group["lr"] for rate in values["lr"]])
+    if "weight_decay" in several:
+        group["weight_decay"] = 0.0
+        group[DECAY] = like.new_tensor(values["weight_decay"])
+
+
+def _blocks(tensor: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+    """A view (R, ...) of R replicas' blocks, and R numbers that broadcast to it."""
+    blocks = tensor.detach().unflatten(0, (len(own), -1))
+    return blocks, own.view(-1, *[1] * (blocks.dim() - 1))
 
 
 def _refuse_mixing(kind: Any) -> None:
@@ -94,42 +126,46 @@ def refuse_own_rates(schedule: LRScheduler) -> None:
         )
 
 
-def _move_by_replica(optimizer: Optimizer, lr: Sequence[float]) -> None:
+def _move_by_replica(optimizer: Optimizer) -> None:
     """Scale each replica's share of every step."""
-    for group in optimizer.param_groups:  # (R, 1); in the groups, so that replicas can be dropped
-        group[SHARE] = group["params"][0].new_tensor([rate / max(lr) for rate in lr]).unsqueeze(1)
     before: list[Tensor] = []
 
+    def moving_apart(moving: Optimizer) -> list[tuple[Tensor, Tensor]]:
+        if not all(SHARE in group for group in moving.param_groups):
+            raise ValueError(
+                "a group of parameters was added to the optimiser, but replicas have several rates or decays;"
+                " give it all groups when it is made, or all replicas the same lr and weight_decay"
+            )
+        groups = [group for group in moving.param_groups if group[SHARE] is not None]
+        return [(parameter, group[SHARE]) for group in groups for parameter in group["params"]]
+
     def remember(moving: Optimizer, *_: Any) -> None:
-        before[:] = [p.detach().clone() for group in moving.param_groups for p in group["params"]]
+        before[:] = [parameter.detach().clone() for parameter, _ in moving_apart(moving)]
 
     def scale(moving: Optimizer, *_: Any) -> None:
-        moved = [(p, group[SHARE]) for group in moving.param_groups for p in group["params"]]
-        for old, (parameter, share) in zip(before, moved, strict=True):
-            new = parameter.detach().view(len(share), -1)
-            new.copy_(old.view_as(new).lerp(new, share))
+        for old, (parameter, share) in zip(before, moving_apart(moving), strict=True):
+            new, shares = _blocks(parameter, share)
+            new.copy_(old.view_as(parameter).unflatten(0, (len(share), -1)).lerp(new, shares))
 
     optimizer.register_step_pre_hook(remember)
     optimizer.register_step_post_hook(scale)
 
 
-def _decay_by_replica(optimizer: Optimizer, decays: Sequence[float]) -> None:
+def _decay_by_replica(optimizer: Optimizer) -> None:
     """Decay each replica's weights by its own rate: in the gradient, or apart, as the optimiser does."""
-    for group in optimizer.param_groups:
-        group[DECAY] = group["params"][0].new_tensor(decays).unsqueeze(1)  # (R, 1)
 
     def decay(moving: Optimizer) -> None:
         for group in moving.param_groups:
-            rates = group[DECAY]
             apart = group.get("decoupled_weight_decay", isinstance(moving, AdamW))
+            sign = -1 if group.get("maximize") else 1  # whose gradient the optimiser turns round
             for parameter in group["params"]:
-                if parameter.grad is None:
+                if parameter.grad is None or group[DECAY] is None:
                     continue
-                values = parameter.detach().view(len(rates), -1)
+                values, rates = _blocks(parameter, group[DECAY])
                 if apart:
                     values.mul_(1 - group["lr"] * rates)
                 else:
-                    parameter.grad.view(len(rates), -1).add_(values * rates)
+                    _blocks(parameter.grad, group[DECAY])[0].add_(values * rates * sign)
 
     def after_gradients(moving: Optimizer, args: Any, kwargs: dict[str, Any]) -> Any:
         """Decay once there are gradients: a closure, such as Lightning's, computes them within the step."""

@@ -62,6 +62,12 @@ def _refuse_without_copy(net: nn.Module) -> None:
 
 def _refuse_own_attributes(first: nn.Module, other: nn.Module) -> None:
     """Refuse what differs between seeds and is not registered: all replicas would have the first seed's."""
+    for ours, their in zip(first.modules(), other.modules(), strict=False):
+        if type(ours).__qualname__ != type(their).__qualname__:
+            raise ValueError(
+                "make_net must make the same layers for all seeds,"
+                f" got {type(ours).__name__} and {type(their).__name__}"
+            )
     theirs = dict(_attributes(other))
     for name, values in _attributes(first):
         others = theirs.get(name, [])
@@ -87,7 +93,7 @@ def _is_same(ours: Any, theirs: Any) -> bool:
         return torch.equal(ours, theirs)
     if isinstance(ours, np.ndarray):
         return np.array_equal(ours, theirs)
-    return not isinstance(ours, Number) or repr(ours) == repr(theirs)
+    return not isinstance(ours, Number | str) or repr(ours) == repr(theirs)
 
 
 def tensors_of(net: nn.Module) -> dict[str, Tensor]:
@@ -96,10 +102,18 @@ def tensors_of(net: nn.Module) -> dict[str, Tensor]:
 
 
 def joined(nets: Sequence[nn.Module]) -> dict[str, Tensor]:
-    """The tensors of R nets, with R blocks along their first dimension; a counter is that of all."""
+    """The tensors of R nets, with R blocks along their first dimension; a counter is that of all.
+
+    Raises:
+        ValueError: A counter differs between nets.
+    """
     every, whole = [tensors_of(net) for net in nets], dict[str, Tensor]()
     for name, first in every[0].items():
         if first.dim() == 0 and not first.is_floating_point():
+            if not all(torch.equal(tensors[name], first) for tensors in every):
+                raise ValueError(
+                    f"make_net must give the whole number {name} one value for all seeds, or make it (1,)"
+                )
             whole[name] = first.detach().clone()
             continue
         values = torch.stack([tensors[name].detach() for tensors in every])

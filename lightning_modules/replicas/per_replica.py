@@ -34,9 +34,10 @@ def seeds_of_each(seeds: Sequence[int]) -> list[int]:
     Raises:
         ValueError: It is a single number, one is no whole number from 0, or there is none.
     """
-    if not isinstance(plain_numbers("seeds", seeds, int), list):
+    numbers = plain_numbers("seeds", seeds, int)
+    if not isinstance(numbers, list):
         raise ValueError(f"seeds must be one for each replica, such as range({seeds}), got {seeds}")
-    return as_seeds(seeds)
+    return as_seeds(numbers)
 
 
 def refuse_repeated(seeds: Sequence[int], *settings: PerReplica) -> None:

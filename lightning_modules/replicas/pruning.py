@@ -41,7 +41,7 @@ def prune_optimizer(optimizer: Optimizer, kept: Sequence[int], replicas: int) ->
     """
     for group in optimizer.param_groups:
         for name in (SHARE, DECAY):
-            if name in group:
+            if group.get(name) is not None:
                 group[name] = group[name][list(kept)]
     for state in optimizer.state.values():
         for name, value in state.items():

@@ -10,6 +10,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from numbers import Number
 from typing import Any
 
 from torch import nn
@@ -101,6 +102,18 @@ def _widen_container(module: nn.Module, replicas: int, made: dict[int, nn.Module
         for name, child in module._modules.items()
     }
     return wide
+
+
+def copy_numbers(source: nn.Module, target: nn.Module) -> None:
+    """Give an ordinary module the numbers that its form with replicas has by now, such as a count of calls.
+
+    Args:
+        source: The form with replicas.
+        target: The ordinary module. A registered one gets only its mode: its numbers depend on R.
+    """
+    names = ["training"] if type(target) in _RULES else vars(target)
+    own = {name: vars(source).get(name) for name in names}
+    vars(target).update({name: value for name, value in own.items() if isinstance(value, Number | str)})
 
 
 def select_attributes(layer: nn.Module, kept: Sequence[int], replicas: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Size, Tensor, nn
 from torch.func import functional_call, vmap
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from lightning_modules.replicas.dropout import ChannelDropout, Dropout
 from lightning_modules.replicas.registry import DRAWING, NoWideFormError, widen
@@ -83,6 +83,8 @@ def with_streams(net: nn.Module, replicas: int) -> nn.Module:
 
 def _with_streams(layer: nn.Module, replicas: int) -> nn.Module:
     kind, drawing = type(layer), layer
+    if getattr(layer, "sparse", False):
+        raise ValueError(f"{kind.__name__} with sparse gradients cannot be replicated; take sparse=False")
     if isinstance(layer, nn.Dropout) and kind is nn.Dropout:
         drawing = _InVmap(layer.p, replicas)
     elif isinstance(layer, nn.Dropout1d | nn.Dropout2d | nn.Dropout3d):
@@ -129,16 +131,25 @@ def call_by_vmap(
         else:
             own[name] = value.view(replicas, *shapes[name])
 
-    def call(own: dict[str, Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return functional_call(net, own | shared, args, kwargs)
+    leaves, structure = tree_flatten((args, kwargs))
 
+    def call(own: dict[str, Tensor], inputs: dict[int, Tensor]) -> Any:
+        every = [inputs.get(number, x) for number, x in enumerate(leaves)]
+        return functional_call(net, own | shared, *tree_unflatten(every, structure))
+
+    inputs = {number: x for number, x in enumerate(leaves) if isinstance(x, Tensor)}
     try:
-        outputs = vmap(call, in_dims=(0, 1, 1), randomness="error")(own, args, kwargs)
+        outputs = vmap(call, in_dims=(0, 1), randomness="error")(own, inputs)
     except RuntimeError as error:
         if "random" in str(error):
             raise ValueError(
                 "the net draws random numbers that no replica has a stream for; in forward take nn.Dropout or"
                 f" nn.Dropout1d to 3d, as layers: {str(error).splitlines()[0]}"
+            ) from error
+        if "nested_tensor" in str(error):
+            raise ValueError(
+                "nn.TransformerEncoder makes nested tensors of a padding mask, which no engine can; give it"
+                " enable_nested_tensor=False"
             ) from error
         raise ValueError(
             "torch.func.vmap cannot compute this net; write it of registered layers, or register one:"

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from lightning_modules.results.runs import METRICS, ModelRuns, spread
@@ -59,6 +61,8 @@ def results_table(models: Sequence[ModelRuns], paper: Mapping[str, PaperFigure])
         for name, about in METRICS.items():
             if about.row and (errors := model.errors(name)):
                 table.add_row(f"  {about.row}", "", percent(*spread(errors)))
+    wide = Console(width=10_000)
+    table.width = Measurement.get(wide, wide.options, table).maximum  # a narrow terminal cuts no figure
     return table
 
 

@@ -97,6 +97,12 @@ CONFIGS: dict[str, tuple[bytes, str]] = {
     "list": (b"- runs\n- 3\n", "settings.yaml"),
     "number": (b"3\n", "settings.yaml"),
     "unknown": (b"rnus: 3\n", "Option 'rnus' is not accepted; --help lists all flags"),
+    "misspelt": (b"log_dirs: x\n", "Option 'log_dirs' is not accepted; --help lists all flags; did you mean"),
+    "twice": (b"runs: 1\nseed: 1\nruns: 2\n", "it has runs 2 times"),
+    "number for a name": (
+        b"log_dir: 2024\n",
+        "--log_dir must be text, got 2024 from a settings file; put it",
+    ),
     "text for a number": (b"runs: many\n", "--runs must be a whole number, got 'many'"),
     "nan": (b"lr: .nan\n", "lr must be above 0 and finite, got nan"),
     "infinite": (b"lr: .inf\n", "lr must be above 0 and finite, got inf"),

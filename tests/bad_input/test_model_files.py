@@ -61,7 +61,11 @@ CHECKPOINTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         "was written by digit-duel 0.1.0, and this version reads the format of",
     ),
     "a foreign net": (resaved(lambda content: content.update(model="ResNet")), "take a checkpoint.ckpt of"),
-    "no weights": (resaved(lambda content: content["state_dict"].clear()), "does not fit WeightSharing"),
+    "no weights": (
+        resaved(lambda content: content["state_dict"].clear()),
+        "does not fit WeightSharing: Error(s) in loading state_dict for WeightSharing: Missing key(s)",
+    ),
+    "no states": (resaved(lambda content: content.pop("state_dict")), "it has no 'state_dict'"),
     "other seeds": (
         resaved(lambda content: content["hyper_parameters"].update(seed=[0])),
         "does not fit WeightSharing",
@@ -154,6 +158,7 @@ def test_a_wrong_table_of_pairs_is_one_line(
             ["--replica", "0", "--onnx", "nowhere/x.onnx"],
             "nowhere/x.onnx cannot be written: there is no folder nowhere",
         ),
+        (["--replica", "0", "--onnx", "."], ".: Is a directory"),
         (["one.png", "one.png", "--out", "one.png"], "one.png"),
     ],
 )

@@ -59,3 +59,8 @@ def test_a_last_batch_of_one_pair_is_refused_because_batch_norm_cannot_train_on_
     data.setup()
     with pytest.raises(ValueError, match="train_pairs = 101 in steps of batch_size = 50"):
         data.train_dataloader()
+
+
+def test_pairs_that_are_not_drawn_yet_are_asked_for_in_one_line() -> None:
+    with pytest.raises(ValueError, match=r"call setup\(\) first"):
+        DigitPairs().train_dataloader()

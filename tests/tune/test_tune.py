@@ -124,6 +124,9 @@ def test_a_study_of_another_definition_is_refused(tmp_path: Path, capsys: pytest
     older.set_user_attr("definition", {"model": "cnn", "trials_per_fit": 1})
     said = refusal(capsys, tmp_path, "--study_name", "older")
     assert "older was made by another version (0.1.0?) of python -m tune; choose another study_name" in said
+    (tmp_path / "mine").rename(tmp_path / "moved")
+    said = refusal(capsys, tmp_path, "--study_name", "moved")
+    assert "moved/study.db holds the study mine, not moved: give its folder that name again" in said
 
 
 def test_a_report_of_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

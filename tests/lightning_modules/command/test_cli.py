@@ -129,6 +129,16 @@ def test_a_variable_of_another_job_silences_nothing(
     assert "coats must be at least 1" in one_line(PAINT, ["--coats", "0"], capsys)
 
 
+def test_a_command_runs_where_its_output_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def say(verbose: bool = False) -> None:
+        """Say a word."""
+        with cli.imports(first_sign=True):
+            print("word")
+
+    monkeypatch.setattr(sys, "stdout", None)
+    cli.run(say, "say", [])
+
+
 def test_the_command_line_is_known_while_the_command_runs() -> None:
     cli.run(paint, "paint.py", ["--coats", "2"])
     assert cli.command_line() == "python paint.py --coats 2"

@@ -16,7 +16,7 @@ from skimage import morphology
 from datamodules import load_digits
 from lightning_modules.models.loading import load_model
 from lightning_modules.predict.handwriting import as_mnist
-from lightning_modules.predict.ink import NothingShownError
+from lightning_modules.predict.ink import NothingShownError, find_strokes
 
 
 def thin(digit: Pixels, paper: float = 0.9, ink: float = 0.25) -> Pixels:
@@ -106,6 +106,13 @@ def test_a_page_without_ink_shows_no_digit(paper: float, noise: float) -> None:
     for light in (vignette(0.4), slope(0.6, 1), shadow(0.4, 2)):
         with pytest.raises(NothingShownError, match="no digit"):
             as_mnist(shot(np.full(X.shape, paper), light, noise))
+
+
+def test_ink_that_is_equal_but_for_rounding_is_one_stroke() -> None:
+    ink = np.zeros((20, 20))
+    ink[:, 8:11] = 0.7
+    ink[3, 9] = np.nextafter(0.7, 1)
+    assert (find_strokes(ink) == (ink > 0)).all()
 
 
 @pytest.mark.parametrize("axis", [0, 1])

@@ -26,6 +26,21 @@ def decoupled(parameters: Any, **own: Any) -> Optimizer:
     return torch.optim.Adam(parameters, decoupled_weight_decay=True, **own)
 
 
+def maximising(parameters: Any, **own: Any) -> Optimizer:
+    return torch.optim.SGD(parameters, maximize=True, **own)
+
+
+def in_groups(parameters: Any, **own: Any) -> Optimizer:
+    """Vectors have a rate and a decay that all replicas share."""
+    values = list(parameters)
+    matrices, vectors = ([p for p in values if (p.ndim > 1) is several] for several in (True, False))
+    groups: list[dict[str, Any]] = [
+        {"params": matrices},
+        {"params": vectors, "lr": 0.02, "weight_decay": 0.1},
+    ]
+    return torch.optim.SGD(groups, **own)
+
+
 def make_net() -> nn.Module:
     net = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.BatchNorm1d(5), nn.Linear(5, 3))
     return net.double()
@@ -53,7 +68,18 @@ def train_alone(net: nn.Module, optimizer: Optimizer, clip: float | None) -> nn.
 @pytest.mark.parametrize("clip", [None, 0.5])
 @pytest.mark.parametrize(
     "optimizer",
-    [torch.optim.SGD, momentum, torch.optim.Adam, decoupled, torch.optim.AdamW, RMSprop, NAdam, RAdam],
+    [
+        torch.optim.SGD,
+        momentum,
+        maximising,
+        in_groups,
+        torch.optim.Adam,
+        decoupled,
+        torch.optim.AdamW,
+        RMSprop,
+        NAdam,
+        RAdam,
+    ],
 )
 @pytest.mark.parametrize(
     ("lr", "decay"), [(LR, DECAY), ([0.1] * 3, DECAY), (LR, [0.2] * 3)], ids=["both", "decay", "lr"]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.distributions import Normal
 from torch.nn import functional as F
+from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 from lightning_modules.replicas.convert import Engine, Replicas, replicate
@@ -330,6 +331,114 @@ class Net(nn.Module):
         return self.call(self.layer, x)
 
 
+class Counting(nn.Module):
+    """Grows with the number of its calls in training, which is a plain attribute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.calls = nn.Linear(9, 6), 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += self.training
+        y: Tensor = self.calls * self.layer(x)
+        return y
+
+
+class Whole(nn.Linear):
+    """Has a whole number of its own."""
+
+    def __init__(self, calls: Tensor) -> None:
+        super().__init__(9, 6)
+        self.register_buffer("calls", calls)
+
+
+@pytest.mark.parametrize("engine", ["wide", "vmap"])
+def test_a_replica_has_the_numbers_that_changed_and_is_frozen_where_it_was(engine: Engine) -> None:
+    net = replicate(lambda: nn.Sequential(Counting(), nn.Linear(6, 2)), SEEDS, engine)
+    next(iter(net.parameters())).requires_grad_(False)
+    x = torch.rand(4, 9)
+    for _ in range(3):
+        net(x)
+    outputs = net.eval()(x)
+    for number in range(len(SEEDS)):
+        single = net.replica(number)
+        torch.testing.assert_close(outputs[:, number], single(x))
+        assert [p.requires_grad for p in single.parameters()] == [False, True, True, True]
+
+
+class Branching(nn.Module):
+    """Mixes channels by some inputs only, and then gives two outputs by others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(9, 9)
+
+    def forward(self, x: Tensor, mix: bool = False, scale: float = 1.0, both: str = "no") -> Any:
+        y = scale * self.layer(x)
+        y = y.flip(1) if mix or x.dim() == 3 else y
+        return (y, y.relu()) if both == "yes" else y
+
+
+@pytest.mark.parametrize("engine", ["auto", "vmap"])
+@pytest.mark.parametrize(
+    "own", [{"mix": True}, {"both": "yes", "scale": 2.0}, {"mix": True, "both": "yes"}, {}]
+)
+def test_inputs_of_another_kind_than_the_first_are_proven_too(own: dict[str, Any], engine: Engine) -> None:
+    warnings.simplefilter("ignore")
+    net = replicate(Branching, SEEDS, engine)
+    net(torch.rand(4, 9))
+    x = torch.rand(4, 9) if own else torch.rand(4, 9, 9)
+    for _ in range(2):
+        outputs = tree_leaves(net(x, **own))
+    for number in range(len(SEEDS)):
+        alone = tree_leaves(net.replica(number)(x, **own))
+        for y, expected in zip(outputs, alone, strict=True):
+            torch.testing.assert_close(y[:, number], expected)
+    assert net.engine == ("vmap" if own.get("mix") or not own else "wide" if engine == "auto" else engine)
+
+
+class Padded(nn.Module):
+    """A transformer that leaves out its last token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(6, 2, 8, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 1)
+
+    def forward(self, x: Tensor) -> Any:
+        mask = torch.zeros(x.shape[:2], dtype=torch.bool)
+        mask[:, -1] = True
+        return self.encoder(x, src_key_padding_mask=mask)
+
+
+def test_a_transformer_that_makes_nested_tensors_is_refused_in_one_line() -> None:
+    warnings.simplefilter("ignore")
+    with pytest.raises(ValueError, match="give it enable_nested_tensor=False") as refusal:
+        replicate(Padded, SEEDS, "vmap")(torch.rand(4, 3, 6))
+    assert "\n" not in str(refusal.value)
+
+
+class Wrapped(nn.Module):
+    """Its names begin as those of `Replicas` do, and differ by that only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.ModuleDict({"head": nn.Linear(9, 9)})
+        self.head = nn.Linear(9, 9)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.head(self.net["head"](x).tanh())
+        return y
+
+
+def test_a_state_that_is_loaded_has_the_names_and_the_values_of_the_ordinary_net() -> None:
+    first, second = replicate(Wrapped, SEEDS), replicate(Wrapped, [7, 8, 9])
+    assert first.state_dict().keys() == Wrapped().state_dict().keys()
+    second.load_state_dict(first.state_dict())
+    x = torch.rand(4, 9)
+    assert torch.equal(first(x), second(x))
+
+
 OWN_FORWARDS: dict[str, tuple[Callable[[nn.Module, Tensor], Tensor], str]] = {
     "one sample is treated in another way": (
         lambda layer, x: layer(x) if len(x) > 1 else layer(x).roll(1, 1),
@@ -370,6 +479,12 @@ NOT_REPLICATED: list[tuple[Make, str]] = [
     (lambda: Net(lambda layer, x: layer(x), mask=torch.rand(6)), "give mask one value for all seeds"),
     (lambda: Net(lambda layer, x: layer(x), order=torch.randperm(99).tolist()), "give order one value"),
     (lambda: Net(lambda layer, x: layer(x), parts=[nn.Linear(9, 9)]), "give parts one value"),
+    (lambda: Net(lambda layer, x: layer(x), act="abcdefgh"[torch.randint(8, ())]), "give act one value"),
+    (
+        lambda: nn.Sequential([nn.Tanh(), nn.Sigmoid(), nn.Softsign(), nn.Mish()][torch.randint(4, ())]),
+        "the same layers for all seeds",
+    ),
+    (lambda: Whole(torch.randint(99, ())), "give the whole number calls one value for all seeds"),
 ]
 
 
@@ -417,6 +532,10 @@ def test_a_single_number_is_not_taken_for_a_number_of_seeds(seeds: Any) -> None:
         replicate(lambda: nn.Linear(2, 2), seeds)
 
 
+def test_seeds_may_be_counted_one_by_one() -> None:
+    assert replicate(lambda: nn.Linear(2, 2), (seed for seed in SEEDS)).seeds == SEEDS  # type: ignore[arg-type]
+
+
 UNKNOWN, DRAWN = "torch.func.vmap does not know it", "no replica has a stream"
 REFUSED: list[tuple[Make, str]] = [
     (lambda: nn.LSTM(6, 4), UNKNOWN),
@@ -428,6 +547,7 @@ REFUSED: list[tuple[Make, str]] = [
     (nn.FeatureAlphaDropout, DRAWN),
     (lambda: nn.FractionalMaxPool2d(2, 4), DRAWN),
     (lambda: nn.TransformerEncoderLayer(6, 2, 8), "only with batch_first=True"),
+    (lambda: nn.Embedding(6, 4, sparse=True), "take sparse=False"),
 ]
 
 

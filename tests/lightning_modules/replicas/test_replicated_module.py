@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, StochasticWeightAveraging
+from pytorch_lightning.callbacks import (
+    BaseFinetuning,
+    EMAWeightAveraging,
+    ModelCheckpoint,
+    StochasticWeightAveraging,
+)
 from pytorch_lightning.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
@@ -205,11 +210,46 @@ def test_a_replica_that_is_done_is_dropped_and_the_others_train_on(tmp_path: Pat
     stop = StopReplicas("train/loss", patience=1, min_delta=1e-6)
     module = build(lr=rates)
     trainer(max_epochs=4, callbacks=[stop]).fit(module, ReplicaLoader((X, Y), 16, SEEDS))
-    assert 17 in stop.stopped
+    assert 1 in stop.stopped
     assert 17 not in module.seeds
     whole = build(lr=rates)
     trainer(max_epochs=1).fit(whole, ReplicaLoader((X, Y), 16, SEEDS))
-    assert stop.stopped[17](X).shape == (64, 10)
+    assert stop.stopped[1](X).shape == (64, 10)
+
+
+def test_replicas_of_one_seed_that_are_done_are_all_kept() -> None:
+    stop = StopReplicas("train/loss", patience=1)
+    module = build([5, 5, 5], lr=[0.01, 1e-12, 1e-13])
+    trainer(max_epochs=5, callbacks=[stop]).fit(module, plain())
+    assert {1, 2} <= stop.stopped.keys()
+
+
+def test_epochs_that_do_not_validate_do_not_count_as_epochs_without_improvement() -> None:
+    stop, module = StopReplicas("val/loss", patience=1), build()
+    fit = trainer(max_epochs=4, callbacks=[stop], check_val_every_n_epoch=2)
+    fit.fit(module, plain(), DataLoader(TensorDataset(X, Y), 16))
+    assert (fit.current_epoch, stop.stopped) == (4, {})
+
+
+def test_a_few_batches_that_are_overfitted_are_the_same_in_all_epochs() -> None:
+    seen = list[Tensor]()
+
+    class Look(pl.Callback):
+        def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
+            seen.append(batch.batch[0])
+
+    fit = trainer(max_epochs=2, callbacks=[Look()], overfit_batches=1)
+    fit.fit(build(), ReplicaLoader((X, Y), 16, SEEDS))
+    assert torch.equal(*seen)
+
+
+def test_weights_with_channels_last_have_each_replicas_own_rate_and_decay() -> None:
+    modules = [build(lr=[0.1, 0.01, 0.02], weight_decay=[0.0, 0.1, 0.5]) for _ in range(2)]
+    modules[1].to(memory_format=torch.channels_last)
+    for module in modules:
+        trainer(max_epochs=1).fit(module, plain())
+    for ours, other in zip(*(module.parameters() for module in modules), strict=True):
+        torch.testing.assert_close(ours, other, rtol=0, atol=1e-9)
 
 
 def test_a_fit_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
@@ -244,6 +284,17 @@ def test_an_ensemble_predicts_the_mean_of_its_replicas() -> None:
 
 class Foreign(torch.optim.SGD):
     """An optimiser that might do anything."""
+
+
+class Thaw(BaseFinetuning):
+    """Trains the first layer from the second epoch on."""
+
+    def freeze_before_training(self, pl_module: Any) -> None:
+        self.freeze(pl_module.network.net[0])
+
+    def finetune_function(self, pl_module: Any, epoch: int, optimizer: torch.optim.Optimizer) -> None:
+        if epoch == 1:
+            self.unfreeze_and_add_param_group(pl_module.network.net[0], optimizer)
 
 
 def one_cycle(optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
@@ -314,6 +365,42 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: trainer().fit(build(target=5), plain()),
         "target must be the place of one of the batch's 2 entries, got 5",
     ),
+    "a loss that draws": (
+        lambda: trainer().fit(build(loss=lambda y, t: F.cross_entropy(F.dropout(y), t)), plain()),
+        "loss must draw no random numbers",
+    ),
+    "a loss that would be trained": (
+        lambda: build(loss=nn.Bilinear(2, 2, 1)),
+        "loss must have no parameters to train",
+    ),
+    "a metric with a dot": (lambda: build(metrics={"top.5": error}), "without a dot, got 'top.5'"),
+    "an optimiser whose momentum follows from the rate": (
+        lambda: trainer().fit(
+            build(lr=[0.1, 0.2, 0.1], optimizer=lambda p, lr: torch.optim.SGD(p, lr, momentum=lr)), plain()
+        ),
+        "optimizer must give all replicas one momentum",
+    ),
+    "a group that is added later": (
+        lambda: trainer(callbacks=[Thaw()]).fit(build(lr=[0.1, 0.2, 0.1]), plain()),
+        "give it all groups when it is made",
+    ),
+    "a schedule in a dict": (
+        lambda: trainer().fit(
+            build(schedule=lambda made: {"scheduler": lr_scheduler.StepLR(made, 1)}), plain()
+        ),
+        "schedule must give a scheduler of torch, got dict",
+    ),
+    "a checkpoint of other seeds": (
+        lambda: build().on_load_checkpoint({"hyper_parameters": {"seeds": [5, 40]}}),
+        r"replicas of seeds \[5, 40\], and the module of \[5, 17, 40\]",
+    ),
+    "data of another number of replicas": (
+        lambda: trainer().fit(build(), ReplicaLoader((X, Y), 16, [5])),
+        r"\(N, R, ...\) with R = 3, got \(16, 1, 1, 14, 14\)",
+    ),
+    "data that is one tensor": (lambda: ReplicaLoader(X, 16, SEEDS), "a tuple or a dict of tensors"),  # type: ignore[arg-type]
+    "data of NumPy": (lambda: ReplicaLoader((X.numpy(),), 16, SEEDS), "a tuple or a dict of tensors"),  # type: ignore[arg-type]
+    "half a sample": (lambda: ReplicaLoader((X, Y), 2.5, SEEDS), "batch_size must be a whole number"),  # type: ignore[arg-type]
     "a number in place of seeds": (lambda: build(16), r"such as range\(16\), got 16"),
 }
 

@@ -10,6 +10,7 @@ from statistics import stdev
 import pytest
 from rich.console import Console
 
+from lightning_modules.command.console import make_console
 from lightning_modules.results.runs import ModelRuns, Run, write_results
 from lightning_modules.results.table import PAPER_FIGURES, results_table
 
@@ -53,11 +54,15 @@ def test_results_json_holds_rows_summary_command_seeds_and_versions(tmp_path: Pa
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
 
 
-def test_the_table_fits_80_columns_with_nothing_cut() -> None:
+@pytest.mark.parametrize("width", [80, 20])
+def test_the_table_fits_80_columns_and_nothing_is_cut_where_there_are_fewer(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
     models = [ModelRuns(model, "paper", SPREAD) for model in PAPER_FIGURES]
-    console = Console(width=80, record=True, file=StringIO())
-    console.print(results_table(models, PAPER_FIGURES))
-    text = console.export_text()
+    make_console().print(results_table(models, PAPER_FIGURES))
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
     for cell in ("33.00 ± 16.97", "34.00 ± 16.97", "17.00 ± 1.63", "weight_sharing", "1.84 ± 1.13"):
         assert cell in text
