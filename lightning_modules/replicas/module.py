@@ -95,6 +95,9 @@ class ReplicatedModule(ReplicatedBase):
         Raises:
             ValueError: An argument is out of range, or there are not R of them.
         """
+        given_functions = {"make_net": make_net, "loss": loss, "optimizer": optimizer, **(metrics or {})}
+        may_be_none = {"schedule": schedule, "predict": predict}
+        _refuse_no_functions(given_functions | {k: f for k, f in may_be_none.items() if f is not None})
         if "loss" in (metrics or {}):
             raise ValueError("a metric must not be called loss, which is there already")
         if wrong := [name for name in metrics or {} if not name or "." in name]:
@@ -277,3 +280,9 @@ class ReplicatedModule(ReplicatedBase):
 def band(tag: str) -> tuple[str, str]:
     """The tags of the ends of a tag's band, named as `results.tensorboard` names those of a study."""
     return f"zone/{tag}_low", f"zone/{tag}_high"
+
+
+def _refuse_no_functions(functions: Mapping[str, Any]) -> None:
+    for name, function in functions.items():
+        if not callable(function):
+            raise ValueError(f"{name} must be a function, or a class to call, got {function!r}")

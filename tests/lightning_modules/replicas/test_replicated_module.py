@@ -401,6 +401,13 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "data that is one tensor": (lambda: ReplicaLoader(X, 16, SEEDS), "a tuple or a dict of tensors"),  # type: ignore[arg-type]
     "data of NumPy": (lambda: ReplicaLoader((X.numpy(),), 16, SEEDS), "a tuple or a dict of tensors"),  # type: ignore[arg-type]
     "half a sample": (lambda: ReplicaLoader((X, Y), 2.5, SEEDS), "batch_size must be a whole number"),  # type: ignore[arg-type]
+    "a name for an optimiser": (lambda: build(optimizer="sgd"), "optimizer must be a function, or a class"),
+    "a made schedule": (lambda: build(schedule=3), "schedule must be a function, or a class to call, got 3"),
+    "a name for a loss": (
+        lambda: build(loss="mse"),
+        "loss must be a function, or a class to call, got 'mse'",
+    ),
+    "a name for a metric": (lambda: build(metrics={"hits": "error"}), "hits must be a function, or a class"),
     "a number in place of seeds": (lambda: build(16), r"such as range\(16\), got 16"),
 }
 
