@@ -95,7 +95,7 @@ class ReplicatedModule(ReplicatedBase):
         Raises:
             ValueError: An argument is out of range, or there are not R of them.
         """
-        given_functions = {"make_net": make_net, "loss": loss, "optimizer": optimizer, **(metrics or {})}
+        given_functions = {"loss": loss, "optimizer": optimizer, **(metrics or {})}
         may_be_none = {"schedule": schedule, "predict": predict}
         _refuse_no_functions(given_functions | {k: f for k, f in may_be_none.items() if f is not None})
         if "loss" in (metrics or {}):

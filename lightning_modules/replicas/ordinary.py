@@ -1,6 +1,7 @@
 """The ordinary nets that replicas are made of, one a seed, and their tensors joined."""
 
 import copy
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from numbers import Number
 from typing import Any
@@ -25,6 +26,7 @@ def make_nets(make_net: Callable[[], nn.Module], seeds: Sequence[int]) -> list[n
     Raises:
         ValueError: What it makes is no net, not a new one at each call, or of other shapes for another seed.
     """
+    _refuse_what_needs_arguments(make_net)
     nets = [_make(make_net, seed) for seed in seeds]
     if len({id(net) for net in nets}) < len(nets):
         raise ValueError("make_net must make a new net at each call")
@@ -35,6 +37,22 @@ def make_nets(make_net: Callable[[], nn.Module], seeds: Sequence[int]) -> list[n
     for net in nets[1:]:
         _refuse_own_attributes(nets[0], net)
     return nets
+
+
+def _refuse_what_needs_arguments(make_net: Any) -> None:
+    """Refuse a net that is made already, a class that is to be given its sizes, and what is no function."""
+    what = type(make_net).__name__ if isinstance(make_net, nn.Module) else f"{make_net!r:.80}"
+    try:
+        if isinstance(make_net, nn.Module) or not callable(make_net):
+            raise TypeError
+        inspect.signature(make_net).bind()
+    except TypeError:
+        raise ValueError(
+            "make_net must be a function without arguments that makes the net anew, such as"
+            f" lambda: Net(3, 2), got {what}"
+        ) from None
+    except ValueError:  # what is written in C may not say what arguments it takes
+        pass
 
 
 def _make(make_net: Callable[[], nn.Module], seed: int) -> nn.Module:

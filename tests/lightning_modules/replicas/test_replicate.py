@@ -511,11 +511,15 @@ def test_each_net_that_is_run_by_vmap_says_so() -> None:
     assert ["Scaled has tensors of its own" in str(warning.message) for warning in shown] == [True, True]
 
 
-NOT_NETS: list[tuple[Make, str]] = [
+NOT_NETS: list[tuple[Any, str]] = [
     (lambda: torch.jit.script(nn.Linear(2, 2)), "not scripted ones"),
     (lambda: nn.Sequential(torch.jit.script(nn.Linear(2, 2))), "not scripted ones"),
     (lambda: nn.utils.weight_norm(nn.Linear(2, 2)), "copy.deepcopy can copy"),
     (lambda: nn.LazyLinear(2), "lazy layers"),
+    (nn.Linear(2, 2), "a function without arguments .* got Linear"),
+    (nn.Linear, "a function without arguments .* got <class"),
+    (lambda n: nn.Linear(n, 2), "a function without arguments"),
+    ("net", "a function without arguments .* got 'net'"),
 ]
 
 
