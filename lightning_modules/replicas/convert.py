@@ -8,10 +8,11 @@ from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_map_only, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
 
 from lightning_modules.command.plain import plain
 from lightning_modules.replicas.dropout import Dropout
+from lightning_modules.replicas.input_kind import Kind, kind_of
 from lightning_modules.replicas.one_batch import fold, for_each, share
 from lightning_modules.replicas.ordinary import joined, make_nets, tensors_of
 from lightning_modules.replicas.per_replica import replica_number, seeds_of_each
@@ -23,7 +24,6 @@ from lightning_modules.replicas.state import State, take_replicas
 from lightning_modules.replicas.vmapped import call_by_vmap, with_streams
 
 Engine = Literal["auto", "wide", "vmap"]
-Kind = tuple[TreeSpec, list[Any], list[Any]]  # of inputs: their structure, flags, and types
 
 
 class Replicas(nn.Module):
@@ -287,20 +287,6 @@ def replicate(
     if example is not None:
         replicas.prove(*(example if isinstance(example, tuple) else (example,)))
     return replicas
-
-
-def kind_of(inputs: Inputs, each: bool) -> Kind:
-    """What a forward may branch by, but for the size of a batch and for numbers.
-
-    Args:
-        inputs: Positional and named inputs.
-        each: Whether they have a dimension of replicas.
-    """
-    args, kwargs = inputs
-    flags = [x for x in (*args, *kwargs.values()) if isinstance(x, bool | str)]
-    leaves, structure = tree_flatten(inputs)
-    types = [(x.dim() - each, x.is_floating_point()) if isinstance(x, Tensor) else type(x) for x in leaves]
-    return structure, flags, types
 
 
 def _drop_prefix(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:

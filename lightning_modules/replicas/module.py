@@ -95,18 +95,11 @@ class ReplicatedModule(ReplicatedBase):
         Raises:
             ValueError: An argument is out of range, or there are not R of them.
         """
-        given_functions = {"loss": loss, "optimizer": optimizer, **(metrics or {})}
-        may_be_none = {"schedule": schedule, "predict": predict}
-        _refuse_no_functions(given_functions | {k: f for k, f in may_be_none.items() if f is not None})
-        if "loss" in (metrics or {}):
-            raise ValueError("a metric must not be called loss, which is there already")
-        if wrong := [name for name in metrics or {} if not name or "." in name]:
-            raise ValueError(f"metrics must have names, without a dot, got {wrong[0]!r}")
-        if isinstance(loss, nn.Module) and any(p.requires_grad for p in loss.parameters()):
-            raise ValueError(
-                "loss must have no parameters to train, of which no replica would have its own;"
-                " make them part of the net"
-            )
+        _refuse_names(metrics or {})
+        chosen = {"schedule": schedule, "predict": predict}
+        needed = {"loss": loss, "optimizer": optimizer, **(metrics or {})}
+        _refuse_no_functions(needed | {name: own for name, own in chosen.items() if own is not None})
+        _refuse_parameters(loss)
         numbers = seeds_of_each(seeds)
         given = {name: plain_numbers(name, value, float) for name, value in (loss_weights or {}).items()}
         decay = None if weight_decay is None else plain_numbers("weight_decay", weight_decay, float)
@@ -280,6 +273,21 @@ class ReplicatedModule(ReplicatedBase):
 def band(tag: str) -> tuple[str, str]:
     """The tags of the ends of a tag's band, named as `results.tensorboard` names those of a study."""
     return f"zone/{tag}_low", f"zone/{tag}_high"
+
+
+def _refuse_names(metrics: Mapping[str, Any]) -> None:
+    if "loss" in metrics:
+        raise ValueError("a metric must not be called loss, which is there already")
+    if wrong := [name for name in metrics if not name or "." in name]:
+        raise ValueError(f"metrics must have names, without a dot, got {wrong[0]!r}")
+
+
+def _refuse_parameters(loss: Any) -> None:
+    if isinstance(loss, nn.Module) and any(p.requires_grad for p in loss.parameters()):
+        raise ValueError(
+            "loss must have no parameters to train, of which no replica would have its own; make them part"
+            " of the net"
+        )
 
 
 def _refuse_no_functions(functions: Mapping[str, Any]) -> None:

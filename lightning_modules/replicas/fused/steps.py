@@ -5,6 +5,7 @@ Replicas lie apart in memory, (R, N, [H, W,] F), where a step says so, else side
 """
 
 from itertools import takewhile
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -21,7 +22,6 @@ from lightning_modules.replicas.layers import Linear, Standardise, channels_last
 
 Step = nn.Module | Fused
 POOL = Pool()
-
 
 # Layers whose class says what they compute; a subclass may compute anything.
 ANYWHERE = (  # each number by itself
@@ -127,20 +127,17 @@ def _replicas_of(step: Step, before: list[Step], after: list[Step], x: Tensor, r
     return count if count and wide and x.shape[1] % count == 0 else 0
 
 
-def _is_pool(step: nn.Module) -> bool:
-    return type(step) in POOLS and not getattr(step, "return_indices", False)
-
-
 def _by_torch(step: Step, x: Tensor, replicas: int, calls: int) -> tuple[Tensor, int]:
     """What torch's operations make of x, and how many replicas of it lie apart then."""
-    if isinstance(step, nn.Module) and type(step) in ANYWHERE:
-        return step(x), replicas
-    if replicas and isinstance(step, nn.Flatten) and (step.start_dim, step.end_dim) == (1, -1):
+    layer: Any = step if type(step) in KNOWN else None
+    if type(layer) in ANYWHERE:
+        return layer(x), replicas
+    if replicas and isinstance(layer, nn.Flatten) and (layer.start_dim, layer.end_dim) == (1, -1):
         return x.movedim(-1, 2).flatten(2), replicas  # (R, N, F * H * W)
-    if replicas and isinstance(step, nn.AdaptiveAvgPool2d) and step.output_size in (1, (1, 1)):
+    if replicas and isinstance(layer, nn.AdaptiveAvgPool2d) and layer.output_size in (1, (1, 1)):
         return x.mean((2, 3), keepdim=True), replicas  # (R, N, 1, 1, F)
-    if replicas and isinstance(step, nn.Module) and _is_pool(step):
-        y = step(x.flatten(0, 1).movedim(-1, 1))  # (R * N, F, H, W)
+    if replicas and isinstance(layer, POOLS) and not getattr(layer, "return_indices", False):
+        y = layer(x.flatten(0, 1).movedim(-1, 1))  # (R * N, F, H, W)
         return y.movedim(1, -1).unflatten(0, x.shape[:2]), replicas
     x = side_by_side(x) if replicas else x
     return step.by_torch(x, calls) if isinstance(step, Fused) else step(x), 0

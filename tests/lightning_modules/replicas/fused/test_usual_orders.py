@@ -180,3 +180,42 @@ def test_a_hook_of_a_sequence_within_a_sequence_is_called(place: str) -> None:
     watched.register_forward_hook(lambda layer, given, made: called.append(made))
     net(torch.randn(4, R * 3, 12, 12))
     assert len(called) == 1
+
+
+class Mean(nn.Flatten):
+    """Averages, whatever its class is called."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+
+class Twice(nn.AdaptiveAvgPool2d):
+    """Averages, and doubles."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+class Thrice(nn.MaxPool2d):
+    """Pools, and trebles."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 3 * super().forward(x)
+
+
+class Falling(nn.ReLU):
+    """Makes less of more."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return -x
+
+
+@pytest.mark.parametrize("layer", [Mean(), Twice(1), Twice(2), Thrice(2), Thrice(3), Falling()], ids=repr)
+def test_a_layer_of_ones_own_computes_what_its_forward_says(layer: nn.Module) -> None:
+    net = Sequential(block(3, 32), nn.Conv2d(R * 32, R * 32, 3, groups=R), nn.BatchNorm2d(R * 32), layer)
+    agree(net.double(), torch.randn(4, R * 3, 16, 16, dtype=torch.float64))
+
+
+def test_a_pooling_waits_for_a_relu_of_ones_own() -> None:
+    conv = nn.Conv2d(R * 3, R * 32, 3, groups=R)
+    agree(Sequential(conv, Falling(), nn.MaxPool2d(2)).double(), torch.randn(4, R * 3, 8, 8).double())
