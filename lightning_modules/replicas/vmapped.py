@@ -57,6 +57,9 @@ class _PaddedEmbedding(nn.Embedding):
         return torch.where(input.eq(self.padding_idx).unsqueeze(-1), rows.detach(), rows)
 
 
+CHANNEL_DROPOUTS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+
+
 def with_streams(net: nn.Module, replicas: int) -> nn.Module:
     """A copy of an ordinary net, whose dropout layers draw for R replicas.
 
@@ -87,7 +90,7 @@ def _with_streams(layer: nn.Module, replicas: int) -> nn.Module:
         raise ValueError(f"{kind.__name__} with sparse gradients cannot be replicated; take sparse=False")
     if isinstance(layer, nn.Dropout) and kind is nn.Dropout:
         drawing = _InVmap(layer.p, replicas)
-    elif isinstance(layer, nn.Dropout1d | nn.Dropout2d | nn.Dropout3d):
+    elif isinstance(layer, CHANNEL_DROPOUTS) and kind in CHANNEL_DROPOUTS:
         drawing = _ChannelsInVmap(layer.p, replicas)
     elif kind is nn.Embedding and layer.padding_idx is not None:
         drawing = copy.copy(layer)

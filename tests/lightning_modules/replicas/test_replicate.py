@@ -543,6 +543,16 @@ def test_seeds_may_be_counted_one_by_one() -> None:
 
 
 UNKNOWN, DRAWN = "torch.func.vmap does not know it", "no replica has a stream"
+
+
+class OwnDropout(nn.Dropout):
+    """A class of one's own, whose forward may be anything."""
+
+
+class OwnDropout2d(nn.Dropout2d):
+    """Likewise."""
+
+
 REFUSED: list[tuple[Make, str]] = [
     (lambda: nn.LSTM(6, 4), UNKNOWN),
     (lambda: nn.GRU(6, 4), UNKNOWN),
@@ -551,6 +561,8 @@ REFUSED: list[tuple[Make, str]] = [
     (nn.RReLU, DRAWN),
     (nn.AlphaDropout, DRAWN),
     (nn.FeatureAlphaDropout, DRAWN),
+    (OwnDropout, DRAWN),
+    (OwnDropout2d, DRAWN),
     (lambda: nn.FractionalMaxPool2d(2, 4), DRAWN),
     (lambda: nn.TransformerEncoderLayer(6, 2, 8), "only with batch_first=True"),
     (lambda: nn.Embedding(6, 4, sparse=True), "take sparse=False"),
