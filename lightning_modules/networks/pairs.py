@@ -201,6 +201,7 @@ def _side_by_side(make: Callable[[], nn.Module]) -> nn.Module:
 class PairReplicas(Replicas):
     """R replicas of a network of pairs, each with pairs of its own."""
 
+    is_followed = False  # a whole trunk or head is one `Sequential`
     net: Any  # EarlyFusion, SeparateTrunks or SharedTrunk, with R replicas side by side
 
     def forward(self, pairs: Tensor) -> Outputs:

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_u
 
 from lightning_modules.command.plain import plain
 from lightning_modules.replicas.dropout import Dropout
+from lightning_modules.replicas.fused.following import follow, unfollow
 from lightning_modules.replicas.input_kind import Kind, kind_of
 from lightning_modules.replicas.one_batch import fold, for_each, share
 from lightning_modules.replicas.ordinary import joined, make_nets, tensors_of
@@ -37,12 +38,15 @@ class Replicas(nn.Module):
     dimension.
 
     Attributes:
+        is_followed: Whether layers that a forward calls one by one are to be computed together.
         seeds: R seeds.
         engine: `wide`: replicas side by side in the layers' channels; `vmap`: by `torch.func`.
         reason: Why the engine is vmap, if it was not asked for.
         is_proven: Whether all inputs are believed; by default the first of each kind are proven.
         net: What holds the tensors; with engine wide it can be called, with (N, R * D, ...).
     """
+
+    is_followed = True
 
     def __init__(
         self, make_net: Callable[[], nn.Module], seeds: Sequence[int], engine: Engine = "auto"
@@ -78,6 +82,8 @@ class Replicas(nn.Module):
             try:
                 self.net = widen(nets[0], len(nets))
                 self._hold(tensors)
+                if self.is_followed:
+                    follow(self.net)
             except NoWideFormError as why:
                 with_streams(nets[0], len(nets))  # refuses what vmap cannot run either
                 self._fall_back(str(why))
@@ -226,7 +232,7 @@ class Replicas(nn.Module):
     def _prove(self, inputs: Inputs) -> list[int]:
         if self.engine == "wide":
             try:
-                return prove(self.net, len(self.seeds), self._single, inputs)
+                return self._prove_wide(inputs)
             except Difference as why:
                 self._fall_back(str(why))
                 self._proven.clear()
@@ -242,6 +248,14 @@ class Replicas(nn.Module):
                 " numbers but those of dropout layers, change buffers in place, and write it of"
                 " registered layers, or register one"
             ) from why
+
+    def _prove_wide(self, inputs: Inputs) -> list[int]:
+        try:
+            return prove(self.net, len(self.seeds), self._single, inputs)
+        except Exception:  # of any kind: a user's code may do with a tensor what cannot be followed
+            if not unfollow(self.net):
+                raise
+            return prove(self.net, len(self.seeds), self._single, inputs)
 
     def _by_vmap(self, net: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return call_by_vmap(net, self.shapes, len(self.seeds), args, kwargs)

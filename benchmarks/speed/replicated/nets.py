@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn import functional as F
 
 from benchmarks.speed import plain_loop
 
@@ -30,13 +31,19 @@ def mlp() -> nn.Module:
     )
 
 
-def tutorial_cnn() -> nn.Module:
+class TutorialCNN(nn.Module):
     """Convolution, ReLU, pooling, twice, as in many a tutorial, for MNIST's images (N, 1, 28, 28)."""
-    return nn.Sequential(
-        *(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Flatten(), nn.Linear(1600, 10)),
-    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(1, 32, 3), nn.Conv2d(32, 64, 3)
+        self.classify = nn.Linear(1600, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, 10)."""
+        x = F.max_pool2d(F.relu(self.conv1(x)), 2)
+        x = F.max_pool2d(F.relu(self.conv2(x)), 2)
+        return self.classify(torch.flatten(x, 1))
 
 
 def colour_cnn() -> nn.Module:
@@ -75,7 +82,7 @@ class Net:
 
 NETS = {
     "cnn": Net(paper_cnn, (plain_loop.BATCH_SIZE, 2, 14, 14), 2),
-    "tutorial": Net(tutorial_cnn, (32, 1, 28, 28), 10),
+    "tutorial": Net(TutorialCNN, (32, 1, 28, 28), 10),
     "mlp": Net(mlp, (128, 784), 10),
     "colour": Net(colour_cnn, (64, 3, 32, 32), 10),
     "transformer": Net(Transformer, (64, 16, 16), 10),

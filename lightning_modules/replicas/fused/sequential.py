@@ -17,11 +17,19 @@ from torch.nn.modules.module import _has_any_global_hook
 from lightning_modules.command.options import Engine as Engine
 from lightning_modules.command.options import Layout as Layout
 from lightning_modules.command.plain import plain
+from lightning_modules.replicas.fused.deferred import Deferred
 from lightning_modules.replicas.fused.support import obstacle
 from lightning_modules.replicas.layers import channels_last
 
 if obstacle() is None:
     from lightning_modules.replicas.fused import steps
+
+
+class OwnForward:
+    """A forward of this package in place of a layer's own, which computes the same."""
+
+    engine: Engine = "auto"
+    layout: Layout = "auto"
 
 
 class Sequential(nn.Sequential):
@@ -41,12 +49,12 @@ class Sequential(nn.Sequential):
         Returns:
             (calls * N, R * F').
         """
-        x = input
+        x = input.value() if isinstance(input, Deferred) else input
         on_cpu = x.device.type == "cpu"
         if len(x) % calls:
             raise ValueError(f"{len(x)} samples cannot be divided into {calls} calls")
         if self._is_fused(x, on_cpu):
-            found = steps.find_steps(list(self._layers()))
+            found = steps.find_steps(list(self.leaves()))
             if calls == 1 or all(map(steps.is_of_samples, found)):
                 return steps.compute(found, x, calls)
         if x.dim() == 4 and (self.layout == "channels_last" or (self.layout == "auto" and on_cpu)):
@@ -55,11 +63,11 @@ class Sequential(nn.Sequential):
             return super().forward(x)  # type: ignore[no-untyped-call]
         return torch.cat([nn.Sequential.forward(self, part) for part in x.chunk(calls)])  # type: ignore[no-untyped-call]
 
-    def _layers(self) -> Iterator[nn.Module]:
+    def leaves(self) -> Iterator[nn.Module]:
         """The layers, those of sequences within too, between which replicas need not lie side by side."""
         for layer in self:
-            if type(layer) is Sequential and self._computes_as(layer) and not _is_watched(layer):
-                yield from layer._layers()
+            if type(layer) is Sequential and self._computes_as(layer) and not is_watched(layer):
+                yield from layer.leaves()
             else:
                 yield layer
 
@@ -67,9 +75,7 @@ class Sequential(nn.Sequential):
         return (self.engine, self.layout) == (other.engine, other.layout)
 
     def _is_fused(self, x: Tensor, on_cpu: bool) -> bool:
-        # A trace must see torch's operations, and a hook every layer; both engines compute the same.
-        tracing = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-        if self.engine == "torch" or tracing or torch._C._are_functorch_transforms_active():
+        if self.engine == "torch" or is_traced():
             return False
         types = {p.dtype for p in self.parameters()}
         able = on_cpu and types <= {torch.float32, torch.float64}
@@ -77,23 +83,30 @@ class Sequential(nn.Sequential):
             raise ValueError("engine fused computes on a CPU, with weights in float32 or float64; take torch")
         if self.engine == "fused" and obstacle():
             raise ValueError(f"engine fused cannot be used here, because {obstacle()}; take torch")
-        watched = _has_any_global_hook() or any(map(_is_watched, self._layers()))
+        watched = _has_any_global_hook() or any(map(is_watched, self.leaves()))
         fitting = not types - {x.dtype} or x.dtype == torch.bfloat16  # the latter under autocast
         # The loops know no float16, to which torch can autocast too.
         fitting &= not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") == torch.bfloat16
         return able and not obstacle() and fitting and not watched
 
 
-def _is_watched(layer: nn.Module) -> bool:
+def is_traced() -> bool:
+    """Whether torch looks at operations, which must be its own then; both engines compute the same."""
+    tracing = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return tracing or torch._C._are_functorch_transforms_active()
+
+
+def is_watched(layer: nn.Module) -> bool:
+    """Whether a layer may compute something else than its class, or somebody looks at what it computes."""
     hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
-    return any(hooks) or "forward" in vars(layer)
+    return any(hooks) or not isinstance(vars(layer).get("forward", OwnForward()), OwnForward)
 
 
 def set_engine(network: nn.Module, engine: Engine, layout: Layout = "auto") -> None:
     """Choose how a network computes.
 
     Args:
-        network: Every `Sequential` in it is set.
+        network: Every `Sequential` in it is set, and every net whose own forward is followed.
         engine: `fused`, `torch`, or `auto`: fused on a CPU.
         layout: How images lie in memory.
 
@@ -102,5 +115,6 @@ def set_engine(network: nn.Module, engine: Engine, layout: Layout = "auto") -> N
     """
     engine, layout = plain("engine", engine, Engine), plain("layout", layout, Layout)
     for module in network.modules():
-        if isinstance(module, Sequential):
-            module.engine, module.layout = engine, layout
+        for chooser in (module, vars(module).get("forward")):
+            if isinstance(chooser, Sequential | OwnForward):
+                chooser.engine, chooser.layout = engine, layout

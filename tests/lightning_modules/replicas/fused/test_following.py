@@ -1,0 +1,378 @@
+"""Nets whose own forward calls layers one by one: the loops compute them, and what torch computes."""
+
+import pickle
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any, cast
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from lightning_modules.replicas.convert import Replicas, replicate
+from lightning_modules.replicas.dropout import Dropout
+from lightning_modules.replicas.fused import following
+from lightning_modules.replicas.fused.following import FollowedForward, follow
+from lightning_modules.replicas.fused.pooled_convolution import Convolution
+from lightning_modules.replicas.fused.sequential import Sequential, set_engine
+
+R, C = 2, 8
+
+
+class Program(nn.Module):
+    """A forward that is a list of what is done to one of the tensors there are, for R replicas."""
+
+    def __init__(self, lines: list[tuple[str, int, int, bool]]) -> None:
+        super().__init__()
+        self.lines = lines
+        self.conv, self.other = (nn.Conv2d(R * C, R * C, 3, padding=1, groups=R) for _ in range(2))
+        self.norm, self.dropout = nn.BatchNorm2d(R * C), Dropout(0.3, R)
+        self.block = Sequential(
+            nn.Conv2d(R * C, R * C, 3, padding=1, groups=R), nn.BatchNorm2d(R * C), nn.ReLU()
+        )
+        self.relu, self.relu_in_place, self.pool = nn.ReLU(), nn.ReLU(inplace=True), nn.MaxPool2d(2)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        tensors = [x]
+        for what, place, other, keeps in self.lines:
+            x = tensors[place % len(tensors)]
+            y = self.do(what, x, tensors[other % len(tensors)])
+            if keeps:
+                tensors.append(y)
+            else:
+                tensors[place % len(tensors)] = y
+            del x, y  # so that nothing but the list holds a tensor
+        return tensors
+
+    def do(self, what: str, x: Tensor, other: Tensor) -> Tensor:
+        if what in dict(self.named_children()):
+            return self.get_submodule(what)(x) if what != "pool" or x.shape[-1] > 3 else x
+        if what in ("max_pool2d", "avg_pool2d"):
+            return getattr(F, what)(x, 2) if x.size(2) > 3 else x
+        if what == "without gradients":
+            with torch.no_grad():
+                return self.conv(x)
+        if what == "changed view":
+            part = x[:, 1:3]
+            part.mul_(0.5)
+            return self.conv(x)
+        if what in ("add", "add_") and x.shape == other.shape:
+            return getattr(x, what)(other)
+        return FUNCTIONS.get(what, torch.clone)(x)
+
+
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "F.relu": F.relu,
+    "F.relu in place": lambda x: F.relu(x, inplace=True),
+    "tanh": torch.tanh,
+    "sigmoid": lambda x: x.sigmoid(),
+    "leaky": lambda x: F.leaky_relu(x, 0.1),
+    "times 2 in place": lambda x: x.mul_(2),
+    "detached": lambda x: x.detach(),
+    "flipped": lambda x: x.flip(-1),
+    "adaptive": lambda x: F.adaptive_avg_pool2d(x, (x.shape[2], x.shape[3])),
+}
+LAYERS = ["conv", "other", "norm", "dropout", "block", "relu", "relu_in_place", "pool"]
+LINES = [*LAYERS, "max_pool2d", "avg_pool2d", "without gradients", "changed view", "add", "add_", *FUNCTIONS]
+
+
+def everything(net: Program, images: Tensor) -> list[Tensor]:
+    """Outputs, gradients and statistics after two steps: the second one knows the first."""
+    net.zero_grad()
+    net.dropout.seed([1, 2])
+    found = []
+    for step in range(2):
+        x = images.detach().clone() + step
+        outputs = net(x)
+        total = sum((y * torch.arange(y.numel()).view(y.shape).cos()).sum() for y in outputs)
+        if total.requires_grad:
+            total.backward()
+        found += [*outputs, *(p.grad.clone() for p in net.parameters() if p.grad is not None)]
+    return [*found, *net.buffers()]
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    lines=st.lists(
+        st.tuples(st.sampled_from(LINES), st.integers(0, 3), st.integers(0, 3), st.booleans()),
+        min_size=1,
+        max_size=12,
+    ),
+    training=st.booleans(),
+)
+def test_whatever_a_forward_does_with_tensors_it_gets_what_torch_computes(
+    lines: list[tuple[str, int, int, bool]], training: bool
+) -> None:
+    torch.manual_seed(0)
+    plain = Program(lines).double().train(training)
+    followed, images = deepcopy(plain), torch.randn(3, R * C, 12, 12, dtype=torch.float64)
+    follow(followed)
+    set_engine(plain, "torch")
+    try:
+        expected = everything(plain, images)
+    except RuntimeError:  # of autograd: a tensor was changed in place that it needs
+        return
+    for ours, theirs in zip(everything(followed, images), expected, strict=True):
+        scale = max(1.0, theirs.abs().max().item())
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9 * scale)
+
+
+class Tutorial(nn.Module):
+    """As in many a tutorial."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2, self.pool = nn.Conv2d(1, 8, 3), nn.Conv2d(8, 16, 3), nn.MaxPool2d(2)
+        self.hidden, self.classify = nn.Linear(400, 20), nn.Linear(20, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.heads(self.trunk(x))
+
+    def trunk(self, x: Tensor) -> Tensor:
+        x = self.pool(F.relu(self.conv1(x)))
+        return F.max_pool2d(F.relu(self.conv2(x)), 2)
+
+    def heads(self, x: Tensor) -> Tensor:
+        return self.classify(F.relu(self.hidden(torch.flatten(x, 1))))
+
+
+class EachByItsName(Tutorial):
+    """Keeps what it has computed, each by a name of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        c1 = F.relu(self.conv1(x))
+        s2 = F.max_pool2d(c1, (2, 2))
+        c3 = F.relu(self.conv2(s2))
+        s4 = F.max_pool2d(c3, 2)
+        return self.heads(s4)
+
+
+class Viewed(Tutorial):
+    """Flattens by a view."""
+
+    def heads(self, x: Tensor) -> Tensor:
+        return super().heads(x.view(x.shape[0], -1))
+
+
+class Reshaped(Tutorial):
+    """Flattens by a new shape."""
+
+    def heads(self, x: Tensor) -> Tensor:
+        return super().heads(x.reshape((len(x), -1)))
+
+
+class InParts(Tutorial):
+    """As torchvision's, whose parts are sequences with a view in between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            self.conv1, nn.ReLU(True), self.pool, self.conv2, nn.ReLU(True), self.pool
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.features(x)
+        return self.heads(x.view(x.size(0), -1))
+
+
+class Looked(Tutorial):
+    """Looks at what it computes, keeps it, and branches by it."""
+
+    def trunk(self, x: Tensor) -> Tensor:
+        self.seen = F.relu(self.conv1(x))
+        if self.seen.isnan().any() or self.seen.shape[-1] > 100:
+            self.seen = self.seen * 0
+        return F.max_pool2d(F.relu(self.conv2(self.pool(self.seen))), 2)
+
+
+class Meaned(Tutorial):
+    """Averages over the map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(16, 20)
+
+    def heads(self, x: Tensor) -> Tensor:
+        return super().heads(x.mean(dim=(2, 3)))
+
+
+class Shuffled(Tutorial):
+    """Has a sequence with layers of which the loops know nothing, not even the shape that they give."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shuffle = nn.Sequential(nn.PixelShuffle(2), nn.MaxPool2d(4))
+        self.hidden = nn.Linear(16, 20)
+
+    def heads(self, x: Tensor) -> Tensor:
+        x = self.shuffle(x)
+        return super().heads(x.view(x.shape[0], -1))
+
+
+class Halves(Tutorial):
+    """Looks in another precision at what it has computed before."""
+
+    def trunk(self, x: Tensor) -> Tensor:
+        x = self.pool(F.relu(self.conv1(x)))
+        with torch.autocast("cpu", torch.bfloat16):
+            x = x * (x.abs().max() < 1e9)
+        return F.max_pool2d(F.relu(self.conv2(x)), 2)
+
+
+def pooled(replicas: Replicas, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many convolutions are pooled by the loops in a call."""
+    calls, compute = list[Convolution](), Convolution.__call__
+
+    def counted(convolution: Convolution, x: Tensor, number: int) -> Tensor:
+        calls.append(convolution)
+        return compute(convolution, x, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Convolution, "__call__", counted)
+        replicas(x)
+    return len(calls)
+
+
+@pytest.mark.parametrize(
+    ("net", "loops"),
+    [
+        (Tutorial, 2),
+        (EachByItsName, 2),
+        (Viewed, 2),
+        (Reshaped, 2),
+        (InParts, 2),
+        (Looked, 1),
+        (Meaned, 2),
+        (Halves, 2),
+        (Shuffled, 2),
+    ],
+)
+def test_layers_that_a_forward_calls_one_by_one_are_computed_by_the_loops(
+    net: Callable[[], nn.Module],
+    loops: int,
+    monkeypatch: pytest.MonkeyPatch,
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    images = torch.randn(4, 1, 28, 28, generator=Generator().manual_seed(0))
+    replicas = replicate(net, seeds=range(3))
+    outputs = replicas(images)
+    outputs.square().sum().backward()
+    assert pooled(replicas, images, monkeypatch) == loops
+    assert not [warning for warning in recwarn if "replicas" in str(warning.message)]
+    for r in range(3):
+        alone = replicas.replica(r)
+        expected = alone(images)
+        expected.square().sum().backward()
+        torch.testing.assert_close(outputs[:, r], expected, rtol=1e-4, atol=1e-5)
+        for ours, theirs in zip(replicas.parameters(), alone.parameters(), strict=True):
+            assert ours.grad is not None
+            assert theirs.grad is not None
+            part = ours.grad.chunk(3)[r].view_as(theirs.grad)
+            torch.testing.assert_close(part, theirs.grad, rtol=1e-3, atol=1e-4)
+    for other in (deepcopy(replicas), pickle.loads(pickle.dumps(replicas))) if net is not Looked else ():
+        assert torch.equal(other(images), outputs)
+    replicas.select([0, 2])
+    torch.testing.assert_close(replicas(images), outputs[:, [0, 2]])
+
+
+class Square(torch.autograd.Function):
+    """A function for autograd."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return 2 * x * grad
+
+
+square: Callable[[Tensor], Tensor] = Square.apply
+
+
+class OwnFunction(Tutorial):
+    """Its function would be given a tensor that is not computed, whose gradient would be lost."""
+
+    def trunk(self, x: Tensor) -> Tensor:
+        return F.max_pool2d(self.conv2(self.pool(square(self.conv1(x)))), 2)
+
+
+class Recomputed(Tutorial):
+    """Computes its trunk again in the backward pass."""
+
+    def trunk(self, x: Tensor) -> Tensor:
+        return checkpoint(super().trunk, x, use_reentrant=True)
+
+
+@pytest.mark.parametrize("net", [OwnFunction, Recomputed])
+def test_what_cannot_be_followed_is_computed_by_torch(net: Callable[[], nn.Module]) -> None:
+    images = torch.randn(4, 1, 28, 28, requires_grad=True)
+    replicas = replicate(net, seeds=range(3))
+    replicas(images).square().sum().backward()
+    assert replicas.engine == "wide"
+    assert not isinstance(vars(replicas.net).get("forward"), FollowedForward)
+    ours, images.grad = images.grad, None
+    for r in range(3):
+        replicas.replica(r)(images).square().sum().backward()
+    torch.testing.assert_close(ours, images.grad, rtol=1e-3, atol=1e-4)
+
+
+def test_a_hook_sees_each_layer_once_and_what_torch_would_give_it() -> None:
+    replicas, images = replicate(Tutorial, seeds=range(3)), torch.randn(4, 1, 28, 28)
+    expected, seen, net = replicas(images), list[Tensor](), cast("Tutorial", replicas.net)
+    net.conv2.register_forward_hook(lambda layer, inputs, output: seen.append(output.clone()))
+    torch.testing.assert_close(replicas(images), expected)
+    (output,) = seen
+    torch.testing.assert_close(output, net.conv2(net.pool(F.relu(net.conv1(images.repeat(1, 3, 1, 1))))))
+
+
+class Kept(Tutorial):
+    """Stores what it has computed, for somebody who looks at it later."""
+
+    def trunk(self, x: Tensor) -> Tensor:
+        self.seen = F.relu(self.conv1(x))
+        return F.max_pool2d(self.conv2(self.pool(self.seen)), 2)
+
+
+def test_what_a_forward_has_kept_is_a_tensor_after_it() -> None:
+    replicas, images = replicate(Kept, seeds=range(3)), torch.randn(4, 1, 28, 28)
+    replicas(images)
+    net = cast("Kept", replicas.net)
+    expected = F.relu(net.conv1(images.repeat(1, 3, 1, 1)))
+    total = (net.pool(net.seen) ** 2).sum()
+    total.backward()
+    assert type(total) is Tensor
+    assert net.conv1.weight.grad is not None
+    with torch.no_grad():
+        net.conv1.weight.zero_()
+    torch.testing.assert_close(net.seen.detach().clone(), expected.detach())
+
+
+class Changing(Tutorial):
+    """Has another slope in each call."""
+
+    slope = 0.0
+
+    def trunk(self, x: Tensor) -> Tensor:
+        self.slope += 0.01
+        return self.pool(self.conv2(self.pool(F.leaky_relu(self.conv1(x), self.slope))))
+
+
+def test_a_forward_whose_layers_change_gets_those_of_each_call_and_takes_no_more_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(following, "MOST", 20)
+    replicas, images = replicate(Changing, seeds=range(2)), torch.randn(2, 1, 28, 28)
+    net = cast("Changing", replicas.net)
+    for _ in range(30):
+        outputs = replicas(images)
+        assert len(vars(net)["forward"]._chains) <= 25
+    alone = cast("Changing", replicas.replica(1))
+    alone.slope = net.slope - 0.01
+    torch.testing.assert_close(outputs[:, 1], alone(images))
