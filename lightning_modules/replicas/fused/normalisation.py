@@ -1,4 +1,4 @@
-"""A batch normalisation, the ReLU before or after it and the dropout after that."""
+"""A batch normalisation, the ReLU before or after it, and the 2x2 pooling and the dropout after that."""
 
 import math
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.fused.double_backward import slopes_by_torch
@@ -18,7 +19,12 @@ from lightning_modules.replicas.fused.loops.normalisation import (
     normalise,
     normalise_backward,
 )
+from lightning_modules.replicas.fused.loops.pooled_normalisation import (
+    normalise_and_pool,
+    normalise_and_pool_backward,
+)
 from lightning_modules.replicas.fused.memory import channels_of, filled, flat, lanes
+from lightning_modules.replicas.fused.pool import is_plain, refuse_small
 from lightning_modules.replicas.fused.step import Fused
 
 if TYPE_CHECKING:
@@ -34,10 +40,11 @@ class Layers(NamedTuple):
     dropout: Dropout | None = None  # last
     relu_before: bool = False
     relu_after: bool = False
+    pools: bool = False  # before the dropout
 
 
 def normalise_and_drop(x: Tensor, layers: Layers, calls: int) -> Tensor:
-    """Dropout(ReLU(BatchNorm(ReLU(x)))), of which some may be missing.
+    """Dropout(MaxPool2d(ReLU(BatchNorm(ReLU(x))))), of which some may be missing.
 
     Args:
         x: (R, calls * N, ..., channels), or filled up to a row with anything.
@@ -46,7 +53,7 @@ def normalise_and_drop(x: Tensor, layers: Layers, calls: int) -> Tensor:
         calls: Batches that are normalised apart.
 
     Returns:
-        The same shape, filled up to a row with zeros.
+        The same shape, or that of 2x2 maxima, filled up to a row with zeros.
 
     Raises:
         ValueError: What is normalised does not fit the layer.
@@ -59,6 +66,8 @@ def normalise_and_drop(x: Tensor, layers: Layers, calls: int) -> Tensor:
     features = len(x) * channels_of(x, norm.num_features // len(x))
     if norm.num_features != features:
         raise ValueError(f"BatchNorm has {norm.num_features} features, its input {features}")
+    if layers.pools:
+        refuse_small(*x.shape[2:4])
     if norm.training and rows < 2:
         raise ValueError("BatchNorm needs more than 1 value per channel when training")
     for s in statistics:  # changed in place
@@ -73,9 +82,11 @@ class Normalise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, layers: Layers, calls: int) -> Tensor:
         """Normalise, and save what was kept."""
-        (norm, dropout, *relus), replicas, room = layers, len(x), x.shape[-1]
+        norm, dropout, *relus, pools = layers
+        replicas, room = len(x), x.shape[-1]
+        height, width = x.shape[2:4] if pools else (1, 1)
         rows, channels = math.prod(x.shape[1:-1]) // calls, norm.num_features // replicas
-        size = Batches(replicas, calls, rows, channels, room)
+        size = Batches(replicas, calls, rows, channels, room, height, width)
         assert norm.running_mean is not None
         assert norm.running_var is not None
         assert norm.num_batches_tracked is not None
@@ -88,13 +99,15 @@ class Normalise(torch.autograd.Function):
             draw = dropout.next_draw(calls)
             stream = Stream(draw.keys, draw.call, draw.threshold, draw.gain)
         moments = Moments(*x.new_empty(4, replicas * calls * room).numpy())
-        out, kept = x.new_empty(x.shape), torch.empty(x.shape, dtype=torch.uint8)
-        normalise(flat(x), size, layer, stream, moments, flat(out), flat(kept))
+        out = x.new_empty((*x.shape[:2], height // 2, width // 2, room) if pools else x.shape)
+        kept = torch.empty(out.shape, dtype=torch.uint8)
+        loop = normalise_and_pool if pools else normalise
+        loop(flat(x), size, layer, stream, moments, flat(out), flat(kept))
         if norm.training:
             norm.num_batches_tracked.add_(calls)
         share = moments.mean.dtype.type(1 / rows if norm.training else 0)
         ctx.save_for_backward(x, weight, bias)
-        ctx.eps = norm.eps
+        ctx.eps, ctx.pools = norm.eps, pools
         ctx.arguments = flat(kept), size, moments, bounds[0], share, stream.gain
         return out
 
@@ -108,9 +121,10 @@ class Normalise(torch.autograd.Function):
                 None,
                 None,
             )
-        size, out = ctx.arguments[1], grad.new_empty(grad.shape)
+        size, out = ctx.arguments[1], grad.new_empty(x.shape)
         slopes = grad.new_empty(2, size.replicas, size.room)
-        normalise_backward(flat(grad), flat(x), *ctx.arguments, flat(out), *slopes.flatten(1).numpy())
+        loop = normalise_and_pool_backward if ctx.pools else normalise_backward
+        loop(flat(grad), flat(x), *ctx.arguments, flat(out), *slopes.flatten(1).numpy())
         d_bias, d_weight = slopes[..., : size.channels].flatten(1)
         return out, d_weight, d_bias, None, None
 
@@ -131,12 +145,19 @@ class Normalise(torch.autograd.Function):
             filled(part.view(size.replicas, 1, 1, -1), -1, size.room) * gain for part in (weight, bias)
         )
         y = ((rows - mean) * inverse * scale + shift).view_as(x)
-        return torch.where(torch.from_numpy(kept).view_as(x).bool(), y, 0)
+        if not ctx.pools:
+            return torch.where(torch.from_numpy(kept).view_as(x).bool(), y, 0)
+        even = y[:, :, : size.height // 2 * 2, : size.width // 2 * 2]
+        lines = even.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))  # (R, N, H // 2, 2, W // 2, 2, room)
+        windows = lines.transpose(3, 4).flatten(4, 5)  # (R, N, H // 2, W // 2, 4, room)
+        place = torch.from_numpy(kept).view_as(windows[..., 0, :]).long()
+        maxima = windows.gather(4, place.clamp(max=3).unsqueeze(4)).squeeze(4)
+        return torch.where(place < 4, maxima, 0)
 
 
 @dataclass(frozen=True)
 class Block(Fused):
-    """A batch normalisation with a ReLU before or after it, and a dropout, in the weights' own precision."""
+    """A batch normalisation with what may stand beside it, in the weights' own precision."""
 
     layers: Layers
 
@@ -156,9 +177,10 @@ class Block(Fused):
         return self.layers.norm.num_features
 
     def by_torch(self, x: Tensor, calls: int) -> Tensor:
-        norm, _, relu_before, relu_after = self.layers
+        norm, _, relu_before, relu_after, pools = self.layers
         x = x.relu() if relu_before else x
         y = torch.cat([norm(part) for part in x.chunk(calls)]) if calls > 1 else norm(x)
+        y = F.max_pool2d(y, 2) if pools else y
         return y.relu() if relu_after else y
 
     def __call__(self, x: Tensor, calls: int) -> Tensor:
@@ -180,9 +202,17 @@ def find_block(layers: list[nn.Module]) -> tuple[Block | None, int]:
         return None, 0
     if not (norm.affine and norm.track_running_stats and isinstance(norm.momentum, float)):
         return None, 0
-    after, dropout = taken(nn.ReLU), taken(Dropout)
-    block = Block(Layers(norm, dropout, before is not None, after is not None))
+    after = taken(nn.ReLU)
+    pools = isinstance(norm, nn.BatchNorm2d) and bool(rest) and _is_plain_pool(rest[0])
+    if pools:
+        rest.pop(0)
+        after = after or taken(nn.ReLU)  # the largest of what a ReLU makes is what it makes of the largest
+    block = Block(Layers(norm, taken(Dropout), before is not None, after is not None, pools))
     return block, len(layers) - len(rest)
+
+
+def _is_plain_pool(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.MaxPool2d) and is_plain(layer)
 
 
 # torch.autograd.Function.apply has no annotations.

@@ -22,6 +22,12 @@ def bits(x: Tensor) -> Array:
     return (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
 
 
+def refuse_small(height: int, width: int) -> None:
+    """Refuse images of which no window can be made."""
+    if min(height, width) < 2:
+        raise ValueError(f"images of {height}x{width} cannot be pooled by 2x2")
+
+
 class MaxPool(torch.autograd.Function):
     """2x2 maxima of (N, H, W, C)."""
 
@@ -29,6 +35,7 @@ class MaxPool(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor) -> Tensor:
         """Pool, and save the places of the maxima."""
         ctx.shape = n, h, w, c = x.shape
+        refuse_small(h, w)
         out, ctx.which = x.new_empty(n, h // 2, w // 2, c), np.empty((n, h // 2, w // 2, c), np.uint8)
         max_pool_forward(bits(x), bits(out), ctx.which)
         return out

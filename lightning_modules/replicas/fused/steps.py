@@ -56,7 +56,7 @@ def find_steps(layers: list[nn.Module]) -> list[Step]:
     """The steps that compute layers, one after the other."""
     if not layers:
         return []
-    known = list(takewhile(lambda layer: type(layer) in KNOWN, layers[:4]))
+    known = list(takewhile(lambda layer: type(layer) in KNOWN, layers[:5]))
     step: Step
     block, count = find_block(known)
     if block:

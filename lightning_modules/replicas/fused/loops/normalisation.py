@@ -36,6 +36,8 @@ class Batches(NamedTuple):
     rows: int
     channels: int
     room: int  # of the channels in memory, at least a row
+    height: int  # of an image, where rows are to be pooled
+    width: int
 
 
 class Layer(NamedTuple):

@@ -142,9 +142,10 @@ def test_a_convolution_is_torchs(
         assert_close(one, other, dtype)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     sizes=st.tuples(few, few, st.integers(2, 9)),
+    image=st.sampled_from([(), (2, 2), (3, 4), (4, 2), (5, 5)]),  # pooled, if it is one
     channels=widths,
     dtype=dtypes,
     how=st.integers(0, 2),
@@ -157,6 +158,7 @@ def test_a_convolution_is_torchs(
 )
 def test_normalisation_is_torchs(
     sizes: tuple[int, int, int],
+    image: tuple[int, ...],
     channels: int,
     dtype: torch.dtype,
     how: int,
@@ -167,18 +169,20 @@ def test_normalisation_is_torchs(
 ) -> None:
     (replicas, calls, rows), (p, strange) = sizes, p_and_strange
     generator = torch.Generator().manual_seed(seed)
-    norm, dropout = nn.BatchNorm1d(replicas * channels), Dropout(p, replicas)
+    norm: nn.BatchNorm1d | nn.BatchNorm2d = (nn.BatchNorm2d if image else nn.BatchNorm1d)(replicas * channels)
     first, last = (nn.ReLU() if relu else nn.Identity() for relu in relus)
-    layers = Sequential(first, norm, last, dropout).to(dtype)
+    pool, dropout = nn.MaxPool2d(2) if image else nn.Identity(), Dropout(p, replicas)
+    layers = Sequential(first, norm, last, pool, dropout).to(dtype)
     for value in layers.state_dict().values():
         if not value.dim():
             continue
         value.uniform_(0.5, 2, generator=generator)
+    norm.weight.data[::2] *= -1  # so that the largest becomes the least
     layers.train(training)
     dropout.seed(list(range(replicas)))
-    x = torch.randn(calls * rows, replicas * channels, generator=generator, dtype=dtype)
+    x = torch.randn(calls * rows, replicas * channels, *image, generator=generator, dtype=dtype)
     if strange is not None:
-        x[0, 0] = strange
+        x.view(-1)[0] = strange
     start = {name: value.clone() for name, value in layers.state_dict().items()}
     found = []
     for fused in (True, False):
@@ -186,9 +190,9 @@ def test_normalisation_is_torchs(
         dropout.calls = 0
         own = x.clone().requires_grad_()
         if fused:
-            apart = strided(own.unflatten(1, (replicas, -1)).transpose(0, 1), how)
-            out = normalise_and_drop(apart, Layers(norm, dropout, *relus), calls)
-            out = cut(out, channels).transpose(0, 1).flatten(1)
+            apart = own.unflatten(1, (replicas, -1)).movedim((1, 2), (0, -1))
+            out = normalise_and_drop(strided(apart, how), Layers(norm, dropout, *relus, bool(image)), calls)
+            out = cut(out, channels).movedim((0, -1), (1, 2)).flatten(1, 2)
         else:
             set_engine(layers, "torch")
             out = layers(own, calls)
@@ -198,6 +202,13 @@ def test_normalisation_is_torchs(
     for number, (one, other) in enumerate(zip(*found, strict=True)):
         if strange is None or number == 0:
             assert_close(one.to(dtype), other.to(dtype), dtype)
+
+
+@pytest.mark.parametrize("layers", [[nn.BatchNorm2d(64), nn.MaxPool2d(2)], [nn.Sigmoid(), nn.MaxPool2d(2)]])
+def test_images_that_are_too_small_to_be_pooled_are_refused(layers: list[nn.Module]) -> None:
+    net = Sequential(nn.Conv2d(64, 64, 3, groups=2), *layers)
+    with pytest.raises(ValueError, match="images of 1x4 cannot be pooled by 2x2"):
+        net(torch.randn(4, 64, 3, 6))
 
 
 def test_numbers_that_begin_between_two_words_are_read() -> None:

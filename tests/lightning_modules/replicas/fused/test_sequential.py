@@ -167,17 +167,20 @@ def test_the_loops_compute_all_convolutions_of_the_modern_recipes(model: str) ->
 @pytest.mark.parametrize("p", [0.0, 0.3])
 @pytest.mark.parametrize("calls", [1, 2])
 @pytest.mark.parametrize("frozen", [False, True])
-def test_the_gradient_of_a_block_is_that_of_finite_differences(p: float, calls: int, frozen: bool) -> None:
+@pytest.mark.parametrize("image", [(), (3, 2)])
+def test_the_gradient_of_a_block_is_that_of_finite_differences(
+    p: float, calls: int, frozen: bool, image: tuple[int, ...]
+) -> None:
     """Also where the statistics are those kept in training, as in evaluation or of a frozen layer."""
     torch.manual_seed(0)
     norm, dropout = nn.BatchNorm1d(6).double().train(not frozen), Dropout(p, 2)
-    x = torch.randn(2, calls * 5, 3, dtype=torch.float64)
+    x = torch.randn(2, calls * (2 if image else 5), *image, 3, dtype=torch.float64)
     weight, bias = torch.randn(2, 6, dtype=torch.float64)
 
     def block(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         dropout.calls = 0  # the same masks each time
         cast("Any", norm)._parameters.update(weight=weight, bias=bias)
-        return normalise_and_drop(x, Layers(norm, dropout, relu_before=True), calls)
+        return normalise_and_drop(x, Layers(norm, dropout, relu_before=True, pools=bool(image)), calls)
 
     inputs = [value.clone().requires_grad_() for value in (x, weight, bias)]
     assert torch.autograd.gradcheck(block, inputs)
