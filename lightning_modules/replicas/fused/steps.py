@@ -136,6 +136,10 @@ def _by_torch(step: Step, x: Tensor, replicas: int, calls: int) -> tuple[Tensor,
         return x.movedim(-1, 2).flatten(2), replicas  # (R, N, F * H * W)
     if replicas and isinstance(layer, nn.AdaptiveAvgPool2d) and layer.output_size in (1, (1, 1)):
         return x.mean((2, 3), keepdim=True), replicas  # (R, N, 1, 1, F)
+    if replicas and type(layer) is Dropout:
+        shape = x.shape[1], replicas * x.shape[-1], *x.shape[2:-1]
+        mask = layer.mask(x.new_empty(()).expand(shape)) if layer.training else None
+        return (x if mask is None else x * apart(mask, replicas)), replicas
     if replicas and isinstance(layer, POOLS) and not getattr(layer, "return_indices", False):
         y = layer(x.flatten(0, 1).movedim(-1, 1))  # (R * N, F, H, W)
         return y.movedim(1, -1).unflatten(0, x.shape[:2]), replicas
