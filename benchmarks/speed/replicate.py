@@ -63,7 +63,7 @@ def replicate(
     """Time a training step of R nets.
 
     Args:
-        nets: Of cnn, tutorial, mlp, colour and transformer, separated by commas.
+        nets: Of cnn, tutorial, normalised, mlp, colour and transformer, separated by commas.
         replicas: Numbers of nets R, separated by commas.
         ways: Who takes turns with the plain loop, separated by commas: replicate; module, a step of
             ReplicatedModule; vmap of grad by torch.func; ensemble, tensordict's EnsembleModule; equinox, with

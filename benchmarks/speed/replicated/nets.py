@@ -1,4 +1,4 @@
-"""Five ordinary nets and batches for them; each net is what somebody would write who trains one of it."""
+"""Six ordinary nets and batches for them; each net is what somebody would write who trains one of it."""
 
 from __future__ import annotations
 
@@ -46,6 +46,22 @@ class TutorialCNN(nn.Module):
         return self.classify(torch.flatten(x, 1))
 
 
+class NormalisedCNN(nn.Module):
+    """Convolution, batch normalisation, ReLU, pooling, twice, and dropout, for images (N, 1, 28, 28)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(1, 24, 3, padding=1), nn.BatchNorm2d(24)
+        self.conv2, self.norm2 = nn.Conv2d(24, 48, 3, padding=1), nn.BatchNorm2d(48)
+        self.dropout, self.classify = nn.Dropout(0.2), nn.Linear(48 * 7 * 7, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, 10)."""
+        x = F.max_pool2d(F.relu(self.norm1(self.conv1(x))), 2)
+        x = F.max_pool2d(F.relu(self.norm2(self.conv2(x))), 2)
+        return self.classify(self.dropout(torch.flatten(x, 1)))
+
+
 def colour_cnn() -> nn.Module:
     """Convolutions with group normalisation and GELU, for colour images (N, 3, 32, 32)."""
     return nn.Sequential(
@@ -83,6 +99,7 @@ class Net:
 NETS = {
     "cnn": Net(paper_cnn, (plain_loop.BATCH_SIZE, 2, 14, 14), 2),
     "tutorial": Net(TutorialCNN, (32, 1, 28, 28), 10),
+    "normalised": Net(NormalisedCNN, (32, 1, 28, 28), 10),
     "mlp": Net(mlp, (128, 784), 10),
     "colour": Net(colour_cnn, (64, 3, 32, 32), 10),
     "transformer": Net(Transformer, (64, 16, 16), 10),
