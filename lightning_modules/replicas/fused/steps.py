@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from lightning_modules.replicas.dropout import Dropout
+from lightning_modules.replicas.fused.block import Block, find_block
 from lightning_modules.replicas.fused.memory import apart, cut, lanes, side_by_side
-from lightning_modules.replicas.fused.normalisation import Block, find_block
 from lightning_modules.replicas.fused.pool import Pool, is_plain
 from lightning_modules.replicas.fused.pooled_convolution import Convolution
 from lightning_modules.replicas.fused.product import Product

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.fused import steps
-from lightning_modules.replicas.fused.normalisation import Block
+from lightning_modules.replicas.fused.block import Block
 from lightning_modules.replicas.fused.pool import Pool
 from lightning_modules.replicas.fused.pooled_convolution import Convolution
 from lightning_modules.replicas.fused.sequential import Sequential, set_engine
