@@ -17,7 +17,8 @@ from lightning_modules.models.recipes import MODERN
 from lightning_modules.models.registry import MODULES
 from lightning_modules.networks.pairs import Outputs, PairReplicas, make_replicas
 from lightning_modules.replicas.dropout import Dropout
-from lightning_modules.replicas.fused.normalisation import Block, Layers, normalise_and_drop
+from lightning_modules.replicas.fused.block import Block
+from lightning_modules.replicas.fused.normalisation import Layers, normalise_and_drop
 from lightning_modules.replicas.fused.pool import max_pool
 from lightning_modules.replicas.fused.pooled_convolution import Convolution
 from lightning_modules.replicas.fused.product import Product
