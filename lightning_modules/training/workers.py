@@ -20,7 +20,7 @@ from typing import Any, cast
 import torch
 
 from lightning_modules.command.blame import CommandError, carry_origin, origin
-from lightning_modules.command.collector import spare
+from lightning_modules.command.collector import freeze_once
 from lightning_modules.command.forkserver import UNGUARDED, worker_context
 
 Job = Callable[[Callable[[Any], None]], Any]  # called with a function that reports to the main process
@@ -143,7 +143,7 @@ def start(job: Job) -> tuple[Connection, BaseProcess]:
 def _work(job: Job, connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # for workers that no server started
     torch.set_num_threads(1)
-    spare()
+    freeze_once()
     gc.enable()  # the server's rests
     try:
         connection.send(("result", job(lambda value: connection.send(("report", value)))))

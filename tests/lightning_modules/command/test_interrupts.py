@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from lightning_modules.command.collector import collect
 from lightning_modules.command.interrupts import interrupts_wait
 from lightning_modules.replicas.checkpoints import write_checkpoint
-from lightning_modules.training.runner import spare_collector
 
 
 def test_ctrl_c_is_raised_at_the_end_of_the_block() -> None:
@@ -80,10 +80,10 @@ class Pickled:
 
 
 def test_ctrl_c_in_a_finaliser_is_not_lost_to_the_garbage_collector() -> None:
-    spare_collector()
+    collect()
     Collected()
     with pytest.raises(KeyboardInterrupt):
-        spare_collector()
+        collect()
 
 
 def test_ctrl_c_while_a_checkpoint_is_written_waits_until_it_is_whole(tmp_path: Path) -> None:
