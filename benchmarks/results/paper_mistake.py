@@ -76,13 +76,13 @@ def paper_mistake(
         for labels, data in (("right", DigitPairs), ("stale", StaleLabels))
     }
     config = {"runs": runs, "seed": seed, "max_epochs": max_epochs}
-    with StudyProgress(Console(), dict.fromkeys(studies, runs), max_epochs) as progress:
-        for name in reversed(list(studies)):  # the first one is shown
-            progress.begin(name, runs)
-        with closing(run_studies(studies, progress.add)) as fits:
-            for name, fit in fits:
-                finished.append(ModelRuns("auxiliary", name, fit.runs))
-                write_results(Path(out), finished, cli.command_line(), config)
+    with (
+        StudyProgress(Console(), dict.fromkeys(studies, runs), max_epochs) as progress,
+        closing(run_studies(studies, progress.add)) as fits,
+    ):
+        for name, fit in fits:
+            finished.append(ModelRuns("auxiliary", name, fit.runs))
+            write_results(Path(out), finished, cli.command_line(), config)
     Console().print(mistake_table(finished))
 
 

@@ -150,8 +150,6 @@ class Experiment:
         epochs = max(settings.max_epochs for settings in self.models.values())
         replicas = {model: len(self.seeds) * study.ensembling.size for model, study in studies.items()}
         with StudyProgress(self.console, replicas, epochs) as progress:
-            for model in reversed(list(studies)):  # the first one is shown
-                progress.begin(model, replicas[model])
             if self.ranks and begun:
                 self._share(self.ranks, studies, begun, progress)
                 if not self.main_process:
