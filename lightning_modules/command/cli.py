@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from io import TextIOWrapper
 from pathlib import Path
@@ -28,7 +28,7 @@ from lightning_modules.command.masking import keep_passwords, masked, print_trac
 from lightning_modules.command.parsing import asks_for_traceback, make_parser, parse, read_files
 from lightning_modules.command.settings import Flag
 
-_prog: ContextVar[str] = ContextVar("prog", default="")
+_prog: ContextVar[str] = ContextVar("prog", default="python")
 _command_line: ContextVar[str] = ContextVar("command_line", default="")
 _rank: ContextVar[int] = ContextVar("rank", default=0)
 
@@ -41,6 +41,7 @@ ADVICE = {
     errno.EPERM: "choose a folder that you may read and write",
 }
 INTERRUPTED = "interrupted; what was finished is kept"
+importing = ExitStack()  # the `imports` of a command that imports what it needs before it calls `run`
 
 
 def run(
@@ -63,6 +64,7 @@ def run(
     Raises:
         SystemExit: The command was refused, failed or was interrupted.
     """
+    importing.close()
     leave_if_imported()
     atexit.register(gc.freeze)  # the last collection would look through a million objects, for a second
     args = sys.argv[1:] if args is None else args
@@ -115,7 +117,8 @@ def imports(first_sign: bool = False) -> Iterator[None]:
     if first_sign and os.environ.get("LOCAL_RANK", "0") == "0":  # if left over from another job: no sign
         print("loading", end="\r" if sys.stdout.isatty() else "\n", flush=True)
     with resting():
-        if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        in_main_thread = threading.current_thread() is threading.main_thread()  # signals are its own
+        if not in_main_thread or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             yield
             return
         before = signal.signal(signal.SIGINT, leave)

@@ -1,12 +1,18 @@
 """Ctrl-C that waits."""
 
+import importlib
 import signal
+import sys
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 import torch
 
+import benchmarks
+from lightning_modules.command import cli
 from lightning_modules.command.collector import collect
 from lightning_modules.command.interrupts import interrupts_wait
 from lightning_modules.replicas.checkpoints import write_checkpoint
@@ -38,10 +44,11 @@ def test_an_error_of_the_block_is_not_lost_and_the_handler_is_back() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_where_ctrl_c_is_ignored_it_stays_so() -> None:
+@pytest.mark.parametrize("block", [interrupts_wait, cli.imports])
+def test_where_ctrl_c_is_ignored_it_stays_so(block: Callable[[], AbstractContextManager[None]]) -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with interrupts_wait():
+        with block():
             signal.raise_signal(signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
@@ -59,6 +66,25 @@ def test_in_another_thread_the_block_simply_runs() -> None:
     thread.start()
     thread.join()
     assert done == [True]
+
+
+def test_ctrl_c_while_a_benchmark_is_imported_ends_it_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["-m"])
+    monkeypatch.setattr("os._exit", sys.exit)
+    before = signal.getsignal(signal.SIGINT)
+    importlib.reload(benchmarks)
+    with pytest.raises(SystemExit, match="130"):
+        signal.raise_signal(signal.SIGINT)
+    assert capsys.readouterr().err == "python: error: interrupted; what was finished is kept\n"
+    during: list[object] = []
+
+    def command(verbose: bool = False) -> None:
+        during.append(signal.getsignal(signal.SIGINT))
+
+    cli.run(command, "command", [])
+    assert during == [before]
 
 
 class Collected:
