@@ -12,4 +12,4 @@ from lightning_modules.command import cli
 __path__ += [str(Path(__file__).parent / room) for room in ("speed", "results", "docs")]
 
 if sys.argv[0] == "-m":  # Python is to run a command, and imports it next
-    cli.importing.enter_context(cli.imports())
+    cli.leave_at_interrupt()

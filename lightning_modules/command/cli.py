@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from io import TextIOWrapper
 from pathlib import Path
@@ -41,7 +41,6 @@ ADVICE = {
     errno.EPERM: "choose a folder that you may read and write",
 }
 INTERRUPTED = "interrupted; what was finished is kept"
-importing = ExitStack()  # the `imports` of a command that imports what it needs before it calls `run`
 
 
 def run(
@@ -64,8 +63,9 @@ def run(
     Raises:
         SystemExit: The command was refused, failed or was interrupted.
     """
-    importing.close()
     leave_if_imported()
+    if signal.getsignal(signal.SIGINT) is _leave:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     atexit.register(gc.freeze)  # the last collection would look through a million objects, for a second
     args = sys.argv[1:] if args is None else args
     start = prog if prog.startswith("python") else f"python {prog}"
@@ -109,11 +109,6 @@ def imports(first_sign: bool = False) -> Iterator[None]:
         first_sign: Whether to say first that the command is loading, for one that computes long. In a
             terminal the next line is written over it.
     """
-
-    def leave(*_: object) -> None:
-        _say(INTERRUPTED)
-        os._exit(130)
-
     if first_sign and os.environ.get("LOCAL_RANK", "0") == "0":  # if left over from another job: no sign
         print("loading", end="\r" if sys.stdout.isatty() else "\n", flush=True)
     with resting():
@@ -121,11 +116,22 @@ def imports(first_sign: bool = False) -> Iterator[None]:
         if not in_main_thread or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             yield
             return
-        before = signal.signal(signal.SIGINT, leave)
+        before = signal.signal(signal.SIGINT, _leave)
         try:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+def leave_at_interrupt() -> None:
+    """For a package whose command is to be run, and imported, next: Ctrl-C ends it at once, until `run`."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)
+
+
+def _leave(*_: object) -> None:
+    _say(INTERRUPTED)
+    os._exit(130)
 
 
 @contextmanager

@@ -7,11 +7,13 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
 import benchmarks
+import scratch_framework
 from lightning_modules.command import cli
 from lightning_modules.command.collector import collect
 from lightning_modules.command.interrupts import interrupts_wait
@@ -68,23 +70,24 @@ def test_in_another_thread_the_block_simply_runs() -> None:
     assert done == [True]
 
 
-def test_ctrl_c_while_a_benchmark_is_imported_ends_it_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("package", [benchmarks, scratch_framework])
+def test_ctrl_c_while_a_command_is_imported_with_its_package_ends_it_in_one_line(
+    package: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["-m"])
+    monkeypatch.setattr("sys.orig_argv", ["python", "-m", package.__name__])
     monkeypatch.setattr("os._exit", sys.exit)
-    before = signal.getsignal(signal.SIGINT)
-    importlib.reload(benchmarks)
+    importlib.reload(package)
     with pytest.raises(SystemExit, match="130"):
         signal.raise_signal(signal.SIGINT)
-    assert capsys.readouterr().err == "python: error: interrupted; what was finished is kept\n"
+    assert capsys.readouterr().err.endswith(": error: interrupted; what was finished is kept\n")
     during: list[object] = []
 
     def command(verbose: bool = False) -> None:
         during.append(signal.getsignal(signal.SIGINT))
 
     cli.run(command, "command", [])
-    assert during == [before]
+    assert during == [signal.default_int_handler]
 
 
 class Collected:
