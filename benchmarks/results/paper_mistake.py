@@ -26,7 +26,7 @@ from lightning_modules.results.progress import StudyProgress
 from lightning_modules.results.runs import ModelRuns, spread, write_results
 from lightning_modules.results.table import PAPER_FIGURES, percent
 from lightning_modules.training.execution import ExecutionConfig
-from lightning_modules.training.runner import run_studies
+from lightning_modules.training.runner import Study, run_studies
 from lightning_modules.training.studies import make_study
 
 EARLIER_DRAW = 2**32 - 1  # the seed of a draw that is none of the runs'
@@ -68,20 +68,19 @@ def paper_mistake(
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     finished: list[ModelRuns] = []
     seeds, trainer = range(seed, seed + runs), {"max_epochs": max_epochs, "accelerator": "cpu"}
-    studies = {
-        f"{title}, {labels} labels": make_study(
-            settings, seeds, data, trainer, ExecutionConfig(), verbose=verbose
-        )
-        for title, settings in SETTINGS.items()
-        for labels, data in (("right", DigitPairs), ("stale", StaleLabels))
-    }
+    studies, titles = dict[str, Study](), dict[str, str]()
+    for title, settings in SETTINGS.items():
+        for labels, data in (("right", DigitPairs), ("stale", StaleLabels)):
+            name = f"lr {settings.lr:g}, {labels} labels"
+            studies[name] = make_study(settings, seeds, data, trainer, ExecutionConfig(), verbose=verbose)
+            titles[name] = f"{title}, {labels} labels"
     config = {"runs": runs, "seed": seed, "max_epochs": max_epochs}
     with (
         StudyProgress(Console(), dict.fromkeys(studies, runs), max_epochs) as progress,
         closing(run_studies(studies, progress.add)) as fits,
     ):
         for name, fit in fits:
-            finished.append(ModelRuns("auxiliary", name, fit.runs))
+            finished.append(ModelRuns("auxiliary", titles[name], fit.runs))
             write_results(Path(out), finished, cli.command_line(), config)
     Console().print(mistake_table(finished))
 
