@@ -97,6 +97,8 @@ def run(
         if not _rank.get() or origin(error):  # all processes refuse alike, but one may fail alone
             _say(_one_line(error))
         sys.exit(2)
+    finally:
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C: we are leaving
 
 
 @contextmanager
