@@ -23,7 +23,7 @@ from types import MappingProxyType
 from lightning_modules.command.blame import CommandError as CommandError
 from lightning_modules.command.blame import origin
 from lightning_modules.command.collector import resting
-from lightning_modules.command.forkserver import leave_if_imported
+from lightning_modules.command.forkserver import end_server, leave_if_imported
 from lightning_modules.command.masking import keep_passwords, masked, print_traceback
 from lightning_modules.command.parsing import asks_for_traceback, make_parser, parse, read_files
 from lightning_modules.command.settings import Flag
@@ -132,6 +132,7 @@ def leave_at_interrupt() -> None:
 
 
 def _leave(*_: object) -> None:
+    end_server()
     _say(INTERRUPTED)
     os._exit(130)
 

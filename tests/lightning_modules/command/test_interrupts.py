@@ -2,6 +2,7 @@
 
 import importlib
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -88,6 +89,15 @@ def test_ctrl_c_while_a_command_is_imported_with_its_package_ends_it_in_one_line
 
     cli.run(command, "command", [])
     assert during == [signal.default_int_handler]
+
+
+def test_ctrl_c_during_imports_ends_the_workers_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os._exit", sys.exit)
+    with subprocess.Popen(["sleep", "100"]) as server:
+        monkeypatch.setattr("multiprocessing.forkserver._forkserver._forkserver_pid", server.pid)
+        with pytest.raises(SystemExit), cli.imports():
+            signal.raise_signal(signal.SIGINT)
+    assert server.returncode == -signal.SIGTERM
 
 
 class Collected:
