@@ -160,12 +160,19 @@ def sum_2x2(images: np.ndarray) -> np.ndarray:
 
 
 def _find(place: Path, name: str) -> Path | None:
-    """The file of a name, which may have a dot before ``idx``, ``.gz`` at its end, or a folder around it."""
+    """The file of a name, which may have a dot before ``idx``, ``.gz`` at its end, or a folder around it.
+
+    torchvision keeps the .gz beside the raw file. Several are fine, if they hold the same.
+    """
     names = (name, name.replace("-idx", ".idx"))
     files = [
         place / folder / (file + end) for folder in ("", *names) for file in names for end in ("", ".gz")
     ]
-    return next((file for file in files if file.is_file()), None)
+    found = [file for file in files if file.is_file()]
+    for other in found[1:]:
+        if not np.array_equal(read_idx(found[0]), read_idx(other)):
+            raise ValueError(f"{other} differs from {found[0]}; data_dir must hold one of the two")
+    return found[0] if found else None
 
 
 def _near_misses(place: Path, known: Container[str] = ()) -> str:

@@ -229,9 +229,7 @@ def test_whatever_ends_a_study_that_was_begun_the_hint_how_to_go_on_is_given(
     assert "to go on, add --name 'mine [red]' --resume\n" in capsys.readouterr().out
 
 
-def test_a_console_that_fails_costs_no_file(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_console_that_fails_costs_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lightning_modules.training.experiment.results_table", lambda *_: 1 / 0)
     with pytest.raises(SystemExit):
         run(tmp_path, "mine", "--model", "cnn", "--runs", "1")

@@ -87,7 +87,6 @@ def discovery(
     _, test = load_digits()
     watch = Watch(test)
     with StudyProgress(Console(), {MODEL: 1}, max_epochs) as progress:
-        progress.begin(MODEL, 1)
         fit(study, partial(progress.add, MODEL, 0), [watch])
     frames = (frame(seed, epoch, watch) for epoch in range(max_epochs + 1))
     settled = [in_place(after, test) >= SETTLED for _, after in watch.seen]

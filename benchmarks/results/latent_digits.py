@@ -66,7 +66,6 @@ def latent_digits(
     seeds, choice = range(seed, seed + runs), ExecutionConfig(workers=workers)
     study = make_study(settings, seeds, data, trainer, choice, checkpoint=checkpoint)
     with StudyProgress(Console(), {model: runs}, max_epochs) as progress:
-        progress.begin(model, runs)
         fit = run_study(study, partial(progress.add, model))
     _, test = load_digits()
     classes = latent_classes(load_model(checkpoint), test.images)

@@ -10,8 +10,8 @@ Command line:
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -26,7 +26,7 @@ from lightning_modules.results.progress import StudyProgress
 from lightning_modules.results.runs import ModelRuns, spread, write_results
 from lightning_modules.results.table import PAPER_FIGURES, percent
 from lightning_modules.training.execution import ExecutionConfig
-from lightning_modules.training.runner import run_study
+from lightning_modules.training.runner import Study, run_studies
 from lightning_modules.training.studies import make_study
 
 EARLIER_DRAW = 2**32 - 1  # the seed of a draw that is none of the runs'
@@ -68,15 +68,20 @@ def paper_mistake(
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     finished: list[ModelRuns] = []
     seeds, trainer = range(seed, seed + runs), {"max_epochs": max_epochs, "accelerator": "cpu"}
-    with StudyProgress(Console(), {"auxiliary": 4 * runs}, max_epochs) as progress:
-        for title, settings in SETTINGS.items():
-            for labels, data in (("right", DigitPairs), ("stale", StaleLabels)):
-                study = make_study(settings, seeds, data, trainer, ExecutionConfig(), verbose=verbose)
-                progress.begin("auxiliary", runs)
-                fit = run_study(study, partial(progress.add, "auxiliary"))
-                finished.append(ModelRuns("auxiliary", f"{title}, {labels} labels", fit.runs))
-                config = {"runs": runs, "seed": seed, "max_epochs": max_epochs}
-                write_results(Path(out), finished, cli.command_line(), config)
+    studies, titles = dict[str, Study](), dict[str, str]()
+    for title, settings in SETTINGS.items():
+        for labels, data in (("right", DigitPairs), ("stale", StaleLabels)):
+            name = f"lr {settings.lr:g}, {labels} labels"
+            studies[name] = make_study(settings, seeds, data, trainer, ExecutionConfig(), verbose=verbose)
+            titles[name] = f"{title}, {labels} labels"
+    config = {"runs": runs, "seed": seed, "max_epochs": max_epochs}
+    with (
+        StudyProgress(Console(), dict.fromkeys(studies, runs), max_epochs) as progress,
+        closing(run_studies(studies, progress.add)) as fits,
+    ):
+        for name, fit in fits:
+            finished.append(ModelRuns("auxiliary", titles[name], fit.runs))
+            write_results(Path(out), finished, cli.command_line(), config)
     Console().print(mistake_table(finished))
 
 

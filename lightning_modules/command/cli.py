@@ -23,12 +23,12 @@ from types import MappingProxyType
 from lightning_modules.command.blame import CommandError as CommandError
 from lightning_modules.command.blame import origin
 from lightning_modules.command.collector import resting
-from lightning_modules.command.forkserver import leave_if_imported
+from lightning_modules.command.forkserver import end_server, leave_if_imported
 from lightning_modules.command.masking import keep_passwords, masked, print_traceback
 from lightning_modules.command.parsing import asks_for_traceback, make_parser, parse, read_files
 from lightning_modules.command.settings import Flag
 
-_prog: ContextVar[str] = ContextVar("prog", default="")
+_prog: ContextVar[str] = ContextVar("prog", default="python")
 _command_line: ContextVar[str] = ContextVar("command_line", default="")
 _rank: ContextVar[int] = ContextVar("rank", default=0)
 
@@ -64,6 +64,8 @@ def run(
         SystemExit: The command was refused, failed or was interrupted.
     """
     leave_if_imported()
+    if signal.getsignal(signal.SIGINT) is _leave:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     atexit.register(gc.freeze)  # the last collection would look through a million objects, for a second
     args = sys.argv[1:] if args is None else args
     start = prog if prog.startswith("python") else f"python {prog}"
@@ -95,6 +97,8 @@ def run(
         if not _rank.get() or origin(error):  # all processes refuse alike, but one may fail alone
             _say(_one_line(error))
         sys.exit(2)
+    finally:
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C: we are leaving
 
 
 @contextmanager
@@ -107,22 +111,30 @@ def imports(first_sign: bool = False) -> Iterator[None]:
         first_sign: Whether to say first that the command is loading, for one that computes long. In a
             terminal the next line is written over it.
     """
-
-    def leave(*_: object) -> None:
-        _say(INTERRUPTED)
-        os._exit(130)
-
     if first_sign and os.environ.get("LOCAL_RANK", "0") == "0":  # if left over from another job: no sign
         print("loading", end="\r" if sys.stdout.isatty() else "\n", flush=True)
     with resting():
-        if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        in_main_thread = threading.current_thread() is threading.main_thread()  # signals are its own
+        if not in_main_thread or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             yield
             return
-        before = signal.signal(signal.SIGINT, leave)
+        before = signal.signal(signal.SIGINT, _leave)
         try:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+def leave_at_interrupt() -> None:
+    """For a package whose command is to be run, and imported, next: Ctrl-C ends it at once, until `run`."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)
+
+
+def _leave(*_: object) -> None:
+    end_server()
+    _say(INTERRUPTED)
+    os._exit(130)
 
 
 @contextmanager

@@ -4,11 +4,20 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from lightning_modules.command.interrupts import interrupts_wait
 
-def spare() -> None:
-    """Tell the collector once that all objects so far stay: it skips them from now on."""
+
+def freeze_once() -> None:
+    """Tell the collector that all objects so far stay, so that it skips them; only the first call does so."""
     if not gc.get_freeze_count():
         gc.freeze()
+
+
+def collect() -> None:
+    """Collect what came since `freeze_once`: few objects, but a finished fit holds large tensors."""
+    freeze_once()
+    with interrupts_wait():  # a Ctrl-C within a finaliser would be lost with the finaliser's error
+        gc.collect()
 
 
 @contextmanager
@@ -22,6 +31,6 @@ def resting() -> Iterator[None]:
     try:
         yield
     finally:
-        spare()
+        freeze_once()
         if was_enabled:
             gc.enable()

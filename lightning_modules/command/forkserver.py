@@ -6,6 +6,7 @@ Nothing heavy is imported here, so that a command can start the server first and
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from typing import Any
 
@@ -36,6 +37,13 @@ def leave_if_imported() -> None:
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         os._exit(UNGUARDED)
+
+
+def end_server() -> None:
+    """End the server, if there is one: while it imports, it does not notice that the main process left."""
+    module = sys.modules.get("multiprocessing.forkserver")
+    if module and (pid := module._forkserver._forkserver_pid):
+        os.kill(pid, signal.SIGTERM)
 
 
 def _ensure_running() -> None:

@@ -3,7 +3,6 @@
 import argparse
 import os
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -44,6 +43,8 @@ def make_parser(
         group.add_argument(f"--{flag.name}", type=flag.type, default=flag.default, help=flag.help)
     for action in _booleans(parser):
         action.nargs, action.const = "?", True
+    for action in _of_type(parser, str | None):
+        action._typehint = str  # type: ignore[attr-defined]  # else a folder called null would be None
     return parser
 
 
@@ -70,8 +71,10 @@ def read_files(args: Sequence[str]) -> dict[str, Any]:
             continue  # jsonargparse says so
         what = f"{name} must be a YAML file of settings, such as a run's config.yaml"
         try:
-            text = Path(_expanded(name)).read_text(encoding="utf-8")
-            settings, root = yaml.safe_load(text), yaml.compose(text, yaml.SafeLoader)
+            loader = yaml.SafeLoader(Path(_expanded(name)).read_text(encoding="utf-8"))
+            root = loader.get_single_node()
+            keys = [key.value for key, _ in root.value] if isinstance(root, yaml.MappingNode) else []
+            settings = root and loader.construct_document(root)
         except (ValueError, yaml.YAMLError, RecursionError) as error:
             raise CommandError(f"{what}: {error}") from error
         if not isinstance(settings, dict):
@@ -80,10 +83,8 @@ def read_files(args: Sequence[str]) -> dict[str, Any]:
             items = value if isinstance(value, list) else [value]
             if any(isinstance(item, list | dict) for item in items):
                 raise CommandError(f"{what}: {flag} must be a plain value")
-        assert isinstance(root, yaml.MappingNode)
-        for key, count in Counter(key.value for key, _ in root.value).items():
-            if count > 1:
-                raise CommandError(f"{what}: it has {key} {count} times")
+        if repeated := [key for key in keys if keys.count(key) > 1]:
+            raise CommandError(f"{what}: it has {repeated[0]} {keys.count(repeated[0])} times")
         together |= settings
     return together
 
@@ -109,17 +110,22 @@ def parse(parser: "ArgumentParser", args: Sequence[str], settings: Mapping[str, 
     except argparse.ArgumentError as error:
         raise CommandError(_wrong_flag(parser, " ".join(str(error).split()))) from error
     options.pop("config")
-    for action in parser._actions:  # a text of a file that jsonargparse takes for nothing, such as 'null'
-        text, is_flag = settings.get(action.dest), getattr(action, "_typehint", None) == str | None
-        given = any(arg.partition("=")[0] in action.option_strings for arg in args)
-        if is_flag and isinstance(text, str) and options[action.dest] is None and not given:
-            options[action.dest] = text
-    _refuse_nothing(parser, options, args, settings)
+    for flag, value in options.items():
+        if flag in PATHS | NAMES and (value == "" or (isinstance(value, list) and "" in value)):
+            raise CommandError(
+                f"{flag} must not be empty"
+            )  # as a shell makes it of a variable that is not set
+        if flag in NAMES and value is None and flag in settings:
+            raise CommandError(f"{flag} must not be null; leave it out for what is the default")
     return {flag: _at_home(value) if flag in PATHS else value for flag, value in options.items()}
 
 
 def _booleans(parser: "ArgumentParser") -> list[argparse.Action]:
-    return [action for action in parser._actions if getattr(action, "_typehint", None) in (bool, bool | None)]
+    return _of_type(parser, bool, bool | None)
+
+
+def _of_type(parser: "ArgumentParser", *types: Any) -> list[argparse.Action]:
+    return [action for action in parser._actions if getattr(action, "_typehint", None) in types]
 
 
 def _spelt_out(parser: "ArgumentParser", args: Sequence[str]) -> list[str]:
@@ -129,24 +135,6 @@ def _spelt_out(parser: "ArgumentParser", args: Sequence[str]) -> list[str]:
         f"{arg}=true" if arg in flags and following.lower() not in BOOLEANS else arg
         for arg, following in pairwise([*args, ""])
     ]
-
-
-def _refuse_nothing(
-    parser: "ArgumentParser", options: Mapping[str, Any], args: Sequence[str], settings: Mapping[str, Any]
-) -> None:
-    """Refuse an empty path or name, and a null that would be taken for a flag that was left out.
-
-    A shell makes the former of a variable that is not set.
-    """
-    for flag, value in options.items():
-        if flag in PATHS | NAMES and (value == "" or (isinstance(value, list) and "" in value)):
-            raise CommandError(f"{flag} must not be empty")
-    for action in parser._actions:
-        if getattr(action, "_typehint", None) != str | None or options[action.dest] is not None:
-            continue
-        given = any(arg.partition("=")[0] in action.option_strings for arg in args)
-        if given or (action.dest in NAMES and action.dest in settings):
-            raise CommandError(f"{action.dest} must not be null; leave it out for what is the default")
 
 
 def _at_home(value: Any) -> Any:

@@ -9,7 +9,8 @@ from lightning_modules.command.cli import CommandError
 from lightning_modules.models.base import PairModule
 from lightning_modules.models.loading import load_model, select_runs
 from lightning_modules.models.registry import MODULES
-from lightning_modules.results.runs import Run, read_results
+from lightning_modules.results.reading import read_results
+from lightning_modules.results.runs import Run
 
 CHECKPOINT = "checkpoint.ckpt"
 RESULTS = "results.json"

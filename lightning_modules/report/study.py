@@ -16,7 +16,8 @@ from filelock import FileLock, Timeout
 
 from lightning_modules.command.cli import CommandError
 from lightning_modules.command.file_format import KEY, refuse_other_format
-from lightning_modules.results.runs import METRICS, ModelRuns, Run
+from lightning_modules.results.reading import models_of
+from lightning_modules.results.runs import ModelRuns, Run
 
 # Settings that decide, together with the seed, the pairs (or points) of a run.
 PAIRS = ("train_pairs", "val_pairs", "test_pairs", "data_dir")
@@ -112,60 +113,19 @@ def _read_study(folder: Path, name: str, prefix: str) -> StudyResults:
     try:
         config, versions = _mapping(results, "config"), _mapping(results, "versions")
         refuse_other_format(path, results.get(KEY))
-        models = _read_runs(results) if path.name == "results.json" else {}
+        models = models_of(results) if path.name == "results.json" else []
     except ValueError as error:
         raise CommandError(f"{path} is not as train.py writes it: {error}") from error
 
-    def net(model: str, recipe: str, runs: Sequence[Run]) -> Net:
+    def net(model: str, recipe: str, runs: Sequence[Run] = ()) -> Net:
         data = {key: config.get(key) for key in PAIRS + POINTS}
         settings = _settings(folder / model / "config.yaml") or config
         return Net(prefix + model, name, model, recipe, runs, folder / model, data, settings)
 
-    nets = [net(model, *found) for model, found in models.items()]
-    started = sorted(file.parent.name for file in folder.glob("*/config.yaml"))
-    unfinished = [net(model, str(config.get("recipe")), []) for model in started if model not in models]
+    nets = [net(found.model, found.recipe, found.runs) for found in models]
+    started = {file.parent.name for file in folder.glob("*/config.yaml")} - {net.model for net in nets}
+    unfinished = [net(model, str(config.get("recipe"))) for model in sorted(started)]
     return StudyResults(name, str(results.get("command", "")), versions, nets, unfinished, running)
-
-
-def _read_runs(results: Mapping[str, Any]) -> dict[str, tuple[str, list[Run]]]:
-    """Recipe and runs by model."""
-    rows = results.get("rows")
-    if not isinstance(rows, list) or not rows:
-        raise ValueError("rows must be a list of runs, one at least")
-    models: dict[str, tuple[str, list[Run]]] = {}
-    for number, row in enumerate(rows):
-        model = row.get("model") if isinstance(row, dict) else None
-        if not isinstance(model, str) or Path(model).name != model or model in ("", ".."):
-            raise ValueError(f"rows[{number}] must have a model, got {row!r:.80}")
-        run = _read_run(row, f"rows[{number}]")
-        _, runs = models.setdefault(model, (str(row.get("recipe", "")), []))
-        if run.seed in [other.seed for other in runs]:
-            raise ValueError(f"rows[{number}] must have a seed of its own, got {run.seed} again")
-        runs.append(run)
-    return models
-
-
-def _read_run(row: Mapping[str, Any], where: str) -> Run:
-    seed = row.get("seed")
-    if not isinstance(seed, int) or isinstance(seed, bool):
-        raise ValueError(f"{where}.seed must be a whole number, got {seed!r:.80}")
-    diverged = row.get("diverged")
-    if not isinstance(diverged, bool | None):
-        raise ValueError(f"{where}.diverged must be true or false, got {diverged!r:.80}")
-    given = {name: row.get(name) for name in METRICS}
-    metrics = {
-        name: _share(value, f"{where}.{name}")
-        for name, value in given.items()
-        if value is not None or METRICS[name].always
-    }
-    return Run(seed, **metrics, diverged=diverged)
-
-
-def _share(value: Any, where: str) -> float:
-    known = isinstance(value, int | float) and not isinstance(value, bool)
-    if not known or not 0 <= value <= 1:
-        raise ValueError(f"{where} must be a share in [0, 1], got {value!r:.80}")
-    return float(value)
 
 
 def _mapping(results: Any, name: str) -> dict[str, Any]:

@@ -80,25 +80,20 @@ class StudyProgress:
 
         Args:
             console: Where to draw.
-            replicas: Model to the number of its trainings.
+            replicas: Model to the number of its trainings; the first is shown until one has begun.
             epochs: Of each training.
         """
-        self.progress, self.epochs = progress_bar(console), epochs
+        self.progress, self.replicas, self.epochs = progress_bar(console), replicas, epochs
         total = sum(COST.get(model, OTHERS) * count for model, count in replicas.items()) * epochs
-        self.task = self.progress.add_task("loading", total=total)
-        self.replicas = dict[str, int]()
-        self.errors = dict[str, dict[int, dict[int, float]]]()  # by model, epoch and replica
-
-    def begin(self, model: str, replicas: int) -> None:
-        """Say that so many trainings of a model come next."""
-        self.replicas[model], self.errors[model] = replicas, {}
-        self.progress.update(self.task, description=f"{model}: loading")
+        self.task = self.progress.add_task(f"{next(iter(replicas))}: loading", total=total)
+        # By model, epoch and replica.
+        self.errors: dict[str, dict[int, dict[int, float]]] = {model: {} for model in replicas}
 
     def add(self, model: str, first: int, metrics: EpochMetrics, kept: bool = False) -> None:
         """Advance by one epoch of some replicas.
 
         Args:
-            model: Which has begun; several may train at once.
+            model: One of them; several may train at once.
             first: Number of the first of these replicas.
             metrics: Their metrics.
             kept: Whether they were trained before, so that they say nothing about the time that is left.

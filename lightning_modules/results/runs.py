@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from itertools import groupby
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -184,12 +183,19 @@ def write_results(path: Path, models: Sequence[ModelRuns], command: str, config:
         KEY: FORMAT,
         "command": command,
         "config": dict(config),
-        "seeds": [run.seed for run in models[0].runs],
         "versions": versions(),
-        "summary": [model.summary() for model in models],
+        **overview(models),
         "rows": [row for model in models for row in model.rows()],
     }
     atomic_write(path, json.dumps(results, indent=1) + "\n")
+
+
+def overview(models: Sequence[ModelRuns]) -> dict[str, Any]:
+    """What results.json says of its rows."""
+    return {
+        "seeds": [run.seed for run in models[0].runs],
+        "summary": [model.summary() for model in models],
+    }
 
 
 def refuse_diverged(models: Sequence[ModelRuns]) -> None:
@@ -207,34 +213,6 @@ def refuse_diverged(models: Sequence[ModelRuns]) -> None:
             f"{'; '.join(lost)} diverged, with losses or weights that are not finite: take a smaller lr;"
             " all results are kept, theirs say diverged"
         )
-
-
-def read_results(path: Path) -> list[ModelRuns]:
-    """Read the finished models from results.json; none if there is no such file.
-
-    Args:
-        path: The file.
-
-    Returns:
-        All models in it.
-
-    Raises:
-        CommandError: It is not as `write_results` leaves it.
-    """
-    if not path.exists():
-        return []
-    names = {column.name for column in fields(Run)}
-    try:
-        rows = json.loads(path.read_text())["rows"]
-        groups = groupby(rows, lambda row: (row["model"], row["recipe"]))
-        return [
-            ModelRuns(*of, [Run(**{name: row[name] for name in row if name in names}) for row in group])
-            for of, group in groups
-        ]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CommandError(
-            f"{path} is damaged, or not of this command: {error}; remove the folder, and start the study anew"
-        ) from error
 
 
 def spread(values: Sequence[float]) -> tuple[float, float | None]:

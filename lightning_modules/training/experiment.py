@@ -26,7 +26,8 @@ from lightning_modules.models.settings import DATA, TRAINER, PairSettings
 from lightning_modules.results.figures import results_figure, write_figure
 from lightning_modules.results.progress import StudyProgress
 from lightning_modules.results.provenance import DigitData, data_digest
-from lightning_modules.results.runs import ModelRuns, read_results, refuse_diverged, write_results
+from lightning_modules.results.reading import read_results
+from lightning_modules.results.runs import ModelRuns, refuse_diverged, write_results
 from lightning_modules.results.table import PaperFigure, results_table
 from lightning_modules.results.tensorboard import EpochMetrics, StudyLog
 from lightning_modules.training.dashboard import log_net, log_text
@@ -150,8 +151,6 @@ class Experiment:
         epochs = max(settings.max_epochs for settings in self.models.values())
         replicas = {model: len(self.seeds) * study.ensembling.size for model, study in studies.items()}
         with StudyProgress(self.console, replicas, epochs) as progress:
-            for model in reversed(list(studies)):  # the first one is shown
-                progress.begin(model, replicas[model])
             if self.ranks and begun:
                 self._share(self.ranks, studies, begun, progress)
                 if not self.main_process:

@@ -1,6 +1,5 @@
 """Runner of a study: it trains all replicas and tests each once, shard by shard, in one or more processes."""
 
-import gc
 import logging
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -14,8 +13,7 @@ from typing import Any, cast
 import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
-from lightning_modules.command.collector import spare
-from lightning_modules.command.interrupts import interrupts_wait
+from lightning_modules.command.collector import collect
 from lightning_modules.evaluation.ensembling import SINGLE, Ensembling
 from lightning_modules.evaluation.evaluate import Fit, evaluate, select_members
 from lightning_modules.evaluation.mistakes import CountMistakes, join_runs
@@ -201,7 +199,7 @@ def fit(study: Study, report: Callable[[EpochMetrics], None], callbacks: Sequenc
     """
     if not study.verbose:
         quiet()
-    spare_collector()  # before anything of this study is made, which is to be collected after it
+    collect()  # before anything of this study is made, which is to be collected after it
     if study.shard:
         with suppress(OSError):  # saving says why not
             study.shard.path.parent.mkdir(exist_ok=True)
@@ -271,13 +269,6 @@ def make_trainer(arguments: Mapping[str, Any], callbacks: list[pl.Callback] | No
     # Lightning has it from the environment, which may be that of another job.
     rank_zero_only.rank = 0  # type: ignore[attr-defined]
     return trainer
-
-
-def spare_collector() -> None:
-    """Let the garbage collector skip what is here, most of it torch's, and collect what came since."""
-    spare()
-    with interrupts_wait():  # a Ctrl-C within a finaliser would be lost with the finaliser's error
-        gc.collect()  # few objects, but a finished fit holds large tensors
 
 
 def quiet() -> None:

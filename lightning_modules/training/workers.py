@@ -20,8 +20,9 @@ from typing import Any, cast
 import torch
 
 from lightning_modules.command.blame import CommandError, carry_origin, origin
-from lightning_modules.command.collector import spare
+from lightning_modules.command.collector import freeze_once
 from lightning_modules.command.forkserver import UNGUARDED, worker_context
+from lightning_modules.command.interrupts import interrupts_wait
 
 Job = Callable[[Callable[[Any], None]], Any]  # called with a function that reports to the main process
 
@@ -92,7 +93,7 @@ def as_completed(
     running: dict[Connection, BaseProcess] = {}
     try:
         for _ in range(min(workers, len(jobs))):
-            running |= [start(partial(_take_jobs, jobs, taken))]
+            start(partial(_take_jobs, jobs, taken), running)
         while running:
             for ready in wait(list(running)):
                 connection = cast("Connection", ready)
@@ -130,20 +131,26 @@ def _do_nothing(report: Callable[[Any], None]) -> None:
     pass
 
 
-def start(job: Job) -> tuple[Connection, BaseProcess]:
-    """Start a worker process for a job (see `run_jobs`); return what to `receive` from, and the process."""
+def start(job: Job, running: dict[Connection, BaseProcess]) -> None:
+    """Start a worker process for a job (see `run_jobs`).
+
+    Args:
+        job: What it does.
+        running: Gets the process, by what to `receive` from.
+    """
     context = worker_context()
     connection, child_end = context.Pipe()
     process = context.Process(target=_work, args=(job, child_end), daemon=True)
-    process.start()
+    with interrupts_wait():  # nobody would end a worker that is half started
+        process.start()
+        running[connection] = process
     child_end.close()  # else the end of the child would not end the pipe
-    return connection, process
 
 
 def _work(job: Job, connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # for workers that no server started
     torch.set_num_threads(1)
-    spare()
+    freeze_once()
     gc.enable()  # the server's rests
     try:
         connection.send(("result", job(lambda value: connection.send(("report", value)))))

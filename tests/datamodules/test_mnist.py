@@ -65,7 +65,7 @@ def test_every_layout_is_read_from_every_place(
         assert torch.equal(digits.images, torch.from_numpy(pooled))
 
 
-Damage = Callable[[Path], None]
+Damage = Callable[[Path], object]
 
 
 def rewrite(name: str, change: Callable[[bytes], bytes]) -> Damage:
@@ -76,7 +76,12 @@ def rewrite(name: str, change: Callable[[bytes], bytes]) -> Damage:
     return damage
 
 
-IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = LAYOUTS[0].names
+IMAGES, LABELS, _, TEST_LABELS = LAYOUTS[0].names
+DOTTED = LABELS.replace("-idx", ".idx")
+
+
+def beside(name: str, change: Callable[[bytes], bytes]) -> Damage:
+    return lambda folder: (folder / name).write_bytes(change((folder / LABELS).read_bytes()))
 
 
 @pytest.mark.parametrize(
@@ -100,6 +105,13 @@ IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = LAYOUTS[0].names
         ),
         (rewrite(IMAGES, lambda b: gzip.compress(b)[:-20]), IMAGES, "not a whole gzip file"),
         (lambda folder: (folder / IMAGES).rename(folder / f"{IMAGES} (1).gz"), IMAGES, r"found .* \(1\).gz"),
+        (
+            beside(f"{LABELS}.gz", lambda b: gzip.compress(b[:-1] + b"\3")),
+            LABELS,
+            "gz differs from .*one of the",
+        ),
+        (beside(f"{LABELS}.gz", lambda b: gzip.compress(b)[:-20]), f"{LABELS}.gz", "not a whole gzip file"),
+        (beside(DOTTED, lambda b: b[:-1] + b"\3"), DOTTED, "differs from"),
     ],
 )
 def test_a_damaged_file_is_named_with_the_rule_it_breaks(
@@ -111,9 +123,6 @@ def test_a_damaged_file_is_named_with_the_rule_it_breaks(
         load_digits(folder)
     assert str(folder / file) in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-Change = Callable[[Path], object]
 
 
 def dotted(path: Path) -> None:
@@ -140,7 +149,7 @@ def renamed_by_the_browser(path: Path) -> None:
 @pytest.mark.parametrize("change", [dotted, in_a_folder, in_a_dotted_folder, renamed_by_the_browser])
 @pytest.mark.parametrize("compress", [False, True])
 def test_files_are_found_as_archivers_browsers_and_kaggle_leave_them(
-    change: Change,
+    change: Damage,
     compress: bool,
     write_dataset: Callable[..., Path],
     real_digits: dict[str, np.ndarray],
@@ -154,6 +163,14 @@ def test_files_are_found_as_archivers_browsers_and_kaggle_leave_them(
         train, test = load_digits(data_dir)
         assert train.labels.tolist() == real_digits["train_labels"].tolist()
         assert len(test) == len(real_digits["test_images"])
+
+
+def test_archives_may_lie_beside_the_files_that_came_out_of_them(write_dataset: Callable[..., Path]) -> None:
+    folder = write_dataset()
+    labels = load_digits(folder)[0].labels
+    for path in list(folder.iterdir()):
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    assert torch.equal(load_digits(folder)[0].labels, labels)
 
 
 @pytest.mark.parametrize("name", ["train-images.idx3-ubyte.zip", "Train-Images-idx3-ubyte", "images.npy"])

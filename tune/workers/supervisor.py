@@ -3,6 +3,7 @@
 import time
 from functools import partial
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import cast
 
 from optuna.trial import FrozenTrial
@@ -76,11 +77,13 @@ def _value(trial: FrozenTrial) -> float:
 
 
 def _run(job: Job, workers: int, queue: TrialQueue, view: View) -> None:
-    running = dict(start(partial(work, job)) for _ in range(workers))
+    running = dict[Connection, BaseProcess]()
     deaths, looked = 0, time.monotonic()
     view.refresh()
     view.failed = []  # those of earlier commands
     try:
+        for _ in range(workers):
+            start(partial(work, job), running)
         while running:
             for ready in wait(list(running), POLL_INTERVAL):
                 connection = cast("Connection", ready)
@@ -92,7 +95,7 @@ def _run(job: Job, workers: int, queue: TrialQueue, view: View) -> None:
                     deaths += not trials
                     if deaths >= DEATHS * workers:
                         raise
-                    running |= [start(partial(work, job))]
+                    start(partial(work, job), running)
                     continue
                 if kind == "error":
                     raise value

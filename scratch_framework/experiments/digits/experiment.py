@@ -59,7 +59,6 @@ class Experiment:
         log, console = StudyLog(self.run_folder, len(seeds)), make_console()
         with closing(log):  # an interrupted training keeps its curves
             with StudyProgress(console, {net: len(seeds)}, self.training.max_epochs) as progress:
-                progress.begin(net, len(seeds))
                 fits = self._fit(log, progress)
             results = ModelRuns(net, "paper", [run for fit in fits for run in fit.runs])
             write_results(self.folder / "results.json", [results], command_line(), self.config)

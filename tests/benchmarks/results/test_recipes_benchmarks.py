@@ -25,27 +25,24 @@ from benchmarks.results.pairs_growth import (
 from benchmarks.results.rows import Plan, Record, Row, share_rows
 from datamodules import DigitPairs, load_digits
 from lightning_modules.command.cli import CommandError
-from lightning_modules.command.file_format import FORMAT
 from lightning_modules.models.recipes import RECIPES, resolve
 from lightning_modules.models.settings import PlainCNNSettings
-from lightning_modules.results.runs import Run
+from lightning_modules.results.runs import ModelRuns, Run, write_results
 from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.ranks import Ranks
 from lightning_modules.training.runner import fit
 from lightning_modules.training.studies import make_study
 
 
-def study(folder: Path, rows: dict[str, list[float]]) -> str:
-    """A study's folder whose nets have these errors at seeds 0, 1, ..."""
+def runs_of(errors: list[float], **figures: float) -> list[Run]:
+    return [Run(seed, 0.0, error, **figures) for seed, error in enumerate(errors)]  # type: ignore[arg-type]
+
+
+def study(folder: Path, **models: list[Run]) -> str:
+    """A study's folder whose nets have these runs."""
     folder.mkdir()
-    runs = [
-        {"model": model, "recipe": "paper", "seed": seed, "train_error": 0.0, "test_error": error}
-        for model, errors in rows.items()
-        for seed, error in enumerate(errors)
-    ]
-    (folder / "results.json").write_text(
-        json.dumps({"format": FORMAT, "config": {}, "versions": {}, "rows": runs})
-    )
+    of_models = [ModelRuns(model, "paper", runs) for model, runs in models.items()]
+    write_results(folder / "results.json", of_models, "train.py", {})
     return str(folder)
 
 
@@ -54,9 +51,9 @@ def test_nets_of_several_studies_are_compared_over_the_seeds_that_they_share(
 ) -> None:
     compare(
         [
-            study(tmp_path / "one", {"cnn": [0.11, 0.22, 0.3], "auxiliary": [0.1, 0.2, 0.3]}),
-            study(tmp_path / "two", {"cnn": [0.5, 0.6]}),
-            study(tmp_path / "three", {"cnn": [0.21, 0.32, 0.4]}),
+            study(tmp_path / "one", cnn=runs_of([0.11, 0.22, 0.3]), auxiliary=runs_of([0.1, 0.2, 0.3])),
+            study(tmp_path / "two", cnn=runs_of([0.5, 0.6])),
+            study(tmp_path / "three", cnn=runs_of([0.21, 0.32, 0.4])),
         ]
     )
     printed = capsys.readouterr().out
@@ -70,21 +67,15 @@ def test_nets_of_several_studies_are_compared_over_the_seeds_that_they_share(
 def test_seeds_at_which_a_net_diverged_are_not_compared(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = study(tmp_path / "one", {"cnn": [0.2, 0.9, 0.4], "auxiliary": [0.1, 0.2, 0.3]})
-    results = json.loads((tmp_path / "one" / "results.json").read_text())
-    results["rows"][1]["diverged"] = True
-    (tmp_path / "one" / "results.json").write_text(json.dumps(results))
-    compare([folder])
+    cnn = runs_of([0.2, 0.9, 0.4])
+    cnn[1] = replace(cnn[1], diverged=True)
+    compare([study(tmp_path / "one", cnn=cnn, auxiliary=runs_of([0.1, 0.2, 0.3]))])
     printed = capsys.readouterr().out
     assert "2 of 3" in printed
     assert "+10.00 ± 0.00" in printed
 
 
 DASH = "\N{EN DASH}"
-
-
-def runs_of(errors: list[float], **figures: float) -> list[Run]:
-    return [Run(seed, 0.0, error, **figures) for seed, error in enumerate(errors)]  # type: ignore[arg-type]
 
 
 def test_tables_and_plots_leave_out_what_diverged_and_compare_the_same_figure() -> None:
@@ -107,7 +98,7 @@ def test_tables_and_plots_leave_out_what_diverged_and_compare_the_same_figure() 
 
 
 def test_studies_that_cannot_be_compared_are_named(tmp_path: Path) -> None:
-    alone = study(tmp_path / "alone", {"cnn": [0.1]})
+    alone = study(tmp_path / "alone", cnn=runs_of([0.1]))
     with pytest.raises(CommandError, match="two nets between them, got 1"):
         compare([alone])
     (tmp_path / "alone" / "results.json").write_text('{"config": {}, "versions": {}, "rows": []}')

@@ -121,6 +121,18 @@ def test_ctrl_c_is_one_line_and_exit_code_130(capsys: pytest.CaptureFixture[str]
     assert "interrupted" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("last_words", "code"), [("raise KeyboardInterrupt", 130), ("pass", 0)])
+def test_ctrl_c_while_a_command_leaves_is_not_heard(last_words: str, code: int) -> None:
+    script = (
+        "import atexit, signal\nfrom lightning_modules.command import cli\n"
+        "def command(verbose: bool = False) -> None:\n"
+        f"    atexit.register(signal.raise_signal, signal.SIGINT)\n    {last_words}\n"
+        "cli.run(command, 'command', [])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (code, code // 130)
+
+
 @pytest.mark.parametrize("variable", ["RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK", "PMI_RANK"])
 def test_a_variable_of_another_job_silences_nothing(
     variable: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

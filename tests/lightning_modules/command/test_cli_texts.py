@@ -55,6 +55,7 @@ STORE = partial(cli.run, store, "store", positional={"images": "Which."})
         ),
         (["--name", "~x", "--out", "a~/~"], ["a~/~", None, "~x", None]),
         (["--out", "~nobody-of-this-name/x"], ["~nobody-of-this-name/x", None, None, None]),
+        (["--name=~", "--data_dir", "null", "--storage=null"], ["here", "null", "~", "null"]),
         (["--config=~/store.yaml"], ["HOME/runs", "HOME/data", None, None]),
         (["--config", "~/store.yaml", "--out", "x"], ["x", "HOME/data", None, None]),
     ],
@@ -76,13 +77,9 @@ def test_a_tilde_is_the_home_folder_in_paths_and_nowhere_else(
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--name", "null"], "name must not be null; leave it out"),
-        (["--name=~"], "name must not be null; leave it out"),
         (["--name", ""], "name must not be empty"),
         (["--config", "unnamed.yaml"], "name must not be null; leave it out"),
-        (["--data_dir", "null"], "data_dir must not be null; leave it out"),
         (["--data_dir="], "data_dir must not be empty"),
-        (["--storage", "null"], "storage must not be null; leave it out"),
         (["--out", ""], "out must not be empty"),
         (["", "a.png"], "images must not be empty"),
     ],

@@ -1,15 +1,24 @@
 """Ctrl-C that waits."""
 
+import importlib
 import signal
+import subprocess
+import sys
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
+import benchmarks
+import scratch_framework
+from lightning_modules.command import cli
+from lightning_modules.command.collector import collect
 from lightning_modules.command.interrupts import interrupts_wait
 from lightning_modules.replicas.checkpoints import write_checkpoint
-from lightning_modules.training.runner import spare_collector
 
 
 def test_ctrl_c_is_raised_at_the_end_of_the_block() -> None:
@@ -38,10 +47,11 @@ def test_an_error_of_the_block_is_not_lost_and_the_handler_is_back() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_where_ctrl_c_is_ignored_it_stays_so() -> None:
+@pytest.mark.parametrize("block", [interrupts_wait, cli.imports])
+def test_where_ctrl_c_is_ignored_it_stays_so(block: Callable[[], AbstractContextManager[None]]) -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with interrupts_wait():
+        with block():
             signal.raise_signal(signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
@@ -59,6 +69,35 @@ def test_in_another_thread_the_block_simply_runs() -> None:
     thread.start()
     thread.join()
     assert done == [True]
+
+
+@pytest.mark.parametrize("package", [benchmarks, scratch_framework])
+def test_ctrl_c_while_a_command_is_imported_with_its_package_ends_it_in_one_line(
+    package: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["-m"])
+    monkeypatch.setattr("sys.orig_argv", ["python", "-m", package.__name__])
+    monkeypatch.setattr("os._exit", sys.exit)
+    importlib.reload(package)
+    with pytest.raises(SystemExit, match="130"):
+        signal.raise_signal(signal.SIGINT)
+    assert capsys.readouterr().err.endswith(": error: interrupted; what was finished is kept\n")
+    during: list[object] = []
+
+    def command(verbose: bool = False) -> None:
+        during.append(signal.getsignal(signal.SIGINT))
+
+    cli.run(command, "command", [])
+    assert during == [signal.default_int_handler]
+
+
+def test_ctrl_c_during_imports_ends_the_workers_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os._exit", sys.exit)
+    with subprocess.Popen(["sleep", "100"]) as server:
+        monkeypatch.setattr("multiprocessing.forkserver._forkserver._forkserver_pid", server.pid)
+        with pytest.raises(SystemExit), cli.imports():
+            signal.raise_signal(signal.SIGINT)
+    assert server.returncode == -signal.SIGTERM
 
 
 class Collected:
@@ -80,10 +119,10 @@ class Pickled:
 
 
 def test_ctrl_c_in_a_finaliser_is_not_lost_to_the_garbage_collector() -> None:
-    spare_collector()
+    collect()
     Collected()
     with pytest.raises(KeyboardInterrupt):
-        spare_collector()
+        collect()
 
 
 def test_ctrl_c_while_a_checkpoint_is_written_waits_until_it_is_whole(tmp_path: Path) -> None:

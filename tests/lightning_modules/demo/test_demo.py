@@ -151,7 +151,7 @@ def test_a_model_named_like_markup_stays_text(small_study: Path, tmp_path: Path)
 
 
 def test_a_page_that_would_be_too_large_is_refused(
-    small_study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_net(tmp_path / "wide" / "checkpoint.ckpt", MODULES["cnn"](trunk="modern", width=96))
     with pytest.raises(SystemExit):

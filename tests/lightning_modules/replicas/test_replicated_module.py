@@ -205,7 +205,7 @@ def test_metrics_of_torchmetrics_count_each_replica_and_all_are_logged_with_thei
     assert low < mean < high
 
 
-def test_a_replica_that_is_done_is_dropped_and_the_others_train_on(tmp_path: Path) -> None:
+def test_a_replica_that_is_done_is_dropped_and_the_others_train_on() -> None:
     rates = [0.01, 1e-12, 0.01]  # the second does not move
     stop = StopReplicas("train/loss", patience=1, min_delta=1e-6)
     module = build(lr=rates)

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from filelock import FileLock
 
 import train
 from lightning_modules.report.__main__ import main
+from lightning_modules.results.runs import ModelRuns, Run, overview
 from scratch_framework.__main__ import main as scratch_framework
 
 TINY = ["--accelerator", "cpu", "--max_epochs", "2", "--train_pairs", "100", "--val_pairs", "30"]
@@ -92,6 +94,16 @@ def study(trained: Path, tmp_path: Path) -> Path:
 
 def results(study: Path) -> Any:
     return json.loads((study / "results.json").read_text())
+
+
+def rewrite(study: Path, data: Any) -> None:
+    """Write rows that were changed, with the seeds and the summary that fit them."""
+    names = Run.__annotations__
+    models = [
+        ModelRuns(model, recipe, [Run(**{name: row[name] for name in row if name in names}) for row in rows])
+        for (model, recipe), rows in groupby(data["rows"], lambda row: (row["model"], row["recipe"]))
+    ]
+    (study / "results.json").write_text(json.dumps(data | overview(models)))
 
 
 def page(*studies: Path, out: Path | None = None) -> Page:
@@ -281,7 +293,7 @@ def test_what_comes_from_files_is_text_and_never_markup(study: Path, tmp_path: P
     for row in data["rows"]:
         row["recipe"] = evil
         row["model"] = {"cnn": evil}.get(row["model"], row["model"])
-    (named / "results.json").write_text(json.dumps(data))
+    rewrite(named, data)
     (named / "cnn").rename(named / evil)
     (named / "auxiliary" / "config.yaml").write_text(yaml.safe_dump({evil: evil}))
     shown = page(named, out=tmp_path / "page.html")
@@ -307,7 +319,7 @@ def test_studies_without_common_seeds_are_compared_as_two_samples(study: Path, t
     data = results(other)
     for row in data["rows"]:
         row["seed"] += 100
-    (other / "results.json").write_text(json.dumps(data))
+    rewrite(other, data)
     table = page(study, other).table("significance: ")
     difference, alone, corrected, verdict, seeds = table[
         "three: cnn minus other: cnn3 and 3 runs, not paired"
@@ -323,7 +335,7 @@ def test_other_data_are_told_as_the_reason_why_nets_are_not_compared(study: Path
     other = Path(shutil.copytree(study, tmp_path / "other"))
     data = results(other)
     data["config"]["train_pairs"] = 500
-    (other / "results.json").write_text(json.dumps(data))
+    rewrite(other, data)
     shown = page(study, other)
     assert "three and other: not the same data: train_pairs 100 and 500" in shown.text["significance"]
 
@@ -350,7 +362,7 @@ def test_a_study_without_test_answers_or_events_is_shown_without_them(study: Pat
 def test_a_single_run_has_no_interval_and_an_unfinished_net_is_named(study: Path) -> None:
     data = results(study)
     data["rows"] = data["rows"][:1]
-    (study / "results.json").write_text(json.dumps(data))
+    rewrite(study, data)
     shown = page(study)
     assert shown.table("results: ")["cnnpaper, 1 run"][0] == f"{100 * data['rows'][0]['test_error']:.2f}"
     said = " ".join(shown.text[""].split())
@@ -367,7 +379,7 @@ def test_runs_that_diverged_are_told_and_in_no_figure(study: Path) -> None:
         row["fixed_pairs_error"] = 0.25
         if row["seed"] == 1 and row["model"] != "auxiliary":
             row |= {"diverged": True, "val_error": 0.99}
-    (study / "results.json").write_text(json.dumps(data))
+    rewrite(study, data)
     shown = page(study)
     row = shown.table("results: ")["cnnpaper, 2 of 3 runs; 1 diverged"]
     errors = [r["test_error"] for r in data["rows"] if r["model"] == "cnn" and r["seed"] != 1]
@@ -388,7 +400,7 @@ def test_a_page_of_runs_that_all_diverged_tells_no_mean(study: Path) -> None:
     data = results(study)
     for row in data["rows"]:
         row["diverged"] = True
-    (study / "results.json").write_text(json.dumps(data))
+    rewrite(study, data)
     shown = page(study)
     assert "All runs diverged" in shown.text[""]
     assert "have too few runs that did not diverge" in shown.text["significance"]
@@ -425,6 +437,13 @@ def test_the_framework_from_scratch_has_pages_too(tmp_path: Path) -> None:
         ({"seed": True}, "rows[0].seed must be a whole number, got True"),
         ({"seed": 2}, "rows[2] must have a seed of its own, got 2 again"),
         ({"model": "../cnn"}, "rows[0] must have a model, got {"),
+        ({"recipe": 3}, "rows[0].recipe must be a name, one for each model, got 3"),
+        ({"recipe": "modern"}, "rows[1].recipe must be a name, one for each model, got 'paper'"),
+        ({"model": "other"}, "seeds must fit the rows"),
+        ({"seed": 7}, "seeds must fit the rows"),
+        ({"seeds": None}, "seeds must fit the rows"),
+        ({"test_error": 0.123}, "summary must fit the rows"),
+        ({"summary": [{"model": "cnn", "n": 15}]}, "summary must fit the rows"),
     ],
     ids=str,
 )

@@ -12,9 +12,7 @@ from lightning_modules.results.tensorboard import EpochMetrics
 
 
 def study(model: str, replicas: int, epochs: int) -> StudyProgress:
-    bar = StudyProgress(Console(quiet=True), {model: replicas}, epochs)
-    bar.begin(model, replicas)
-    return bar
+    return StudyProgress(Console(quiet=True), {model: replicas}, epochs)
 
 
 @pytest.mark.parametrize("kept", [0, 1, 50, 90])

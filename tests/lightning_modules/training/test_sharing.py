@@ -254,9 +254,7 @@ def test_a_study_of_one_process_is_resumed_by_many_and_the_other_way_round(
         assert outcome(log_dir / "study") == outcome(alone / "study")
 
 
-def test_a_rank_does_not_wait_for_ever_for_rank_0(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_rank_does_not_wait_for_ever_for_rank_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lightning_modules.training.manifest.PATIENCE", 0.2)
     with pytest.raises(SystemExit):
         train.main([*job(monkeypatch, 1), "--log_dir", str(tmp_path)])

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from lightning_modules.command.forkserver import worker_context
-from lightning_modules.training.workers import WorkerError, run_jobs, threads
+from lightning_modules.training.workers import WorkerError, run_jobs, start, threads
 
 Report = Callable[[Any], None]
 
@@ -64,6 +64,25 @@ def test_results_come_in_order_and_reports_carry_their_jobs_number() -> None:
 
 def test_a_worker_computes_with_one_thread() -> None:
     assert run_jobs([count_threads], 1, lambda number, value: None) == [1]
+
+
+class Interrupting:
+    """A job that is interrupted while a worker is started for it."""
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        signal.raise_signal(signal.SIGINT)
+        return Interrupting, ()
+
+    def __call__(self, report: Report) -> None:
+        raise AssertionError
+
+
+def test_ctrl_c_while_a_worker_starts_leaves_none_of_which_nobody_knows() -> None:
+    running = dict[Any, Any]()
+    with pytest.raises(KeyboardInterrupt):
+        start(Interrupting(), running)
+    (process,) = running.values()
+    process.kill()
 
 
 def process_number(report: Report) -> int:
