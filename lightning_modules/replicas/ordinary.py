@@ -62,6 +62,8 @@ def _make(make_net: Callable[[], nn.Module], seed: int) -> nn.Module:
         raise ValueError(f"make_net must return a torch.nn.Module, got {type(net).__name__}")
     if any(isinstance(part, torch.jit.ScriptModule) for part in net.modules()):
         raise ValueError("make_net must return ordinary modules, not scripted ones; leave out torch.jit")
+    if any(value._backward_hooks or value._post_accumulate_grad_hooks for value in net.parameters()):
+        raise ValueError("make_net must not register hooks of parameters: those of the replicas are others")
     lazy = (UninitializedParameter, UninitializedBuffer)
     if any(isinstance(value, lazy) for value in tensors_of(net).values()):
         raise ValueError("make_net must give its lazy layers their shapes, by a first call with an example")

@@ -78,6 +78,8 @@ def widen(layer: nn.Module, replicas: int, made: dict[int, nn.Module] | None = N
         wide = _widen_container(layer, replicas, made) if rule is None else rule.widen(layer, replicas)
         if rule is not None:
             _SELECTS[type(wide)] = rule.select
+        # Hooks get the replicas side by side. Those that the form gets later are its own.
+        vars(wide).update({name: copy.copy(value) for name, value in vars(layer).items() if "_hook" in name})
         for part in wide.modules() if rule is not None else [wide]:
             part.training = layer.training
         made[id(layer)] = wide

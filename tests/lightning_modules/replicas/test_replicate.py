@@ -512,7 +512,15 @@ def test_each_net_that_is_run_by_vmap_says_so() -> None:
     assert ["Scaled has tensors of its own" in str(warning.message) for warning in shown] == [True, True]
 
 
+def with_hook_of_a_parameter(register: str) -> nn.Module:
+    layer = nn.Linear(2, 2)
+    getattr(layer.weight, register)(lambda tensor: None)
+    return nn.Sequential(layer)
+
+
 NOT_NETS: list[tuple[Any, str]] = [
+    (lambda: with_hook_of_a_parameter("register_hook"), "must not register hooks of parameters"),
+    (lambda: with_hook_of_a_parameter("register_post_accumulate_grad_hook"), "must not register hooks of"),
     (lambda: torch.jit.script(nn.Linear(2, 2)), "not scripted ones"),
     (lambda: nn.Sequential(torch.jit.script(nn.Linear(2, 2))), "not scripted ones"),
     (lambda: nn.utils.weight_norm(nn.Linear(2, 2)), "copy.deepcopy can copy"),
@@ -608,6 +616,40 @@ def test_a_layer_of_ones_own_can_be_registered() -> None:
 
     register(Shift, widen=lambda layer, replicas: WideShift(replicas * layer.features), select=select)
     assert_each_is_its_seed_alone(make, IMAGES_OF_EACH, "wide")
+
+
+@pytest.mark.parametrize("place", ["0", "1", "3"])  # of a registered layer, and of one that is kept as it is
+def test_the_hooks_of_a_layer_are_called_with_the_replicas_side_by_side(place: str) -> None:
+    seen = dict[str, set[int]](outputs=set(), gradients=set())
+
+    def change(layer: nn.Module, args: Any, output: Tensor) -> Tensor:
+        seen["outputs"].add(output.shape[1])
+        return 2 * output
+
+    def steepen(layer: nn.Module, gradients: Any) -> tuple[Tensor]:
+        seen["gradients"].add(gradients[0].shape[1])
+        return (3 * gradients[0],)
+
+    def add(layer: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        return (args[0] + 1,), kwargs
+
+    def make() -> nn.Module:
+        net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Sigmoid(), nn.Flatten(), nn.Linear(196, 4))
+        layer = net.get_submodule(place)
+        layer.register_forward_hook(change)
+        layer.register_forward_pre_hook(add, with_kwargs=True)
+        layer.register_full_backward_pre_hook(steepen)
+        return net
+
+    assert_each_is_its_seed_alone(make, IMAGES_OF_EACH, "wide")
+    assert seen == {"outputs": {4, 8, 12}, "gradients": {4, 8, 12}}  # of 1, 2 and 3 replicas
+
+
+@pytest.mark.parametrize("place", ["", "0", "1"])
+def test_a_hook_of_the_replicas_is_none_of_the_ordinary_net(place: str) -> None:
+    net = replicate(lambda: nn.Sequential(nn.Linear(2, 2), nn.Tanh()), SEEDS)
+    net.net.get_submodule(place).register_forward_hook(lambda *_: None)
+    assert not net.replica(0).get_submodule(place)._forward_hooks
 
 
 def test_two_layers_that_share_a_weight_still_do() -> None:
