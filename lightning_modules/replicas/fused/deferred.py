@@ -14,9 +14,11 @@ from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from lightning_modules.replicas.fused.functions import Layers, changes, layers_of
 
+Saving = Callable[[Any], Any]
 Path = tuple[torch.Size, Layers]  # a shape, and the layers that are applied to it
 SIZES: tuple[Callable[..., Any], ...] = (Tensor.size, Tensor.dim, Tensor.__len__)
 SHAPES = (Tensor.shape.__get__, Tensor.ndim.__get__, *SIZES)  # type: ignore[attr-defined]
@@ -44,19 +46,29 @@ class Mode:
     gradients: bool
     autocast: bool
     autocast_type: torch.dtype
+    saving: tuple[Saving, Saving] | None  # what is done to tensors that are kept for the backward pass
 
     @classmethod
     def now(cls) -> Self:
         """That of this moment."""
+        saving = torch._C._autograd._top_saved_tensors_default_hooks(False)
         autocast = torch.is_autocast_enabled("cpu")
-        return cls(torch.is_grad_enabled(), autocast, torch.get_autocast_dtype("cpu"))
+        return cls(torch.is_grad_enabled(), autocast, torch.get_autocast_dtype("cpu"), saving)
 
     @contextmanager
     def again(self) -> Iterator[None]:
         """Do the same as then."""
-        autocast = torch.autocast("cpu", self.autocast_type, self.autocast)
-        with torch.set_grad_enabled(self.gradients), autocast:
+        if Mode.now() == self:
             yield
+            return
+        autocast = torch.autocast("cpu", self.autocast_type, self.autocast)
+        saving = saved_tensors_hooks(*(self.saving or (_as_it_is, _as_it_is)))
+        with torch.set_grad_enabled(self.gradients), autocast, saving:
+            yield
+
+
+def _as_it_is(saved: Any) -> Any:
+    return saved
 
 
 class Call:

@@ -325,6 +325,35 @@ def test_what_cannot_be_followed_is_computed_by_torch(net: Callable[[], nn.Modul
     torch.testing.assert_close(ours, images.grad, rtol=1e-3, atol=1e-4)
 
 
+class RecomputedInside(Tutorial):
+    """Computes a layer again in the backward pass, as torch recommends it."""
+
+    times = 0
+
+    def again(self, x: Tensor) -> Tensor:
+        self.times += 1
+        return F.relu(self.conv2(x))
+
+    def trunk(self, x: Tensor) -> Tensor:
+        x = self.pool(F.relu(self.conv1(x)))
+        return F.max_pool2d(checkpoint(self.again, x, use_reentrant=False), 2)
+
+
+def test_what_a_checkpoint_is_to_compute_again_is_not_deferred_until_after_it() -> None:
+    replicas, images = replicate(RecomputedInside, seeds=range(3)), torch.randn(4, 1, 28, 28)
+    outputs, net = replicas(images), cast("RecomputedInside", replicas.net)
+    expected = replicas.replica(1)(images)
+    torch.testing.assert_close(outputs[:, 1], expected, rtol=1e-4, atol=1e-5)
+    net.times = 0
+    outputs.sum().backward()
+    assert net.times == 1
+
+
+def test_no_loop_is_for_a_batch_without_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    replicas = replicate(Tutorial, seeds=range(3), example=torch.randn(4, 1, 28, 28))
+    assert pooled(replicas, torch.randn(0, 1, 28, 28), monkeypatch) == 0
+
+
 def test_a_hook_sees_each_layer_once_and_what_torch_would_give_it() -> None:
     replicas, images = replicate(Tutorial, seeds=range(3)), torch.randn(4, 1, 28, 28)
     expected, seen, net = replicas(images), list[Tensor](), cast("Tutorial", replicas.net)
