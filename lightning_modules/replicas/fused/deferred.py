@@ -238,7 +238,8 @@ class Deferred(Tensor):
     def __torch_dispatch__(cls, *args: Any, **kwargs: Any) -> Any:
         """Refuse: torch's inner functions must not see such a tensor."""
         raise TypeError(
-            "a tensor that is not computed yet was given to a function that torch does not announce"
+            "a tensor that is not computed yet was given to a function that torch does not announce to it;"
+            " set Replicas.is_followed = False before the net is replicated"
         )
 
 

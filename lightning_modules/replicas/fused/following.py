@@ -26,7 +26,6 @@ from lightning_modules.replicas.layers import Linear
 
 if obstacle() is None:
     from lightning_modules.replicas.fused import steps
-    from lightning_modules.replicas.fused.normalisation import Block
     from lightning_modules.replicas.fused.pooled_convolution import Convolution
     from lightning_modules.replicas.fused.unpooled_convolution import Unpooled
 
@@ -176,8 +175,9 @@ def _is_worth_a_layout(layers: Layers) -> bool:
     leaves = _leaves(layers)
     found = steps.find_steps(list(leaves))
     ends_flat = any(isinstance(layer, nn.Flatten | Linear) for layer in leaves)
-    kinds = (Convolution, Unpooled, Block) if ends_flat else Convolution
-    return any(isinstance(step, kinds) for step in found)
+    first = next((step for step in found if type(step) not in steps.ANYWHERE), None)
+    is_pooled = any(isinstance(step, Convolution) for step in found)
+    return is_pooled or (ends_flat and isinstance(first, Unpooled))
 
 
 def follow(net: nn.Module) -> None:

@@ -460,10 +460,23 @@ class Unpooled(Tutorial):
         return F.adaptive_avg_pool2d(torch.tanh(self.conv2(F.relu6(self.conv1(x)))) + 1, 5)
 
 
+class SumsFirst(Tutorial):
+    """Has only layers without a convolution behind its sum, which end in rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.hidden = nn.BatchNorm2d(16), nn.Linear(16 * 12 * 12, 20)
+
+    def trunk(self, x: Tensor) -> Tensor:
+        x = F.relu6(self.conv2(F.relu6(self.conv1(x)))) + 1
+        return F.max_pool2d(F.relu(self.norm(x)), 2)
+
+
+@pytest.mark.parametrize("net", [Unpooled, SumsFirst])
 def test_a_net_that_gains_nothing_is_no_longer_given_deferred_tensors(
-    monkeypatch: pytest.MonkeyPatch,
+    net: Callable[[], nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    replicas, images = replicate(Unpooled, seeds=range(2)), torch.randn(2, 1, 28, 28)
+    replicas, images = replicate(net, seeds=range(2)), torch.randn(2, 1, 28, 28)
     replicas(images)
     with monkeypatch.context() as patch:
         patch.setattr(following, "Call", None)
