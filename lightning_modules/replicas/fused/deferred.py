@@ -14,10 +14,11 @@ from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.autograd.graph import saved_tensors_hooks
 
 from lightning_modules.replicas.fused.functions import Layers, changes, layers_of
 
+Saving = Callable[[Any], Any]
 Path = tuple[torch.Size, Layers]  # a shape, and the layers that are applied to it
 SIZES: tuple[Callable[..., Any], ...] = (Tensor.size, Tensor.dim, Tensor.__len__)
 SHAPES = (Tensor.shape.__get__, Tensor.ndim.__get__, *SIZES)  # type: ignore[attr-defined]
@@ -45,19 +46,29 @@ class Mode:
     gradients: bool
     autocast: bool
     autocast_type: torch.dtype
+    saving: tuple[Saving, Saving] | None  # what is done to tensors that are kept for the backward pass
 
     @classmethod
     def now(cls) -> Self:
         """That of this moment."""
+        saving = torch._C._autograd._top_saved_tensors_default_hooks(False)
         autocast = torch.is_autocast_enabled("cpu")
-        return cls(torch.is_grad_enabled(), autocast, torch.get_autocast_dtype("cpu"))
+        return cls(torch.is_grad_enabled(), autocast, torch.get_autocast_dtype("cpu"), saving)
 
     @contextmanager
     def again(self) -> Iterator[None]:
         """Do the same as then."""
-        autocast = torch.autocast("cpu", self.autocast_type, self.autocast)
-        with torch.set_grad_enabled(self.gradients), autocast:
+        if Mode.now() == self:
             yield
+            return
+        autocast = torch.autocast("cpu", self.autocast_type, self.autocast)
+        saving = saved_tensors_hooks(*(self.saving or (_as_it_is, _as_it_is)))
+        with torch.set_grad_enabled(self.gradients), autocast, saving:
+            yield
+
+
+def _as_it_is(saved: Any) -> Any:
+    return saved
 
 
 class Call:
@@ -193,8 +204,8 @@ class Deferred(Tensor):
         if call.takes_notes:
             return Deferred.of(self.node.then(layers))
         call.in_order(layers)
-        y = call.net.compute(layers, self.value())
-        return y if call.is_over else Deferred.of(Node(call, y))
+        # A deferred result would lose its gradient in a `Function`, whose forward has another mode.
+        return call.net.compute(layers, self.value())
 
     @classmethod
     def __torch_function__(
@@ -217,24 +228,46 @@ class Deferred(Tensor):
                 x.node.holder, x.node = None, x.node.then(layers)
                 x.node.holder = weakref.ref(x)
                 return x
-        deferred = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Deferred)]
+        deferred = list(_deferred_in((args, *kwargs.values())))
         if in_place:
             deferred[0].node.call.settle()
-        args, kwargs = tree_map_only(Deferred, Deferred.value, (args, kwargs))
-        return _again_deferred(func(*args, **kwargs), deferred)
+        named = {name: _known(value) for name, value in kwargs.items()}
+        return _again_deferred(func(*_known(args), **named), deferred)
 
     @classmethod
     def __torch_dispatch__(cls, *args: Any, **kwargs: Any) -> Any:
         """Refuse: torch's inner functions must not see such a tensor."""
         raise TypeError(
-            "a tensor that is not computed yet was given to a function that torch does not announce"
+            "a tensor that is not computed yet was given to a function that torch does not announce to it;"
+            " set Replicas.is_followed = False before the net is replicated"
         )
+
+
+def _deferred_in(given: Any) -> "Iterator[Deferred]":
+    """Deferred tensors in lists and tuples within each other; torch's trees are slow."""
+    if isinstance(given, Deferred):
+        yield given
+    elif isinstance(given, list | tuple):
+        for part in given:
+            yield from _deferred_in(part)
+
+
+def _known(given: Any) -> Any:
+    """The same with tensors in place of deferred ones."""
+    if isinstance(given, Deferred):
+        return given.value()
+    if isinstance(given, list | tuple):
+        parts = [_known(part) for part in given]
+        return parts if isinstance(given, list) else tuple(parts)
+    return given
 
 
 def _again_deferred(result: Any, given: Sequence[Deferred]) -> Any:
     """A result for the forward: an argument that was returned stays the same object."""
-    if type(result) in (tuple, list):
-        return type(result)(_again_deferred(part, given) for part in result)
+    if isinstance(result, tuple | list):
+        return type(result)([_again_deferred(part, given) for part in result])
+    if isinstance(result, Iterator):  # over a tensor
+        return iter([_again_deferred(part, given) for part in result])
     if not isinstance(result, Tensor):
         return result
     same = next((x for x in given if x.node.known is result), None)

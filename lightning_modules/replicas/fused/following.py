@@ -5,6 +5,8 @@ layer that the loops know, which notes the layer. The net's own forward runs in 
 skipped or remembered.
 """
 
+import copy
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -12,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.modules.module import _has_any_global_hook
 from torch.utils._pytree import tree_map_only
 
@@ -26,7 +27,7 @@ from lightning_modules.replicas.layers import Linear
 if obstacle() is None:
     from lightning_modules.replicas.fused import steps
     from lightning_modules.replicas.fused.pooled_convolution import Convolution
-    from lightning_modules.replicas.fused.step import Fused
+    from lightning_modules.replicas.fused.unpooled_convolution import Unpooled
 
 # Other layers without tensors call functions of torch, which are followed by themselves.
 NOTED = (nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, Linear, Dropout, Sequential)
@@ -42,13 +43,18 @@ class _NotingForward(OwnForward):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         layer, call = self.layer, self.followed.call
         if call is not None:
-            is_free = not (kwargs or is_watched(layer) or _has_any_global_hook())
-            if is_free and len(args) == 1 and isinstance(args[0], Tensor):
+            if not (kwargs or is_watched(layer)) and len(args) == 1 and isinstance(args[0], Tensor):
                 x = args[0] if isinstance(args[0], Deferred) else Deferred.of(Node(call, args[0]))
                 is_idle = isinstance(layer, Dropout) and not layer.training  # and gives the tensor itself
                 return x if is_idle else x.then((layer,))
             call.in_order((layer,))
         return type(layer).forward(layer, *args, **kwargs)
+
+
+class _Running(threading.local):
+    """What runs in a thread."""
+
+    call: Call | None = None  # while the net's own forward runs
 
 
 class FollowedForward(OwnForward):
@@ -59,11 +65,17 @@ class FollowedForward(OwnForward):
         self.net = net
         self._forget()
 
+    @property
+    def call(self) -> Call | None:
+        """The call that runs in this thread."""
+        return self._running.call
+
     def _forget(self) -> None:
-        self.call: Call | None = None  # while the net's own forward runs
+        self._running = _Running()
         self.kept = set[Path]()
         self._shapes = dict[Path, torch.Size]()
         self._chains = dict[Layers, Sequential | None]()
+        self._gains = True  # as far as is known
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy needs."""
@@ -78,18 +90,26 @@ class FollowedForward(OwnForward):
         """Call the net's own forward with tensors whose layers are noted."""
         own, parameter = type(self.net).forward, next(self.net.parameters(), None)
         on_cpu = parameter is not None and parameter.device.type == "cpu"
-        if is_traced() or not on_cpu:
+        is_followed = self.call is not None  # a net that calls itself
+        gains = self._gains and self.engine != "torch"
+        if is_followed or not gains or is_traced() or not on_cpu or self._is_watched():
             return own(self.net, *args, **kwargs)
         if len(self._chains) + len(self._shapes) > MOST:
             self._forget()
-        self.call = call = Call(self)
+        self._running.call = call = Call(self)
         args, kwargs = tree_map_only(Tensor, lambda x: Deferred.of(Node(call, x)), (args, kwargs))
         try:
             outputs = tree_map_only(Deferred, Deferred.value, own(self.net, *args, **kwargs))
             call.settle()  # what the forward has stored: weights may be others when it is looked at
+            self._gains = any(map(bool, self._chains.values()))
             return outputs
         finally:
-            call.is_over, self.call = True, None
+            call.is_over, self._running.call = True, None
+
+    def _is_watched(self) -> bool:
+        """Whether hooks would see layers that stand for functions, or lose gradients of deferred tensors."""
+        hooks = ((module._backward_hooks, module._backward_pre_hooks) for module in self.net.modules())
+        return _has_any_global_hook() or any(map(any, hooks))
 
     def compute(self, layers: Layers, x: Tensor) -> Tensor:
         """Apply layers, by the loops where one of them is for them."""
@@ -97,7 +117,7 @@ class FollowedForward(OwnForward):
             self._chains[layers] = Sequential(*layers) if _is_worth_a_layout(layers) else None
         together = self._chains[layers]
         with self._not_called():
-            if together is not None and self.engine != "torch":
+            if together is not None:
                 together.engine, together.layout = self.engine, self.layout
                 return together(x)
             for layer in layers:
@@ -107,11 +127,11 @@ class FollowedForward(OwnForward):
     @contextmanager
     def _not_called(self) -> Iterator[None]:
         """Layers that are called now are not called by the forward."""
-        call, self.call = self.call, None
+        call, self._running.call = self.call, None
         try:
             yield
         finally:
-            self.call = call
+            self._running.call = call
 
     def shape_after(self, path: Path) -> torch.Size | None:
         """The shape that layers give, by torch's operations on tensors without numbers; none if unknown."""
@@ -122,20 +142,28 @@ class FollowedForward(OwnForward):
                 if type(layer) not in steps.KNOWN:
                     return None
                 if not isinstance(layer, steps.NORMS_AND_DROPOUT):  # which keep it
-                    x = self._without_numbers(layer, x)
+                    try:
+                        x = _without_numbers(layer, x)
+                    except RuntimeError:  # torch says better what is wrong where there are numbers
+                        return None
             self._shapes[path] = x.shape
         return self._shapes[path]
-
-    def _without_numbers(self, layer: nn.Module, x: Tensor) -> Tensor:
-        tensors = (*layer.named_parameters(), *layer.named_buffers())
-        state = {name: torch.empty(tensor.shape, device="meta") for name, tensor in tensors}
-        with self._not_called(), torch.no_grad():
-            y: Tensor = functional_call(layer, state, (x,))
-        return y
 
     def leave_something(self, layers: Layers) -> Layers:
         """Those of layers, and of layers in them, that would not give the same once more."""
         return tuple(layer for layer in _leaves(layers) if not steps.is_of_samples(layer))
+
+
+@torch.no_grad()
+def _without_numbers(layer: nn.Module, x: Tensor) -> Tensor:
+    bare = copy.copy(layer)  # other threads may use the layer itself
+    for name in ("_parameters", "_buffers"):
+        tensors = {
+            own: value if value is None else value.to("meta") for own, value in vars(layer)[name].items()
+        }
+        setattr(bare, name, tensors)
+    y: Tensor = type(layer).forward(bare, x)
+    return y
 
 
 def _leaves(layers: Layers) -> Layers:
@@ -147,7 +175,9 @@ def _is_worth_a_layout(layers: Layers) -> bool:
     leaves = _leaves(layers)
     found = steps.find_steps(list(leaves))
     ends_flat = any(isinstance(layer, nn.Flatten | Linear) for layer in leaves)
-    return any(isinstance(step, Fused if ends_flat else Convolution) for step in found)
+    first = next((step for step in found if type(step) not in steps.ANYWHERE), None)
+    is_pooled = any(isinstance(step, Convolution) for step in found)
+    return is_pooled or (ends_flat and isinstance(first, Unpooled))
 
 
 def follow(net: nn.Module) -> None:

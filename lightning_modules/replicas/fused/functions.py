@@ -26,6 +26,8 @@ SAME_ARGUMENTS: dict[Function, Callable[..., nn.Module]] = {
     F.adaptive_max_pool2d: nn.AdaptiveMaxPool2d,
 }
 FLATTEN = (torch.flatten, Tensor.flatten)
+ENDS = ("start_dim", "end_dim")
+TO_ROWS: tuple[dict[str, int], ...] = ({"start_dim": 1}, {"start_dim": 1, "end_dim": -1})
 VIEWS = (Tensor.view, Tensor.reshape, torch.reshape)
 MEAN = (torch.mean, Tensor.mean)
 
@@ -47,7 +49,7 @@ def layers_of(
             return _made(SAME_ARGUMENTS[function], *args, **named)
         except TypeError:  # a list cannot be hashed; or torch will say what is wrong with an argument
             return ()
-    if function in FLATTEN and (*args, *named.values()) in ((1,), (1, -1)):
+    if function in FLATTEN and dict(zip(ENDS, args, strict=False)) | named in TO_ROWS:
         return _made(nn.Flatten)
     if function in VIEWS and not named and len(sizes := _sizes(args)) == 2 and sizes[1] == -1:
         return _made(nn.Flatten) if sizes[0] == shape()[0] else ()

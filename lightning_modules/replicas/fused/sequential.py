@@ -87,6 +87,7 @@ class Sequential(nn.Sequential):
         fitting = not types - {x.dtype} or x.dtype == torch.bfloat16  # the latter under autocast
         # The loops know no float16, to which torch can autocast too.
         fitting &= not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") == torch.bfloat16
+        fitting &= len(x) > 0  # of no samples the loops would not even write that their gradient is 0
         return able and not obstacle() and fitting and not watched
 
 

@@ -1,7 +1,9 @@
 """Nets whose own forward calls layers one by one: the loops compute them, and what torch computes."""
 
 import pickle
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from typing import Any, cast
 
@@ -323,6 +325,35 @@ def test_what_cannot_be_followed_is_computed_by_torch(net: Callable[[], nn.Modul
     torch.testing.assert_close(ours, images.grad, rtol=1e-3, atol=1e-4)
 
 
+class RecomputedInside(Tutorial):
+    """Computes a layer again in the backward pass, as torch recommends it."""
+
+    times = 0
+
+    def again(self, x: Tensor) -> Tensor:
+        self.times += 1
+        return F.relu(self.conv2(x))
+
+    def trunk(self, x: Tensor) -> Tensor:
+        x = self.pool(F.relu(self.conv1(x)))
+        return F.max_pool2d(checkpoint(self.again, x, use_reentrant=False), 2)
+
+
+def test_what_a_checkpoint_is_to_compute_again_is_not_deferred_until_after_it() -> None:
+    replicas, images = replicate(RecomputedInside, seeds=range(3)), torch.randn(4, 1, 28, 28)
+    outputs, net = replicas(images), cast("RecomputedInside", replicas.net)
+    expected = replicas.replica(1)(images)
+    torch.testing.assert_close(outputs[:, 1], expected, rtol=1e-4, atol=1e-5)
+    net.times = 0
+    outputs.sum().backward()
+    assert net.times == 1
+
+
+def test_no_loop_is_for_a_batch_without_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    replicas = replicate(Tutorial, seeds=range(3), example=torch.randn(4, 1, 28, 28))
+    assert pooled(replicas, torch.randn(0, 1, 28, 28), monkeypatch) == 0
+
+
 def test_a_hook_sees_each_layer_once_and_what_torch_would_give_it() -> None:
     replicas, images = replicate(Tutorial, seeds=range(3)), torch.randn(4, 1, 28, 28)
     expected, seen, net = replicas(images), list[Tensor](), cast("Tutorial", replicas.net)
@@ -330,6 +361,126 @@ def test_a_hook_sees_each_layer_once_and_what_torch_would_give_it() -> None:
     torch.testing.assert_close(replicas(images), expected)
     (output,) = seen
     torch.testing.assert_close(output, net.conv2(net.pool(F.relu(net.conv1(images.repeat(1, 3, 1, 1))))))
+
+
+def test_hooks_on_gradients_that_come_after_the_proof_see_what_torch_would_give_them() -> None:
+    replicas, images, seen = replicate(Tutorial, seeds=range(3)), torch.randn(4, 1, 28, 28), list[Any]()
+    replicas(images)
+    net = cast("Tutorial", replicas.net)
+    net.conv2.register_full_backward_hook(lambda layer, inputs, outputs: seen.extend(outputs))
+    replicas(images).square().sum().backward()
+    assert net.conv1.weight.grad is not None
+    assert [grad.shape for grad in seen] == [(4, 48, 11, 11)]
+
+
+def test_a_global_hook_sees_the_layers_of_a_net_and_no_others() -> None:
+    replicas, images, seen = replicate(Tutorial, seeds=range(3)), torch.randn(4, 1, 28, 28), list[nn.Module]()
+    replicas(images)
+    with nn.modules.module.register_module_forward_hook(lambda layer, *_: seen.append(layer)):
+        replicas(images)
+    net = cast("Tutorial", replicas.net)
+    assert seen == [net.conv1, net.pool, net.conv2, net.hidden, net.classify, net, replicas]
+
+
+def test_images_with_too_many_channels_are_refused_as_by_torch() -> None:
+    replicas = replicate(Viewed, seeds=range(3), example=torch.randn(4, 1, 28, 28))
+    with pytest.raises(RuntimeError, match="to have 3 channels, but got 6"):
+        replicas(torch.randn(4, 2, 28, 28))
+
+
+def test_threads_may_call_the_same_replicas() -> None:
+    replicas = replicate(Viewed, seeds=range(2)).eval()
+    images = [torch.randn(1, 1, size, 28) for size in (28, 29) for _ in range(20)]
+    interval = sys.getswitchinterval()
+    replicas(images[0])
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as pool, torch.no_grad():
+            found = list(pool.map(torch.no_grad()(replicas), images))
+    finally:
+        sys.setswitchinterval(interval)
+    for x, y in zip(images, found, strict=True):
+        assert type(y) is Tensor
+        torch.testing.assert_close(y, replicas(x).detach())
+
+
+class Again(Tutorial):
+    """Calls itself, and uses its normalisation before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(8)
+
+    def forward(self, x: Tensor, once_more: bool = True) -> Tensor:
+        y = self.pool(F.relu(self.norm(self.conv1(x))))
+        z = self(2 * x, once_more=False) if once_more else 0
+        return self.heads(F.max_pool2d(self.conv2(y), 2)) + z
+
+
+def test_a_net_that_calls_itself_is_followed_all_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    replicas, images = replicate(Again, seeds=range(2)), torch.randn(2, 1, 28, 28)
+    alone = replicas.replica(1)
+    torch.testing.assert_close(replicas(images)[:, 1], alone(images), rtol=1e-4, atol=1e-5)
+    means = cast("Again", replicas.net).norm.running_mean, cast("Again", alone).norm.running_mean
+    assert means[0] is not None
+    torch.testing.assert_close(means[0].chunk(2)[1], means[1])
+    assert pooled(replicas, images, monkeypatch) == 2
+
+
+class Late(Tutorial):
+    """After its proof changes rows of what it has noted, and flattens first dimensions."""
+
+    is_late = False
+
+    def trunk(self, x: Tensor) -> Tensor:
+        y = super().trunk(x)
+        if self.is_late:
+            z = F.relu(y)
+            for row in y:
+                row.sub_(1)
+            maps = torch.flatten(F.relu(z), end_dim=1)
+            y = maps.view(y.shape) + y
+        return y
+
+
+def test_rows_that_change_change_their_tensor_after_it_was_used() -> None:
+    replicas, images = replicate(Late, seeds=range(2)).eval(), torch.randn(2, 1, 28, 28)
+    replicas(images)
+    alone = replicas.replica(1)
+    for net in (replicas.net, alone):
+        cast("Late", net).is_late = True
+    with torch.no_grad():
+        torch.testing.assert_close(replicas(images)[:, 1], alone(images), rtol=1e-4, atol=1e-5)
+
+
+class Unpooled(Tutorial):
+    """Has no layers that are worth another layout."""
+
+    def trunk(self, x: Tensor) -> Tensor:
+        return F.adaptive_avg_pool2d(torch.tanh(self.conv2(F.relu6(self.conv1(x)))) + 1, 5)
+
+
+class SumsFirst(Tutorial):
+    """Has only layers without a convolution behind its sum, which end in rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.hidden = nn.BatchNorm2d(16), nn.Linear(16 * 12 * 12, 20)
+
+    def trunk(self, x: Tensor) -> Tensor:
+        x = F.relu6(self.conv2(F.relu6(self.conv1(x)))) + 1
+        return F.max_pool2d(F.relu(self.norm(x)), 2)
+
+
+@pytest.mark.parametrize("net", [Unpooled, SumsFirst])
+def test_a_net_that_gains_nothing_is_no_longer_given_deferred_tensors(
+    net: Callable[[], nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replicas, images = replicate(net, seeds=range(2)), torch.randn(2, 1, 28, 28)
+    replicas(images)
+    with monkeypatch.context() as patch:
+        patch.setattr(following, "Call", None)
+        replicas(images)
 
 
 class Kept(Tutorial):
