@@ -8,177 +8,16 @@ what it likes.
 
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
+from torch import Tensor
 
 from lightning_modules.replicas.fused.functions import Layers, changes, layers_of
+from lightning_modules.replicas.fused.notes import Node
 
-Saving = Callable[[Any], Any]
-Path = tuple[torch.Size, Layers]  # a shape, and the layers that are applied to it
 SIZES: tuple[Callable[..., Any], ...] = (Tensor.size, Tensor.dim, Tensor.__len__)
 SHAPES = (Tensor.shape.__get__, Tensor.ndim.__get__, *SIZES)  # type: ignore[attr-defined]
-
-
-class Net(Protocol):
-    """What a net knows from call to call."""
-
-    kept: set[Path]  # what was looked at after layers behind it had been computed with it in one go
-
-    def compute(self, layers: Layers, x: Tensor) -> Tensor:
-        """Apply layers."""
-
-    def shape_after(self, path: Path) -> torch.Size | None:
-        """The shape that layers give; none where they must be computed for that."""
-
-    def leave_something(self, layers: Layers) -> Layers:
-        """Those of layers, and of layers in them, that would not give the same once more."""
-
-
-@dataclass(frozen=True)
-class Mode:
-    """What torch does with operations besides computing them."""
-
-    gradients: bool
-    autocast: bool
-    autocast_type: torch.dtype
-    saving: tuple[Saving, Saving] | None  # what is done to tensors that are kept for the backward pass
-
-    @classmethod
-    def now(cls) -> Self:
-        """That of this moment."""
-        saving = torch._C._autograd._top_saved_tensors_default_hooks(False)
-        autocast = torch.is_autocast_enabled("cpu")
-        return cls(torch.is_grad_enabled(), autocast, torch.get_autocast_dtype("cpu"), saving)
-
-    @contextmanager
-    def again(self) -> Iterator[None]:
-        """Do the same as then."""
-        if Mode.now() == self:
-            yield
-            return
-        autocast = torch.autocast("cpu", self.autocast_type, self.autocast)
-        saving = saved_tensors_hooks(*(self.saving or (_as_it_is, _as_it_is)))
-        with torch.set_grad_enabled(self.gradients), autocast, saving:
-            yield
-
-
-def _as_it_is(saved: Any) -> Any:
-    return saved
-
-
-class Call:
-    """One call of a net."""
-
-    def __init__(self, net: Net) -> None:
-        """Begin a call."""
-        self.net, self.mode, self.is_over = net, Mode.now(), False
-        self.noted = list[weakref.ref[Node]]()
-        self._uses = dict[nn.Module, weakref.ref[Node]]()  # the last one of each layer whose order matters
-
-    @property
-    def takes_notes(self) -> bool:
-        """Whether layers may be computed later."""
-        return not self.is_over and Mode.now() == self.mode
-
-    def settle(self) -> None:
-        """Compute what a forward may look at, before what it is made of changes."""
-        for node in filter(None, (ref() for ref in reversed(self.noted))):
-            if node.is_held:
-                node.value()
-        self.noted.clear()
-
-    def in_order(self, layers: Layers, use: "Node | None" = None) -> None:
-        """See that layers that leave something behind are used in the forward's order.
-
-        Args:
-            layers: They are used now.
-            use: What will be computed by them later; none where they are computed now.
-        """
-        for layer in self.net.leave_something(layers):
-            last = self._uses.pop(layer)() if layer in self._uses else None
-            if last is not None:
-                last.settle()
-            if use is not None:
-                self._uses[layer] = weakref.ref(use)
-
-
-@dataclass(eq=False)
-class Node:
-    """What layers make of another node; or a tensor, once it is known."""
-
-    call: Call
-    known: Tensor | None = None
-    source: "Node | None" = None
-    layers: Layers = ()
-    followers: list["weakref.ref[Node]"] = field(default_factory=list)
-    holder: "weakref.ref[Deferred] | None" = None  # by which a forward may look at it
-    was_skipped: bool = False
-
-    def then(self, layers: Layers) -> "Node":
-        """Note layers behind this node."""
-        follower = Node(self.call, source=self, layers=layers)
-        self.followers.append(weakref.ref(follower))
-        self.call.noted.append(weakref.ref(follower))
-        self.call.in_order(layers, follower)
-        return follower
-
-    def value(self) -> Tensor:
-        """The tensor, computed if it is not known."""
-        if self.known is not None:
-            return self.known
-        path, net = self.path(), self.call.net
-        if self.was_skipped:
-            net.kept.add(path)
-        source, layers = self._source(), self.layers
-        while source.known is None and source.can_be_skipped():
-            source.was_skipped = True
-            source, layers = source._source(), source.layers + layers
-        x = source.value()
-        with self.call.mode.again():
-            self.known = net.compute(layers, x)
-        self.source = None
-        return self.known
-
-    def _source(self) -> "Node":
-        assert self.source is not None, "a node that is not known has a source"
-        return self.source
-
-    @property
-    def is_held(self) -> bool:
-        """Whether a forward may look at it."""
-        return self.holder is not None and self.holder() is not None
-
-    def can_be_skipped(self) -> bool:
-        """Whether layers behind this node may be computed with it in one go."""
-        net, path = self.call.net, self.path()
-        # What a forward may still look at can be computed once more, but not what leaves something behind.
-        may_come_again = path not in net.kept and not net.leave_something(path[1])
-        return len(self.followers) == 1 and (may_come_again or not self.is_held)
-
-    def path(self) -> Path:
-        """The shape of the last known tensor, and the layers since."""
-        if self.known is not None:
-            return self.known.shape, ()
-        shape, layers = self._source().path()
-        return shape, layers + self.layers
-
-    def shape(self) -> torch.Size:
-        """The tensor's, which is computed only where its layers do not say it."""
-        known = None if self.known is not None else self.call.net.shape_after(self.path())
-        return self.value().shape if known is None else known
-
-    def settle(self) -> None:
-        """Compute all that is made of this node."""
-        alive = [follower for follower in (ref() for ref in self.followers) if follower is not None]
-        for follower in alive:
-            follower.settle()
-        if not alive:
-            self.value()
 
 
 class Deferred(Tensor):
@@ -196,6 +35,7 @@ class Deferred(Tensor):
 
     def value(self) -> Tensor:
         """The tensor, computed if it is not known."""
+        self.node.is_looked_at = True
         return self.node.value()
 
     def then(self, layers: Layers) -> Tensor:

@@ -18,8 +18,9 @@ from torch.nn.modules.module import _has_any_global_hook
 from torch.utils._pytree import tree_map_only
 
 from lightning_modules.replicas.dropout import Dropout
-from lightning_modules.replicas.fused.deferred import Call, Deferred, Node, Path
+from lightning_modules.replicas.fused.deferred import Deferred
 from lightning_modules.replicas.fused.functions import Layers
+from lightning_modules.replicas.fused.notes import Call, Habit, Habits, Node, Path
 from lightning_modules.replicas.fused.sequential import OwnForward, Sequential, is_traced, is_watched
 from lightning_modules.replicas.fused.support import obstacle
 from lightning_modules.replicas.layers import Linear
@@ -62,7 +63,7 @@ class FollowedForward(OwnForward):
 
     def __init__(self, net: nn.Module) -> None:
         """Follow a net."""
-        self.net = net
+        self.net, self.habits = net, Habits()
         self._forget()
 
     @property
@@ -72,14 +73,14 @@ class FollowedForward(OwnForward):
 
     def _forget(self) -> None:
         self._running = _Running()
-        self.kept = set[Path]()
+        self._names: dict[nn.Module, str] = {}
         self._shapes = dict[Path, torch.Size]()
         self._chains = dict[Layers, Sequential | None]()
         self._gains = True  # as far as is known
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy needs."""
-        return {"net": self.net, "engine": self.engine, "layout": self.layout}
+        return {"net": self.net, "engine": self.engine, "layout": self.layout, "habits": self.habits}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Begin as a copy."""
@@ -95,12 +96,13 @@ class FollowedForward(OwnForward):
         if is_followed or not gains or is_traced() or not on_cpu or self._is_watched():
             return own(self.net, *args, **kwargs)
         if len(self._chains) + len(self._shapes) > MOST:
+            self.habits = Habits()
             self._forget()
         self._running.call = call = Call(self)
         args, kwargs = tree_map_only(Tensor, lambda x: Deferred.of(Node(call, x)), (args, kwargs))
         try:
             outputs = tree_map_only(Deferred, Deferred.value, own(self.net, *args, **kwargs))
-            call.settle()  # what the forward has stored: weights may be others when it is looked at
+            call.end()
             self._gains = any(map(bool, self._chains.values()))
             return outputs
         finally:
@@ -119,7 +121,7 @@ class FollowedForward(OwnForward):
         with self._not_called():
             if together is not None:
                 together.engine, together.layout = self.engine, self.layout
-                return together(x)
+                return together.in_one_go(x)
             for layer in layers:
                 x = layer(x)
             return x
@@ -148,6 +150,12 @@ class FollowedForward(OwnForward):
                         return None
             self._shapes[path] = x.shape
         return self._shapes[path]
+
+    def habit(self, path: Path) -> Habit:
+        """A path in words that hold in copies of the net, and for batches of other sizes."""
+        self._names = self._names or {module: name for name, module in self.net.named_modules()}
+        shape, layers = path
+        return shape[1:], tuple(self._names.get(layer) or repr(layer) for layer in layers)
 
     def leave_something(self, layers: Layers) -> Layers:
         """Those of layers, and of layers in them, that would not give the same once more."""

@@ -50,6 +50,12 @@ class Sequential(nn.Sequential):
             (calls * N, R * F').
         """
         x = input.value() if isinstance(input, Deferred) else input
+        y = self.in_one_go(x, calls)
+        # Channels lie last in it, but what a forward views as rows must be as torch's layers would leave it.
+        return y.contiguous() if y.dim() == 4 and x.is_contiguous() else y
+
+    def in_one_go(self, x: Tensor, calls: int = 1) -> Tensor:
+        """Apply the layers; the channels of images may lie last in memory then."""
         on_cpu = x.device.type == "cpu"
         if len(x) % calls:
             raise ValueError(f"{len(x)} samples cannot be divided into {calls} calls")
