@@ -12,13 +12,6 @@ Names, defaults, weight layout and state_dict keys are those of torch.nn and tor
 subset. scratch_framework/README.md gives the order of reading.
 """
 
-import sys
-
-if sys.argv[0] == "-m" and __name__ in sys.orig_argv:  # Python is to run the command, and imports it next
-    from lightning_modules.command import cli
-
-    cli.leave_at_interrupt()
-
 from scratch_framework.core import init
 from scratch_framework.core.activations import LeakyReLU, ReLU, Sigmoid, Tanh
 from scratch_framework.core.adam import Adam, AdamW

@@ -8,13 +8,11 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 
 import benchmarks
-import scratch_framework
 from lightning_modules.command import cli
 from lightning_modules.command.collector import collect
 from lightning_modules.command.interrupts import interrupts_wait
@@ -71,14 +69,13 @@ def test_in_another_thread_the_block_simply_runs() -> None:
     assert done == [True]
 
 
-@pytest.mark.parametrize("package", [benchmarks, scratch_framework])
 def test_ctrl_c_while_a_command_is_imported_with_its_package_ends_it_in_one_line(
-    package: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["-m"])
-    monkeypatch.setattr("sys.orig_argv", ["python", "-m", package.__name__])
+    monkeypatch.setattr("sys.orig_argv", ["python", "-m", benchmarks.__name__])
     monkeypatch.setattr("os._exit", sys.exit)
-    importlib.reload(package)
+    importlib.reload(benchmarks)
     with pytest.raises(SystemExit, match="130"):
         signal.raise_signal(signal.SIGINT)
     assert capsys.readouterr().err.endswith(": error: interrupted; what was finished is kept\n")
