@@ -175,7 +175,7 @@ def test_the_gradient_of_a_block_is_that_of_finite_differences(
     """Also where the statistics are those kept in training, as in evaluation or of a frozen layer."""
     torch.manual_seed(0)
     norm, dropout = nn.BatchNorm1d(6).double().train(not frozen), Dropout(p, 2)
-    x = torch.randn(2, calls * (2 if image else 5), *image, 3, dtype=torch.float64)
+    x = torch.randn(2, calls * (1 if image else 5), *image, 3, dtype=torch.float64)
     weight, bias = torch.randn(2, 6, dtype=torch.float64)
 
     def block(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
