@@ -140,6 +140,10 @@ def _version(x: Tensor | None) -> int | None:
     return None if x is None or x.is_inference() else x._version
 
 
+def _modes(layers: Layers) -> tuple[bool, ...]:
+    return tuple(layer.training for layer in layers)
+
+
 @dataclass(eq=False)
 class Node:
     """What layers make of another node; or a tensor, once it is known."""
@@ -151,11 +155,14 @@ class Node:
     followers: list["weakref.ref[Node]"] = field(default_factory=list)
     holder: "weakref.ref[Tensor] | None" = None  # by which a forward may look at it
     is_looked_at: bool = False  # by a function that is not noted
-    version: int | None = None  # of what the source knew when this was noted; changes in place count it up
+    # When it was noted:
+    version: int | None = None  # of what the source knew, which changes in place count up
+    modes: tuple[bool, ...] = ()  # whether each layer was in training
 
     def then(self, layers: Layers) -> "Node":
         """Note layers behind this node."""
-        follower = Node(self.call, source=self, layers=layers, version=_version(self.known))
+        version, modes = _version(self.known), _modes(layers)
+        follower = Node(self.call, source=self, layers=layers, version=version, modes=modes)
         self.followers.append(weakref.ref(follower))
         self.call.noted.append(weakref.ref(follower))
         self.call.in_order(layers, follower)
@@ -165,12 +172,12 @@ class Node:
         """The tensor, computed if it is not known."""
         if self.known is not None:
             return self.known
-        node, layers = self, self.layers
+        node, layers, modes = self, self.layers, self.modes
         while (source := node._source()).known is None and source.can_be_skipped():
-            node, layers = source, source.layers + layers
-        if node.version not in (None, _version(source.known)):
+            node, layers, modes = source, source.layers + layers, source.modes + modes
+        if node.version not in (None, _version(source.known)) or modes != _modes(layers):
             raise RuntimeError(
-                "a tensor was changed in place, unseen, after a layer was called with it;"
+                "a tensor or a layer was changed, unseen, after the layer was called with it;"
                 " set Replicas.is_followed = False before the net is replicated"
             )
         x = source.value()
