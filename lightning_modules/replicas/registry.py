@@ -154,8 +154,12 @@ def _conv(layer: Any, replicas: int) -> nn.Module:
 
 
 def _norm(layer: Any, replicas: int) -> nn.Module:
-    number = replicas * layer.num_features
-    wide: nn.Module = type(layer)(number, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
+    kinds: dict[Any, Any] = {
+        nn.InstanceNorm2d: wide_layers.InstanceNorm2d,
+        nn.InstanceNorm3d: wide_layers.InstanceNorm3d,
+    }
+    kind, number = kinds.get(type(layer), type(layer)), replicas * layer.num_features
+    wide: nn.Module = kind(number, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
     return wide
 
 

@@ -48,6 +48,33 @@ class GroupNorm(nn.GroupNorm):
         return super().forward(x.contiguous() if torch.is_grad_enabled() and not x.requires_grad else x)
 
 
+def with_plain_gradient(y: Tensor) -> Tensor:
+    """The same tensor, whose gradient is handed back contiguous.
+
+    torch 2.13 gives the instance normalisation of a single image a wrong gradient, where that of its output
+    has its channels last in memory.
+    """
+    if y.requires_grad and not torch.compiler.is_compiling():
+        y.register_hook(torch.Tensor.contiguous)
+    return y
+
+
+class InstanceNorm2d(nn.InstanceNorm2d):
+    """Instance normalisation (Ulyanov et al. 2016) with R times the channels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (N, R * C, H, W)."""
+        return with_plain_gradient(super().forward(x))
+
+
+class InstanceNorm3d(nn.InstanceNorm3d):
+    """The same for (N, R * C, D, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise them."""
+        return with_plain_gradient(super().forward(x))
+
+
 class PReLU(nn.Module):
     """ReLU whose slope below 0 is learnt, one slope or one a channel for each replica."""
 

@@ -141,6 +141,20 @@ def test_replicas_of_random_nets_are_each_their_seed_alone(net: tuple[Make, Tens
     assert_each_is_its_seed_alone(*net, "wide", atol=1e-10)
 
 
+@pytest.mark.parametrize(
+    ("norm", "shape"),
+    [(nn.InstanceNorm1d, (81,)), (nn.InstanceNorm2d, (9, 9)), (nn.InstanceNorm3d, (3, 3, 9))],
+)
+def test_the_instance_normalisation_of_a_single_image_has_its_gradient_in_any_layout(
+    norm: Callable[..., nn.Module], shape: tuple[int, ...]
+) -> None:
+    def make() -> nn.Module:
+        block = nn.BatchNorm1d(2), nn.Dropout(0.3), nn.Flatten(), nn.Linear(162, 3)
+        return nn.Sequential(norm(2, affine=True), nn.Flatten(2), *block)
+
+    replicate(make, SEEDS, "wide").prove(torch.rand(1, 2, *shape))
+
+
 @settings(max_examples=6, deadline=None)
 @given(net=random_nets())
 def test_replicas_of_random_nets_by_vmap_are_each_their_seed_alone(net: tuple[Make, Tensor]) -> None:
