@@ -152,7 +152,8 @@ def test_the_instance_normalisation_of_a_single_image_has_its_gradient_in_any_la
         block = nn.BatchNorm1d(2), nn.Dropout(0.3), nn.Flatten(), nn.Linear(162, 3)
         return nn.Sequential(norm(2, affine=True), nn.Flatten(2), *block)
 
-    replicate(make, SEEDS, "wide").prove(torch.rand(1, 2, *shape))
+    for seeds in (SEEDS, SEEDS[:1]):
+        replicate(make, seeds, "wide").prove(torch.rand(4, 2, *shape))
 
 
 @settings(max_examples=6, deadline=None)
