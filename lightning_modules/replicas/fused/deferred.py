@@ -106,8 +106,6 @@ def _again_deferred(result: Any, given: Sequence[Deferred]) -> Any:
     """A result for the forward: an argument that was returned stays the same object."""
     if isinstance(result, tuple | list):
         return type(result)([_again_deferred(part, given) for part in result])
-    if isinstance(result, Iterator):  # over a tensor
-        return iter([_again_deferred(part, given) for part in result])
     if not isinstance(result, Tensor):
         return result
     same = next((x for x in given if x.node.known is result), None)

@@ -159,18 +159,7 @@ def spread(grad, x, kept, size, call, channel, normed, floor, out):
 def normalise_and_pool_backward(grad, x, kept, size, moments, floor, share, gain, out, d_bias, d_weight):
     """The slope of `normalise_and_pool`: that of `normalise`, whose slopes are those of the maxima.
 
-    Args:
-        grad: As `out` of `normalise_and_pool`, flat: the slope there.
-        x: As in `normalise_and_pool`.
-        kept: As `normalise_and_pool` wrote it.
-        size: How many numbers these are.
-        moments: As `normalise_and_pool` wrote it.
-        floor: Of what is normalised.
-        share: 1 / rows; 0 where mean and deviation are constants, not the batch's own.
-        gain: What kept values were multiplied by.
-        out: As x, written: the slope at x.
-        d_bias: (R, room), flat, written.
-        d_weight: Likewise.
+    `grad` and `kept` are as `out` of `normalise_and_pool`; other arguments are those of `normalise_backward`.
     """
     zero = zeros(out)
     lanes, part, last = width(zero), fill(share, zero), size.room - width(zero)

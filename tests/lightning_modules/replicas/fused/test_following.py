@@ -441,11 +441,11 @@ class Late(Tutorial):
     def trunk(self, x: Tensor) -> Tensor:
         y = super().trunk(x)
         if self.is_late:
-            z = F.relu(y)
-            for row in y:
+            rows, z = list(y), F.relu(y)
+            for row in rows:
                 row.sub_(1)
-            maps = torch.flatten(F.relu(z), end_dim=1)
-            y = maps.view(y.shape) + y
+            maps = torch.flatten(F.relu(z), end_dim=1)  # (N * channels, H, W)
+            y = maps.mean(-1).view(*y.shape[:3], 1) + y
         return y
 
 
