@@ -16,7 +16,7 @@ from datamodules.pairs import PairSet, draw_splits
 
 ELASTIC = 0.4  # pixels
 MOST_PAIRS = 100_000_000  # of all replicas together: gigabytes
-AT_ONCE = 250  # pairs of a batch that is not trained on, at least: fewer cost a fifth more time
+AT_ONCE = 100  # pairs of a batch that is not trained on, at least: fewer cost more for Python, more leave the cache
 
 
 class DigitPairs(pl.LightningDataModule):
@@ -49,7 +49,7 @@ class DigitPairs(pl.LightningDataModule):
             val_pairs: Validation pairs, of train digits that the training pairs do not use; may be 0.
             test_pairs: Test pairs, of test digits.
             batch_size: Pairs of a replica in a step of one process. Pairs to validate and to test on come
-                250 at once, or as many as this where it is more.
+                100 at once, or as many as this where it is more.
             seed: R seeds (a single number: one replica), as many as the module's. The default is always 0:
                 `seed_everything` has no say, so two data modules made without a seed have the same pairs.
             data_dir: Folder of IDX files (see `load_digits`); the embedded MNIST by default.
