@@ -43,5 +43,7 @@ def log_net(
     module = load_model(checkpoint).replica(0)
     with log.writing(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit.trace is deprecated, and the writer has nothing else
-        log.writer.add_graph(module.network, torch.zeros(1, 2, 14, 14))
+        pairs = torch.zeros(1, 2, 14, 14)
+        # Traced here, because the writer would trace it twice, to compare.
+        log.writer.add_graph(torch.jit.trace(module.network, pairs, check_trace=False), pairs)
     write_projector(log.folder, {**posteriors, epochs: first_posteriors(module, data)}, data.test_digits)
