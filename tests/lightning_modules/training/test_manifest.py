@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from llvmlite.binding import get_host_cpu_features
 
 import train
 from lightning_modules.command.cli import CommandError
@@ -22,6 +24,7 @@ from lightning_modules.results.provenance import COMPUTING, Digits, code_digests
 from lightning_modules.training import manifest, precision
 from lightning_modules.training.experiment import Experiment
 from lightning_modules.training.manifest import BY_EFFECT, FREE, Manifest, device_name, open_study
+from lightning_modules.training.precision import INSTRUCTIONS
 from lightning_modules.training.runner import make_trainer
 
 Config = Callable[..., dict[str, Any]]
@@ -188,13 +191,19 @@ def test_a_precision_that_the_processor_chose_is_told_apart_from_a_flag(
     go_on(tmp_path / "same", begun, replace(NOW, config=same))
 
 
+def with_or_without(patch: pytest.MonkeyPatch, instructions: str) -> None:
+    """Give this processor instructions that it lacks, or take them away."""
+    features = get_host_cpu_features()
+    changed = {**features, instructions: not features.get(instructions)}
+    patch.setattr(manifest, "get_host_cpu_features", lambda: changed)
+
+
 @pytest.mark.parametrize(
     "otherwise",
     [
         lambda patch: patch.setattr(manifest, "get_host_cpu_name", lambda: "abacus"),
-        lambda patch: patch.setattr(manifest, "get_host_cpu_features", lambda: {"amx-bf16": True, "x": True}),
-        lambda patch: patch.setattr(manifest, "get_host_cpu_features", lambda: {"avx512bf16": True}),
-        lambda patch: patch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "DEFAULT"),
+        lambda patch: patch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "beads"),
+        *(partial(with_or_without, instructions=name) for name in INSTRUCTIONS),
     ],
 )
 def test_what_rounds_otherwise_is_another_device(
