@@ -16,7 +16,7 @@ from datamodules.pairs import PairSet, draw_splits
 
 ELASTIC = 0.4  # pixels
 MOST_PAIRS = 100_000_000  # of all replicas together: gigabytes
-AT_ONCE = 100  # pairs of a batch that is not trained on, at least: fewer cost more for Python, more leave the cache
+AT_ONCE = 100  # pairs to validate or test on, at least: fewer cost more for Python, more leave the cache
 
 
 class DigitPairs(pl.LightningDataModule):

@@ -21,7 +21,7 @@ from lightning_modules.replicas.proof import Difference, Inputs, prove
 from lightning_modules.replicas.pruning import select_tensors
 from lightning_modules.replicas.registry import NoWideFormError, copy_numbers, select_attributes, widen
 from lightning_modules.replicas.seeding import copy_streams, reseed
-from lightning_modules.replicas.state import State, take_replicas
+from lightning_modules.replicas.state import State, hide_name, take_replicas
 from lightning_modules.replicas.vmapped import call_by_vmap, with_streams
 
 Engine = Literal["auto", "wide", "vmap"]
@@ -65,8 +65,7 @@ class Replicas(nn.Module):
         with torch.random.fork_rng(devices=[]):
             self._join(make_nets(make_net, seeds), seeds, engine)
         reseed(self, self.seeds, 0)
-        self.register_state_dict_post_hook(_drop_prefix)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_pre_hook(_add_prefix)  # type: ignore[no-untyped-call]
+        hide_name(self, "net")
 
     def _join(self, nets: Sequence[nn.Module], seeds: Sequence[int], engine: Engine) -> None:
         self.seeds, self.reason = list(seeds), ""
@@ -301,17 +300,3 @@ def replicate(
     if example is not None:
         replicas.prove(*(example if isinstance(example, tuple) else (example,)))
     return replicas
-
-
-def _drop_prefix(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    _rename(state, f"{prefix}net.", prefix)
-
-
-def _add_prefix(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    _rename(state, prefix, f"{prefix}net.")
-
-
-def _rename(state: dict[str, Any], old: str, new: str) -> None:
-    """Take all out before one is put back: a net may have both `fc.weight` and `net.fc.weight`."""
-    taken = {key: state.pop(key) for key in list(state) if key.startswith(old)}
-    state.update({new + key.removeprefix(old): value for key, value in taken.items()})

@@ -5,9 +5,11 @@ the r-th block of each. A scalar, such as a counter of batches, belongs to all.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 State = dict[str, Tensor]
 
@@ -71,3 +73,28 @@ def are_finite(tensors: Iterable[Tensor], replicas: int) -> list[bool]:
     parts = [tensor.detach().reshape(replicas, -1) for tensor in tensors if tensor.dim()]
     finite = [part.isfinite().all(1) for part in parts]
     return torch.stack(finite).all(0).tolist()
+
+
+def hide_name(module: nn.Module, inner: str) -> None:
+    """Leave the name of an inner module, which has all tensors, out of a module's state_dict.
+
+    Args:
+        module: Its state_dict is written, and read, so from now on.
+        inner: Name of the inner module.
+    """
+    module.register_state_dict_post_hook(partial(_hide, inner))
+    module.register_load_state_dict_pre_hook(partial(_show, inner))
+
+
+def _hide(inner: str, module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    _rename(state, f"{prefix}{inner}.", prefix)
+
+
+def _show(inner: str, module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    _rename(state, prefix, f"{prefix}{inner}.")
+
+
+def _rename(state: dict[str, Any], old: str, new: str) -> None:
+    """Take all out before one is put back: a net may have both `fc.weight` and `net.fc.weight`."""
+    taken = {key: state.pop(key) for key in list(state) if key.startswith(old)}
+    state.update({new + key.removeprefix(old): value for key, value in taken.items()})
