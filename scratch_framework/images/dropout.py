@@ -9,6 +9,7 @@ from scratch_framework.core.argument_types import check_floats
 from scratch_framework.core.checks import check_shape, check_share
 from scratch_framework.core.left_out import IN_PLACE, leaves_out
 from scratch_framework.core.module import Module
+from scratch_framework.images.coins import coins
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -39,15 +40,12 @@ class Dropout(Module):
             return self.save_for_backward(x.new_ones(()), x)  # a mask of 1
         check_floats(self, "input", x)
         keep = 1 - self.p
-        mask = x.clone()  # for its order in memory
         if isinstance(self.generator, Sequence):
             check_shape(self, "input", x, (len(self.generator), "..."))  # a replica for each generator
-            for part, generator in zip(mask.unbind(), self.generator, strict=True):
-                part.uniform_(generator=generator)  # a third of the time of bernoulli_
-            mask.lt_(keep)
+            mask = coins(x, keep, self.generator)
         else:
-            mask.bernoulli_(keep, generator=self.generator)
-        mask.div_(keep or 1.0)  # p = 1 keeps nothing: 0, not 0 / 0
+            mask = x.clone().bernoulli_(keep, generator=self.generator)  # in x's order in memory
+        mask.mul_(1 / keep if keep else 0.0)  # p = 1 keeps nothing: 0, not 0 / 0
         return self.save_for_backward(mask, x * mask)
 
     def backward(self, grad_output: Tensor) -> Tensor:
