@@ -78,7 +78,7 @@ class ClassCriterion(Criterion):
         return scores, q * counts.unsqueeze(-1), counts.to(x) if points is None else points * counts
 
     def match_classes(self, target: Tensor, scores: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Check classes; return them, with 0 where they do not count, and whether they count: None if all do."""
+        """Check classes; return them, 0 where they do not count, and whether they count, None if all do."""
         name, classes = type(self).__name__, scores.shape[-1]
         if target.is_floating_point() or target.is_complex():
             raise ValueError(f"{name}: the target must hold classes as integers, got {target.dtype}")

@@ -6,6 +6,7 @@ from scratch_twins import assert_same, draw
 from torch import Generator, nn
 
 from scratch_framework import Dropout
+from scratch_framework.images.coins import coins
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.8])
@@ -56,3 +57,32 @@ def test_with_a_generator_for_each_replica_each_drops_its_share_and_what_it_drop
     assert not torch.equal(y[0], y[1])
     assert abs(float((y != 0).double().mean()) - 0.7) < 0.01
     assert_same(y[y != 0], torch.full_like(y[y != 0], 1 / 0.7))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.7, 1.0])
+def test_each_of_four_coins_from_a_draw_has_its_share_and_owes_nothing_to_its_neighbour(share: float) -> None:
+    count = 400_000
+    own = coins(torch.ones(1, count), share, [Generator().manual_seed(0)]).view(-1, 4)
+    assert set(own.unique().tolist()) <= {0.0, 1.0}
+    spread = (share * (1 - share) / len(own)) ** 0.5
+    assert ((own.mean(0) - share).abs() <= 5 * spread + 2**-16).all()
+    together = own.mT.double().matmul(own.double()) / len(own)  # the share of ones in both of two places
+    expected = torch.full((4, 4), share**2, dtype=torch.float64).fill_diagonal_(share)
+    assert ((together - expected).abs() <= 10 * spread + 2**-15).all()
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 7), (3, 5, 2, 3, 3)])
+def test_coins_have_the_order_in_memory_of_what_they_are_for_and_a_replica_has_its_own(
+    shape: tuple[int, ...],
+) -> None:
+    seeds = (5, 6, 5)
+    like = draw(*shape[:1], *shape[:0:-1]).permute(0, *range(len(shape) - 1, 0, -1))  # points last
+    both = coins(like, 0.5, [Generator().manual_seed(seed) for seed in seeds])
+    assert (both.shape, both.dtype) == (like.shape, like.dtype)
+    assert torch.equal(both[0], both[2])
+    assert torch.equal(both[1:2], coins(like[1:2], 0.5, [Generator().manual_seed(6)]))
+    assert both.stride() == like.clone().stride()
+
+
+def test_no_coins_are_drawn_for_no_numbers() -> None:
+    assert coins(torch.ones(1, 0, 4), 0.5, [Generator()]).shape == (1, 0, 4)
