@@ -79,14 +79,15 @@ class BatchNorm(Module):
         check_shape(self, "input", x, *self.inputs, weight=None if own is None else own.value)
         check_floats(self, "input", x)
         rows = self._rows(x)  # (..., C, M)
-        training = self.training or self.running_mean is None or self.running_var is None
-        if training:
+        training = True
+        if self.training or self.running_mean is None or self.running_var is None:
             self._check_count(x, rows.shape[-1])
             mean = rows.mean(-1, keepdim=True)  # (..., C, 1)
             centred = rows - mean
             var = (centred * centred).mean(-1, keepdim=True)
             self._track(mean, var, rows.shape[-1])
         else:
+            training = False
             centred, var = rows - column(self.running_mean), column(self.running_var)
         scale = (var + self.eps).rsqrt()
         z = centred.mul_(scale)
