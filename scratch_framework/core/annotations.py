@@ -90,7 +90,7 @@ class Checked:
     def __init_subclass__(cls) -> None:
         """Wrap the methods that are given sizes and rates, so that they check them first."""
         super().__init_subclass__()
-        for name in ("__init__", "set_momentum"):
+        for name in ("__init__", "set_momentum", "train"):
             method = vars(cls).get(name)
             if hasattr(method, "__code__"):
                 setattr(cls, name, checked(method))

@@ -94,10 +94,15 @@ def check_once(holder: str, kind: str, items: Sequence[object]) -> None:
         raise ValueError(f"{holder} must hold every {kind} once, got this {twice!r} twice")
 
 
+def check_names(what: str, state: object) -> None:
+    """Refuse what holds nothing by name."""
+    if not hasattr(state, "keys"):
+        raise ValueError(f"{what} must hold tensors by name, got {type(state).__name__}")
+
+
 def check_state(own: State, state_dict: Mapping[str, Tensor]) -> None:
     """Refuse a state_dict that has not a module's own names and shapes."""
-    if not hasattr(state_dict, "keys"):
-        raise ValueError(f"state_dict must hold tensors by name, got {type(state_dict).__name__}")
+    check_names("state_dict", state_dict)
     if missing := [name for name in own if name not in state_dict]:
         raise ValueError(f"state_dict must hold every parameter and buffer, missing: {', '.join(missing)}")
     if unexpected := [name for name in state_dict if name not in own]:

@@ -71,25 +71,27 @@ class ClassCriterion(Criterion):
             return scores, q if weight is None else q * weight, None
         target, counts = self.match_classes(target, scores)
         q = self.smoothed(scores.new_zeros(scores.shape).scatter_(-1, target.unsqueeze(-1), 1))
-        points = None if counts.all() else counts.to(x)
-        if weight is not None:
-            q, points = q * weight, weight.take(target) * counts
-        return scores, q if points is None else q * counts.unsqueeze(-1), points
+        points = None if weight is None else weight.take(target)
+        q = q if weight is None else q * weight
+        if counts is None:
+            return scores, q, points
+        return scores, q * counts.unsqueeze(-1), counts.to(x) if points is None else points * counts
 
-    def match_classes(self, target: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Check classes; return them, with 0 where they do not count, and whether they count, both (...)."""
+    def match_classes(self, target: Tensor, scores: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Check classes; return them, 0 where they do not count, and whether they count, None if all do."""
         name, classes = type(self).__name__, scores.shape[-1]
         if target.is_floating_point() or target.is_complex():
             raise ValueError(f"{name}: the target must hold classes as integers, got {target.dtype}")
         target = self.broadcast_target(target.long(), tuple(scores.shape[:-1]))
         counts = target != self.ignore_index
-        target = target.where(counts, 0)
+        everyone = bool(counts.all())
+        target = target if everyone else target.where(counts, 0)
         low, high = (int(bound) for bound in target.aminmax())
         if low < 0 or high >= classes:
             raise ValueError(
                 f"{name}: the target must lie in 0..{classes - 1}, got {low if low < 0 else high}"
             )
-        return target, counts
+        return target, None if everyone else counts
 
     def smoothed(self, target: Tensor) -> Tensor:
         """The shares of the classes before they are weighted: the target's own."""

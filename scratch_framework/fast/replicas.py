@@ -11,6 +11,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scratch_framework.core.annotations import is_whole
+from scratch_framework.core.argument_types import check_tensors, first_line
+from scratch_framework.core.checks import check_names
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -28,8 +32,13 @@ def stack_states(states: Sequence[Mapping[str, Tensor]]) -> State:
     Returns:
         Tensors (R, ...) by name.
     """
+    if not isinstance(states, (list, tuple)):
+        raise ValueError(f"states must be a list of state_dicts, got {first_line(states)}")
     if not states:
         raise ValueError("states must hold at least one state_dict, got none")
+    for state in states:
+        check_names("each of the states", state)
+        check_tensors("stack_states", **state)
     first = states[0]
     stacked = {name: value.detach().new_empty(len(states), *value.shape) for name, value in first.items()}
     for replica, state in enumerate(states):
@@ -55,7 +64,12 @@ def replica_state(state: Mapping[str, Tensor], replica: int) -> State:
     Returns:
         Copies of the replica's tensors by name.
     """
+    check_names("state", state)
+    check_tensors("replica_state", **state)
+    if not is_whole(replica):
+        raise ValueError(f"replica must be a whole number, got {first_line(replica)}")
     for name, value in state.items():
-        if not 0 <= replica < len(value):
-            raise ValueError(f"replica must lie in 0..{len(value) - 1}, got {replica} for {name}")
+        count = len(value) if value.dim() else 0
+        if not 0 <= replica < count:
+            raise ValueError(f"replica must lie in 0..{count - 1}, got {replica} for {name}")
     return {name: value[replica].clone() for name, value in state.items()}

@@ -9,7 +9,7 @@ gathered while training. Paper: https://arxiv.org/abs/1502.03167
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import empty
 
@@ -78,20 +78,22 @@ class BatchNorm(Module):
         own = self.weight or self.running_mean
         check_shape(self, "input", x, *self.inputs, weight=None if own is None else own.value)
         check_floats(self, "input", x)
-        training = self.training or self.running_mean is None
-        if training:
-            points, count = self._points(x), self._count(x)
-            mean = x.mean(points, keepdim=True)
-            centred = x - mean
-            var = (centred * centred).mean(points, keepdim=True)
-            self._track(mean, var, count)
+        rows = self._rows(x)  # (..., C, M)
+        training = True
+        if self.training or self.running_mean is None or self.running_var is None:
+            self._check_count(x, rows.shape[-1])
+            mean = rows.mean(-1, keepdim=True)  # (..., C, 1)
+            centred = rows - mean
+            var = (centred * centred).mean(-1, keepdim=True)
+            self._track(mean, var, rows.shape[-1])
         else:
-            centred, var = x - self._per_feature(self.running_mean, x), self._per_feature(self.running_var, x)
+            training = False
+            centred, var = rows - column(self.running_mean), column(self.running_var)
         scale = (var + self.eps).rsqrt()
         z = centred.mul_(scale)
-        weight, bias = self._per_feature(self.weight, x), self._per_feature(self.bias, x)
-        y = z if weight is None else z * weight if bias is None else bias.addcmul(weight, z)
-        return self.save_for_backward((z, scale, training), y)
+        y = z if self.weight is None else z * column(self.weight)
+        y = y if self.bias is None else y.add_(column(self.bias))
+        return self.save_for_backward((z, scale, training), self._points_back(y, x.shape))
 
     def backward(self, grad_output: Tensor) -> Tensor:
         """Differentiate y_n = w z_n + b with z_n = (x_n - m) s, s = 1 / sqrt(v + eps), given g = dL/dy.
@@ -116,32 +118,37 @@ class BatchNorm(Module):
         x by a constant does not change z either, but for eps: so z_i dL/dx_i add up to almost 0.
         """
         z, scale, training = self.saved(grad_output)
-        points = self._points(z)
-        grad_weight = (grad_output * z).sum(points, keepdim=True)
-        grad_bias = grad_output.sum(points, keepdim=True)
-        for parameter, grad in ((self.weight, grad_weight), (self.bias, grad_bias)):
-            if parameter is not None:
-                parameter.grad.add_(grad.view(parameter.grad.shape))
-        weight = self._per_feature(self.weight, z)
-        scale = scale if weight is None else scale * weight
-        if not training:
-            return grad_output * scale
-        count = max(self._count(z), 1)
-        return (grad_output - grad_bias / count).addcmul_(z, grad_weight, value=-1 / count).mul_(scale)
+        grad, count = self._rows(grad_output), max(z.shape[-1], 1)
+        grad_weight, grad_bias = (grad * z).sum(-1), grad.sum(-1)  # (..., C)
+        if self.weight is not None:
+            self.weight.grad.add_(grad_weight)
+            scale = scale * column(self.weight)
+        if self.bias is not None:
+            self.bias.grad.add_(grad_bias)
+        if training:
+            mean, share = grad_bias.unsqueeze(-1) / count, grad_weight.unsqueeze(-1)
+            grad_input = (grad - mean).addcmul_(z, share, value=-1 / count).mul_(scale)
+        else:
+            grad_input = grad * scale
+        return self._points_back(grad_input, grad_output.shape)
 
-    def _points(self, x: Tensor) -> tuple[int, ...]:
-        """The dimensions of points and pixels, over which the sums of a feature go."""
-        return (len(self.lead), *range(len(self.lead) + 2, x.dim()))
+    def _rows(self, x: Tensor) -> Tensor:
+        """The numbers of each feature in a row, (..., C, M); no copy where points lie last (see `conv2d`)."""
+        points = len(self.lead)
+        return x.movedim(points, -1).flatten(points + 1)
 
-    def _count(self, x: Tensor) -> int:
-        """M, the numbers of each feature."""
-        count = x.numel() // (self.num_features * (self.replicas or 1))
+    def _points_back(self, rows: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """View rows in the shape of x again."""
+        points = len(self.lead)
+        return rows.view(*self.lead, *shape[points + 1 :], shape[points]).movedim(-1, points)
+
+    def _check_count(self, x: Tensor, count: int) -> None:
+        """Refuse to train on one number a feature, which is its own mean."""
         if count == 1:
             raise ValueError(
                 f"{type(self).__name__}: training needs more than one number a feature, got shape"
                 f" {tuple(x.shape)}"
             )
-        return count
 
     def _track(self, mean: Tensor, var: Tensor, count: int) -> None:
         """Move the running statistics; the variance is that of a sample, by M - 1, as in torch."""
@@ -160,18 +167,17 @@ class BatchNorm(Module):
             else:
                 running.lerp_(latest, self.momentum)
 
-    def _per_feature(self, one: Parameter | Buffer | None, x: Tensor) -> Any:
-        """View one number a feature, (..., C), so that it broadcasts over points and pixels of x; or None."""
-        if one is None:
-            return None
-        return one.value.view(*self.lead, 1, self.num_features, *[1] * (x.dim() - len(self.lead) - 2))
-
     def extra_repr(self) -> str:
         """The arguments, as torch prints them."""
         affine, tracked = self.weight is not None, self.running_mean is not None
         text = f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={affine}"
         text += f", track_running_stats={tracked}"
         return text if self.replicas is None else f"{text}, replicas={self.replicas}"
+
+
+def column(one: Parameter | Buffer) -> Tensor:
+    """View one number a feature, (..., C), as (..., C, 1), so that it broadcasts over rows."""
+    return one.value.unsqueeze(-1)
 
 
 class BatchNorm1d(BatchNorm):

@@ -19,9 +19,14 @@ if TYPE_CHECKING:
     from scratch_framework.images.patches import Window
 
 
+def points_last(images: Tensor) -> Tensor:
+    """Images (..., N, C, H, W) in the order in memory that has points last: a copy unless they have it."""
+    return images.movedim(-4, -1).contiguous().movedim(-1, -4)
+
+
 def unfold(images: Tensor, window: Window) -> Tensor:
     """Copy the patches of images (..., N, C, H, W) into columns, (..., C k k, H' W' N)."""
-    rows = images.movedim(-4, -1).contiguous()  # (..., C, H, W, N); no copy if points lie last already
+    rows = points_last(images).movedim(-4, -1)  # (..., C, H, W, N)
     padded = window.pad(rows, width=-2).movedim(-1, -4)
     view = window.patches(padded)  # (..., N, C, H', W', k, k)
     view = view.movedim((-6, -4, -3), (-1, -3, -2))  # (..., C, k, k, H', W', N)

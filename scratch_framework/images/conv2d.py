@@ -36,7 +36,7 @@ from scratch_framework.core.checks import check_shape
 from scratch_framework.core.left_out import LeftOut, leaves_out
 from scratch_framework.core.module import Module
 from scratch_framework.core.parameter import Parameter
-from scratch_framework.images.columns import fold, unfold
+from scratch_framework.images.columns import fold, points_last, unfold
 from scratch_framework.images.patches import Window
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Conv(Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute y = W columns + b."""
         check_shape(self, "input", x, *self.inputs, weight=self.weight.value)
-        images = self._images(x)  # (..., N, C, H, W)
+        images = points_last(self._images(x))  # (..., N, C, H, W)
         self.window.check_room(type(self).__name__, images.shape)
         columns = self._by_group(unfold(images, self.window))  # (..., C k k, H' W' N)
         y = self._rows().matmul(columns)  # (..., O, H' W' N)

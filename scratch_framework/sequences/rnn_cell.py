@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from torch import empty
 
-from scratch_framework.core.argument_types import check_count, lead_of
+from scratch_framework.core.argument_types import check_count, check_tensors, lead_of
 from scratch_framework.core.checks import check_choice, check_shape
 from scratch_framework.core.module import Module
 from scratch_framework.core.parameter import Parameter
@@ -85,6 +85,7 @@ class RNNCell(Module):
 
     def __call__(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
         """Call `forward`."""
+        check_tensors(type(self).__name__, input=x, **({} if hidden is None else {"state": hidden}))
         return self.forward(x, hidden)
 
     def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:

@@ -27,7 +27,7 @@ def test_the_calibration_error_of_each_run_is_of_all_its_own_pairs() -> None:
     found = module.epoch_metrics("test")["test/calibration_error"]
     module.eval()
     answers = [(module.predict_step(images, 0), target) for images, target, _ in data.test_dataloader()]
-    assert len(answers) == 3
+    assert len(answers) > 1
     probability, target = (torch.cat(parts).detach() for parts in zip(*answers, strict=True))
     for r in range(2):
         expected = expected_calibration_error(probability[:, r], target[:, r])

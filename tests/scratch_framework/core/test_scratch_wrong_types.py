@@ -136,3 +136,46 @@ def test_a_loss_takes_prediction_and_target_or_refuses_them_in_one_line(kind: An
     for x in INPUTS:
         for prediction, target in ((x, x), (x, LOSSES[kind]), (X, x)):
             check_refusal(lambda: kind()(prediction, target))  # noqa: B023
+
+
+CALLS: Mapping[str, Callable[[Any], Any]] = {  # what is called with a value, beside constructors
+    "train": lambda value: sf.ReLU().train(value),
+    "SGD.set_momentum": lambda value: sf.SGD([sf.Parameter(X)]).set_momentum(value),
+    "ModuleList.append": lambda value: sf.ModuleList().append(value),
+    "layer": lambda value: sf.ReLU()(value),
+    "backward": lambda value: (layer := sf.ReLU(), layer(X), layer.backward(value)),
+    "RNNCell": lambda value: sf.RNNCell(4, 3)(value),
+    "state of RNNCell": lambda value: sf.RNNCell(4, 3)(X, value),
+    "prediction": lambda value: sf.MSELoss()(value, X),
+    "target": lambda value: sf.MSELoss()(X, value),
+    "weight of a loss": lambda value: (loss := sf.MSELoss(), loss(X, X), loss.backward(value)),
+    "load_state_dict": lambda value: sf.Linear(4, 3).load_state_dict(value),
+    "value in load_state_dict": lambda value: sf.Tanh().load_state_dict({"a": value}),
+    "stack_states": lambda value: sf.stack_states(value),
+    "state in stack_states": lambda value: sf.stack_states([value]),
+    "value in stack_states": lambda value: sf.stack_states([{"a": value}]),
+    "state": lambda value: sf.replica_state(value, 0),
+    "value in a state": lambda value: sf.replica_state({"a": value}, 0),
+    "replica": lambda value: sf.replica_state({"a": X}, value),
+    "modules": lambda value: sf.Sequential(value),
+    "params": lambda value: sf.SGD(value),
+    "optimizer": lambda value: sf.StepLR(value, 1),
+    "trunk": lambda value: sf.SharedTrunk(value, sf.ReLU()),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_call_with_the_wrong_type_is_refused_in_one_line(call: Callable[[Any], Any]) -> None:
+    for value in VALUES:
+        check_refusal(lambda: call(value))  # noqa: B023
+
+
+def test_replicas_states_and_a_mode_of_the_wrong_type_are_named() -> None:
+    for mistake, message in (
+        (lambda: sf.ReLU().train("no"), "ReLU: mode must be True or False, got 'no'"),  # type: ignore[arg-type]
+        (lambda: sf.RNNCell(4, 3)(X, [1]), "RNNCell: state must be a tensor, got list"),  # type: ignore[arg-type]
+        (lambda: sf.replica_state({"a": X}, "0"), "replica must be a whole number, got '0'"),  # type: ignore[arg-type]
+        (lambda: sf.stack_states(3), "states must be a list of state_dicts, got 3"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(ValueError, match=message):
+            mistake()
