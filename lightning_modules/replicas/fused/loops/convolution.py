@@ -136,14 +136,15 @@ def convolve(x, start, windows, images, panel, shift, out, which, begin, outputs
     for one in range(0, len(windows), 2):
         two, w = min(one + 1, last), 0
         tile = (zero, zero, zero, zero, zero, zero, zero, zero)
-        for step in range(images.side * images.planes):
-            at = start + step // images.side * images.plane + step % images.side * images.line
-            places = square(at + windows[np.uint64(one)], images) + square(
-                at + windows[np.uint64(two)], images
-            )
-            for k in range(images.side * images.channels):
-                tile = add_products(tile, x, places, k, load(panel, w, zero))
-                w += width(zero)
+        for plane in range(images.planes):
+            for line in range(images.side):
+                at = start + plane * images.plane + line * images.line
+                places = square(at + windows[np.uint64(one)], images) + square(
+                    at + windows[np.uint64(two)], images
+                )
+                for k in range(images.side * images.channels):
+                    tile = add_products(tile, x, places, k, load(panel, w, zero))
+                    w += width(zero)
         best, place = largest(tile[0], tile[1], tile[2], tile[3])
         store(out, begin + one * outputs, best + shift)
         store(which, begin + one * outputs, place)

@@ -18,6 +18,7 @@ from lightning_modules.replicas.fused.loops.vectors import (
     fill,
     fma,
     load,
+    passes,
     same,
     select,
     store,
@@ -74,7 +75,7 @@ class Stream(NamedTuple):
 @inlined
 def clip(x, floor):
     """The larger of x and a floor; NaN stays."""
-    return select(above(x, floor), x, floor)
+    return select(passes(x, floor), x, floor)
 
 
 @inlined
@@ -141,7 +142,7 @@ def drop(x, begin, size, channel, floors, moments, first, key, threshold, out, k
     for m in range(size.rows):
         i = begin + m * size.room + channel
         value = select(inside, fma(clip(load(x, i, zero), floor), scale, shift), zero)
-        rises = select(above(value, lowest), yes, no)
+        rises = select(passes(value, lowest), yes, no)
         value = clip(value, lowest)
         if threshold:
             dropped = above(limit, scramble_row(scramble_row(place ^ low) ^ high))
@@ -225,6 +226,6 @@ def normalise_backward(grad, x, kept, size, moments, floor, share, gain, out, d_
                     slope = select(same(load(kept, i, zero), none), zero, load(grad, i, zero))
                     value = load(x, i, zero)
                     slope = slope - fma(value - centre, product, total)
-                    store(out, i, select(above(value, floor), slope * scale, zero))
+                    store(out, i, select(passes(value, floor), slope * scale, zero))
             store(d_bias, r * size.room + channel, all_totals * factor)
             store(d_weight, r * size.room + channel, all_products * factor)

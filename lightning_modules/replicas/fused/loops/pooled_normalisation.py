@@ -20,6 +20,7 @@ from lightning_modules.replicas.fused.loops.vectors import (
     fill,
     fma,
     load,
+    passes,
     same,
     select,
     store,
@@ -65,7 +66,7 @@ def pool(x, begin, size, channel, floors, moments, first, key, threshold, out, s
                 fma(clip(d, floor), scale, shift),
             )
             value = select(inside, value, zero)
-            place, value = select(above(value, lowest), place, none), clip(value, lowest)
+            place, value = select(passes(value, lowest), place, none), clip(value, lowest)
             if threshold:
                 dropped = above(limit, scramble_row(scramble_row(number ^ low) ^ high))
                 value, place = select(dropped, zero, value), select(dropped, none, place)
@@ -108,7 +109,7 @@ def spread_slope(x, value, slope, at, normed, floor, out):
     """The slope at one number of x."""
     centre, product, total, scale = normed
     slope = slope - fma(value - centre, product, total)
-    store(out, at, select(above(value, floor), slope * scale, zeros(out)))
+    store(out, at, select(passes(value, floor), slope * scale, zeros(out)))
 
 
 @inlined

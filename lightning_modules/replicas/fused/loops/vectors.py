@@ -166,6 +166,13 @@ def above(typing, x, y):
 
 
 @intrinsic
+def passes(typing, x, y):
+    """Where x > y, or one of them is not a number: one comparison, where `above` of floats takes two."""
+    where = Row(types.boolean, x.lanes)
+    return where(x, y), lambda context, builder, signature, arguments: builder.fcmp_unordered(">", *arguments)
+
+
+@intrinsic
 def same(typing, x, y):
     """Where rows of integers are equal."""
     where = Row(types.boolean, x.lanes)

@@ -85,7 +85,7 @@ def test_a_pooled_convolution_is_torchs(
     assert_close(ours, theirs, dtype)
     if strange is not None:
         return  # torch's slopes are NaN also where an infinite pixel is multiplied by 0
-    slope = torch.randn(ours.shape, generator=generator, dtype=dtype)
+    slope = F.hardshrink(torch.randn(ours.shape, generator=generator, dtype=dtype))  # as a ReLU stops some
     wanted = (weight, bias) if planar else (weight, bias, x)
     got = torch.autograd.grad(ours, wanted, slope)
     expected = torch.autograd.grad(theirs, (weight, bias, plain), slope)
@@ -94,6 +94,19 @@ def test_a_pooled_convolution_is_torchs(
     if not planar:
         own = expected[2].unflatten(1, (replicas, inputs)).permute(1, 0, 3, 4, 2)
         assert_close(got[2], own, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_slope_that_is_no_number_reaches_its_nine_pixels(dtype: torch.dtype) -> None:
+    x, weight = torch.randn(1, 1, 6, 6, 40, dtype=dtype, requires_grad=True), torch.randn(50, 40, 3, 3)
+    ours = convolve_and_pool(x, weight.to(dtype), None, 0, False)
+    slope = torch.zeros_like(ours)
+    slope[0, 0, 1, 0, 49] = torch.nan
+    (got,) = torch.autograd.grad(ours, x, slope)
+    pixels = got.isnan().all(-1).nonzero()[:, 2:]
+    assert got.isnan().sum() == 9 * 40
+    assert (pixels.amax(0) - pixels.amin(0)).tolist() == [2, 2]
+    assert (got.nan_to_num() == 0).all()
 
 
 @settings(max_examples=40, deadline=None)
