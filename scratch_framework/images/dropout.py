@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from torch import empty
+
 from scratch_framework.core.argument_types import check_floats
 from scratch_framework.core.checks import check_shape, check_share
 from scratch_framework.core.left_out import IN_PLACE, leaves_out
 from scratch_framework.core.module import Module
+from scratch_framework.images.layout import Layout
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
+
+INT64, INT32 = empty(0).long().dtype, empty(0).int().dtype
 
 
 @leaves_out(inplace=IN_PLACE)
@@ -39,14 +44,11 @@ class Dropout(Module):
             return self.save_for_backward(x.new_ones(()), x)  # a mask of 1
         check_floats(self, "input", x)
         keep = 1 - self.p
-        mask = x.clone()  # for its order in memory
         if isinstance(self.generator, Sequence):
             check_shape(self, "input", x, (len(self.generator), "..."))  # a replica for each generator
-            for part, generator in zip(mask.unbind(), self.generator, strict=True):
-                part.uniform_(generator=generator)  # a third of the time of bernoulli_
-            mask.lt_(keep)
+            mask = decide(x, keep, self.generator)
         else:
-            mask.bernoulli_(keep, generator=self.generator)
+            mask = x.clone().bernoulli_(keep, generator=self.generator)  # in x's order in memory
         mask.div_(keep or 1.0)  # p = 1 keeps nothing: 0, not 0 / 0
         return self.save_for_backward(mask, x * mask)
 
@@ -58,3 +60,24 @@ class Dropout(Module):
     def extra_repr(self) -> str:
         """The probability, as torch prints it."""
         return f"p={self.p}"
+
+
+def decide(like: Tensor, share: float, generators: Sequence[Generator]) -> Tensor:
+    """Draw ones with the probability ``share``, to 2^-32, and else zeros.
+
+    A draw of 64 bits is two whole numbers of 32 bits. Each is below share * 2^32 with this probability. That
+    takes half the time of uniform numbers, and a quarter of that of ``bernoulli_``.
+
+    Args:
+        like: A tensor (R, ...), whose shape, type and order in memory the result has.
+        share: Probability of a one.
+        generators: Source of each replica's draws, which are what it would draw alone.
+    """
+    count = like[0].numel()
+    bits = like.new_empty((len(generators), -(-count // 2)), dtype=INT64)
+    for row, generator in zip(bits.unbind(), generators, strict=True):
+        row.random_(-(2**63), None, generator=generator)
+    numbers = bits.view(INT32).narrow(1, 0, count)  # (R, count), from -2^31 to 2^31 - 1
+    bound = round(share * 2**32) - 2**31
+    ones = numbers.lt_(bound) if bound < 2**31 else numbers.fill_(1)
+    return Layout(like[0]).view(ones).to(like)

@@ -25,3 +25,8 @@ class Layout:
         """A tensor of this layout, of another one's type and on its device, which is yet to be filled."""
         inner = like.new_empty([self.shape[dim] for dim in self.order])
         return inner.movedim(list(range(len(self.order))), self.order)
+
+    def view(self, rows: Tensor) -> Tensor:
+        """View rows of numbers, (R, ...), as R tensors of this layout."""
+        inner = rows.view(len(rows), *[self.shape[dim] for dim in self.order])
+        return inner.movedim(list(range(1, inner.dim())), [dim + 1 for dim in self.order])

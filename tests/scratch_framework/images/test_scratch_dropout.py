@@ -6,6 +6,7 @@ from scratch_twins import assert_same, draw
 from torch import Generator, nn
 
 from scratch_framework import Dropout
+from scratch_framework.images.dropout import decide
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.8])
@@ -56,3 +57,21 @@ def test_with_a_generator_for_each_replica_each_drops_its_share_and_what_it_drop
     assert not torch.equal(y[0], y[1])
     assert abs(float((y != 0).double().mean()) - 0.7) < 0.01
     assert_same(y[y != 0], torch.full_like(y[y != 0], 1 / 0.7))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.7, 1.0])
+def test_both_decisions_of_a_draw_have_their_share_and_owe_nothing_to_each_other(share: float) -> None:
+    count = 200_000
+    ones = decide(torch.ones(1, count), share, [Generator().manual_seed(0)]).view(-1, 2).double()
+    assert set(ones.unique().tolist()) <= {0.0, 1.0}
+    spread = (share * (1 - share) / len(ones)) ** 0.5
+    assert ((ones.mean(0) - share).abs() <= 5 * spread).all()
+    assert abs(float((ones[:, 0] * ones[:, 1]).mean()) - share**2) <= 5 * spread
+
+
+def test_decisions_lie_in_memory_as_what_they_are_for_and_an_odd_number_of_them_is_no_matter() -> None:
+    x = torch.ones(3, 7, 5, 3).movedim(1, -1)
+    ones = decide(x, 0.5, [Generator().manual_seed(seed) for seed in range(3)])
+    alone = decide(x[1:2], 0.5, [Generator().manual_seed(1)])
+    assert ones.stride() == x.stride()
+    assert torch.equal(ones[1:2], alone)
