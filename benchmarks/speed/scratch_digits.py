@@ -2,12 +2,13 @@
 
 Command lines:
     python -m benchmarks.scratch_digits                         about 3 minutes
-    python -m benchmarks.scratch_digits --replicas 1,5 --turns 3
+    python -m benchmarks.scratch_digits --replicas 1,5 --turns 9
 
 On one core, one thread each, float32, batches of 50, dropout and look-up of images included. After a warm-up
-all contestants of a network take turns of two epochs; times are milliseconds for the step of one replica,
-ratios are of the same turn, medians over turns. Memory is the most that tensors hold at a time in a step,
-beside weights and data. A second table says which layers the time goes to.
+all contestants of a network take turns of eight steps, which are short because the speed of a shared machine
+moves. Times are milliseconds for the step of one replica, ratios are of the same turn, medians over turns.
+Memory is the most that tensors hold at a time in a step, beside weights and data. A second table says which
+layers the time goes to.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import torch
 from benchmarks.speed.harness import Contestant, numbers, save, show, take_turns
 from benchmarks.speed.machine import machine_line, matmul_peak, one_core, peak_memory, restart_on_one_core
 from benchmarks.speed.plain_loop import BATCH_SIZE, digit_pairs
-from benchmarks.speed.step import COLUMNS, EPOCHS, PAIRS, digit_contestant, plain
+from benchmarks.speed.step import COLUMNS, EPOCHS, digit_contestant, plain
 from lightning_modules.command import cli
 from lightning_modules.models.recipes import PAPER
 from scratch_framework.experiments.digits.learner import make_learner
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from scratch_framework.core.module import Module
     from scratch_framework.experiments.digits.learner import DigitLearner
 
+PAIRS = 4 * BATCH_SIZE  # of an epoch; a turn has two
 MEMORY = {"peak MB": "{megabytes:.1f}", "MB a replica": "{megabytes_a_replica:.1f}"}
 Rows = list[dict[str, Any]]
 PASSES = {"forward, us": "{forward:.0f}", "backward, us": "{backward:.0f}"}
@@ -49,7 +51,7 @@ def scratch(model: str, replicas: int, pairs: int = PAIRS) -> tuple[Contestant, 
             for batch in loader:
                 learner.step(batch)
 
-    return digit_contestant(f"scratch, R = {replicas}", turn, model, replicas), learner
+    return digit_contestant(f"scratch, R = {replicas}", turn, model, replicas, pairs=pairs), learner
 
 
 def layer_times(learner: DigitLearner, contestant: Contestant) -> Rows:
@@ -84,7 +86,7 @@ def layer_times(learner: DigitLearner, contestant: Contestant) -> Rows:
 def compete(model: str, replicas: list[int], turns: int, peak: float) -> tuple[Rows, Rows]:
     """Let torch.nn and the framework take turns; rows of the contestants, and of the last one's layers."""
     ours = [scratch(model, count) for count in replicas]
-    everyone = [plain(model), *(contestant for contestant, _ in ours)]
+    everyone = [plain(model, PAIRS), *(contestant for contestant, _ in ours)]
     few = 2 * BATCH_SIZE  # pairs, as the profiler takes long
     short = [plain(model, few), *(scratch(model, count, few)[0] for count in replicas)]
     memory = [peak_memory(one.run) for one in short]
@@ -99,7 +101,7 @@ def compete(model: str, replicas: list[int], turns: int, peak: float) -> tuple[R
 
 
 def scratch_digits(
-    turns: int = 15, replicas: str = "1,2,5", out: str | None = None, verbose: bool = False
+    turns: int = 75, replicas: str = "1,2,5", out: str | None = None, verbose: bool = False
 ) -> None:
     """Time a training step of the three networks.
 

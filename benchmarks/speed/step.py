@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 EPOCHS = 2  # in a turn
 PAIRS = 1000
-STEPS = EPOCHS * PAIRS // BATCH_SIZE  # in a turn, of one replica
 MODERN_STEPS = 20  # likewise, by the modern recipe
 DTYPES = (torch.float32, torch.bfloat16)
 
@@ -62,6 +61,7 @@ def digit_contestant(
     model: str,
     replicas: int = 1,
     dtype: torch.dtype = torch.float32,
+    pairs: int = PAIRS,
 ) -> Contestant:
     """Somebody who trains one of the paper's networks.
 
@@ -71,9 +71,10 @@ def digit_contestant(
         model: The network.
         replicas: How many of it are trained at once.
         dtype: Of the products.
+        pairs: Of an epoch.
     """
-    half = ", bf16-mixed" * (dtype == torch.bfloat16)
-    return Contestant(name + half, turn, STEPS * replicas, flops=step_flops(model, BATCH_SIZE), dtype=dtype)
+    half, work = ", bf16-mixed" * (dtype == torch.bfloat16), EPOCHS * pairs // BATCH_SIZE * replicas
+    return Contestant(name + half, turn, work, flops=step_flops(model, BATCH_SIZE), dtype=dtype)
 
 
 def plain(model: str, pairs: int = PAIRS) -> Contestant:
@@ -84,7 +85,7 @@ def plain(model: str, pairs: int = PAIRS) -> Contestant:
         for _ in range(EPOCHS):
             run.epoch()
 
-    return digit_contestant("plain loop", turn, model)
+    return digit_contestant("plain loop", turn, model, pairs=pairs)
 
 
 def bare(model: str, engine: Engine, replicas: int, dtype: torch.dtype = torch.float32) -> Contestant:
