@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 EPOCHS = 2  # in a turn
 PAIRS = 1000
-MODERN_STEPS = 20  # likewise, by the modern recipe
+MODERN_STEPS = 20  # in a turn, of one replica, by the modern recipe
 DTYPES = (torch.float32, torch.bfloat16)
 
 RecipeName = Literal["paper", "modern"]

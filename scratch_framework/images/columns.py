@@ -26,7 +26,7 @@ def points_last(images: Tensor) -> Tensor:
 
 def unfold(images: Tensor, window: Window) -> Tensor:
     """Copy the patches of images (..., N, C, H, W) into columns, (..., C k k, H' W' N)."""
-    rows = points_last(images).movedim(-4, -1)  # (..., C, H, W, N)
+    rows = images.movedim(-4, -1)  # (..., C, H, W, N); contiguous if points lie last
     padded = window.pad(rows, width=-2).movedim(-1, -4)
     view = window.patches(padded)  # (..., N, C, H', W', k, k)
     view = view.movedim((-6, -4, -3), (-1, -3, -2))  # (..., C, k, k, H', W', N)
