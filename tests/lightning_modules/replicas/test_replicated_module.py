@@ -1,6 +1,5 @@
 """`ReplicatedModule`, a plain Trainer, plain data: replica k is what seed k is alone, or it is refused."""
 
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,12 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import (
-    BaseFinetuning,
     EMAWeightAveraging,
     ModelCheckpoint,
     StochasticWeightAveraging,
 )
 from pytorch_lightning.loggers import TensorBoardLogger
+from replicated_digits import SEEDS, Mixing, X, Y, build, error, make_net, plain, trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,74 +21,8 @@ from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics.classification import MulticlassAccuracy
 
-from datamodules.mnist import load_digits
 from lightning_modules import ReplicaLoader, ReplicatedModule, StopReplicas
 from lightning_modules.results.tensorboard import band
-
-SEEDS = [5, 17, 40]
-DIGITS = load_digits(None)[0]
-X, Y = DIGITS.images[:64].unsqueeze(1).double() / 255, DIGITS.labels[:64].long()
-
-
-def make_net() -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3),
-        nn.MaxPool2d(2),
-        nn.ReLU(),
-        nn.BatchNorm2d(4),
-        nn.Dropout(0.2),
-        nn.Flatten(),
-        nn.Linear(144, 10),
-    )
-
-
-class Mixing(nn.Module):
-    """Concatenates along channels: right by vmap only."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.b, self.out, self.drop = (
-            nn.Conv2d(1, 2, 3),
-            nn.Conv2d(1, 3, 3),
-            nn.Linear(5, 10),
-            nn.Dropout(0.3),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.out(self.drop(torch.cat([self.a(x), self.b(x)], 1).relu().mean((2, 3))))
-
-
-def error(outputs: Tensor, target: Tensor) -> Tensor:
-    return outputs.argmax(-1) != target
-
-
-def plain() -> DataLoader[Any]:
-    return DataLoader(TensorDataset(X, Y), 16)
-
-
-def trainer(**options: Any) -> pl.Trainer:
-    quiet = {
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    }
-    return pl.Trainer(**{"max_epochs": 2, "precision": "64-true", "accelerator": "cpu", **quiet, **options})
-
-
-def build(seeds: Any = SEEDS, net: Callable[[], nn.Module] = make_net, **options: Any) -> ReplicatedModule:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return ReplicatedModule(
-            **{
-                "make_net": net,
-                "loss": F.cross_entropy,
-                "seeds": seeds,
-                "lr": 0.01,
-                "metrics": {"error": error},
-                **options,
-            }
-        )
 
 
 def each(name: str, values: list[float], k: int | None) -> dict[str, Any]:
@@ -280,144 +213,6 @@ def test_an_ensemble_predicts_the_mean_of_its_replicas() -> None:
     for found in (labelled, bare):
         assert found is not None
         torch.testing.assert_close(found[0], expected)
-
-
-class Foreign(torch.optim.SGD):
-    """An optimiser that might do anything."""
-
-
-class Thaw(BaseFinetuning):
-    """Trains the first layer from the second epoch on."""
-
-    def freeze_before_training(self, pl_module: Any) -> None:
-        self.freeze(pl_module.network.net[0])
-
-    def finetune_function(self, pl_module: Any, epoch: int, optimizer: torch.optim.Optimizer) -> None:
-        if epoch == 1:
-            self.unfreeze_and_add_param_group(pl_module.network.net[0], optimizer)
-
-
-def one_cycle(optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
-    return lr_scheduler.OneCycleLR(optimizer, 0.5, total_steps=9, cycle_momentum=False)
-
-
-def warmed_up(optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
-    cosine = lr_scheduler.CosineAnnealingLR(optimizer, 9, eta_min=0.01)
-    return lr_scheduler.SequentialLR(optimizer, [lr_scheduler.LinearLR(optimizer), cosine], [2])
-
-
-REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
-    "two seeds alike": (lambda: build([1, 1]), "counted 2 times"),
-    "two seeds alike with one weight": (
-        lambda: build([1, 1], loss_weights={"weight": 0.5}),
-        "counted 2 times",
-    ),
-    "a wrong number of decays": (
-        lambda: build(weight_decay=[0.1]),
-        "weight_decay must be one number or one for each of 3",
-    ),
-    "a wrong number of rates": (lambda: build(lr=[0.1, 0.2]), "lr must be one number or one for each of 3"),
-    "an optimiser that mixes": (
-        lambda: trainer().fit(build(optimizer=torch.optim.LBFGS), plain()),
-        "LBFGS does not train replicas apart",
-    ),
-    "an optimiser that is not known": (
-        lambda: trainer().fit(build(optimizer=Foreign), plain()),
-        "Foreign is not of",
-    ),
-    "ReduceLROnPlateau": (
-        lambda: trainer().fit(build(schedule=lr_scheduler.ReduceLROnPlateau), plain()),
-        "ReduceLROnPlateau would",
-    ),
-    "a schedule with a rate of its own": (
-        lambda: trainer().fit(build(lr=[0.1, 0.2, 0.1], schedule=one_cycle), plain()),
-        "OneCycleLR sets rates by its own arguments",
-    ),
-    "another within a sequence": (
-        lambda: trainer().fit(build(lr=[0.1, 0.2, 0.1], schedule=warmed_up), plain()),
-        "CosineAnnealingLR sets rates by its own arguments",
-    ),
-    "no stage": (
-        lambda: build().epoch_metrics("valid"),
-        "stage must be one of train, val, test, got 'valid'",
-    ),
-    "SWA with several rates": (
-        lambda: trainer(callbacks=[StochasticWeightAveraging(0.1)]).fit(build(lr=[0.1, 0.2, 0.1]), plain()),
-        "same lr",
-    ),
-    "a dict without a named target": (
-        lambda: trainer().fit(build(), DataLoader([{"x": X[0], "y": Y[0]}])),  # type: ignore[arg-type]
-        "the batch.s entry that is the target: x, y",
-    ),
-    "a loss of another shape": (
-        lambda: trainer().fit(build(loss=lambda y, t: y), plain()),
-        "loss must give one number, or one a sample",
-    ),
-    "a loss that is no tensor": (
-        lambda: trainer().fit(build(loss=lambda y, t: F.cross_entropy(y, t).item()), plain()),
-        "loss must give a tensor, got float",
-    ),
-    "a loss without a gradient": (
-        lambda: trainer().fit(build(loss=lambda y, t: torch.tensor(1.0)), plain()),
-        "loss must be computed from the outputs",
-    ),
-    "a target that is no entry of the batch": (
-        lambda: trainer().fit(build(target=5), plain()),
-        "target must be the place of one of the batch's 2 entries, got 5",
-    ),
-    "a loss that draws": (
-        lambda: trainer().fit(build(loss=lambda y, t: F.cross_entropy(F.dropout(y), t)), plain()),
-        "loss must draw no random numbers",
-    ),
-    "a loss that would be trained": (
-        lambda: build(loss=nn.Bilinear(2, 2, 1)),
-        "loss must have no parameters to train",
-    ),
-    "a metric with a dot": (lambda: build(metrics={"top.5": error}), "without a dot, got 'top.5'"),
-    "an optimiser whose momentum follows from the rate": (
-        lambda: trainer().fit(
-            build(lr=[0.1, 0.2, 0.1], optimizer=lambda p, lr: torch.optim.SGD(p, lr, momentum=lr)), plain()
-        ),
-        "optimizer must give all replicas one momentum",
-    ),
-    "a group that is added later": (
-        lambda: trainer(callbacks=[Thaw()]).fit(build(lr=[0.1, 0.2, 0.1]), plain()),
-        "give it all groups when it is made",
-    ),
-    "a schedule in a dict": (
-        lambda: trainer().fit(
-            build(schedule=lambda made: {"scheduler": lr_scheduler.StepLR(made, 1)}), plain()
-        ),
-        "schedule must give a scheduler of torch, got dict",
-    ),
-    "a checkpoint of other seeds": (
-        lambda: build().on_load_checkpoint({"hyper_parameters": {"seeds": [5, 40]}}),
-        r"replicas of seeds \[5, 40\], and the module of \[5, 17, 40\]",
-    ),
-    "data of another number of replicas": (
-        lambda: trainer().fit(build(), ReplicaLoader((X, Y), 16, [5])),
-        r"\(N, R, ...\) with R = 3, got \(16, 1, 1, 14, 14\)",
-    ),
-    "data that is one tensor": (lambda: ReplicaLoader(X, 16, SEEDS), "a tuple or a dict of tensors"),  # type: ignore[arg-type]
-    "data of NumPy": (lambda: ReplicaLoader((X.numpy(),), 16, SEEDS), "a tuple or a dict of tensors"),  # type: ignore[arg-type]
-    "half a sample": (lambda: ReplicaLoader((X, Y), 2.5, SEEDS), "batch_size must be a whole number"),  # type: ignore[arg-type]
-    "a name for an optimiser": (lambda: build(optimizer="sgd"), "optimizer must be a function, or a class"),
-    "a made schedule": (lambda: build(schedule=3), "schedule must be a function, or a class to call, got 3"),
-    "a name for a loss": (
-        lambda: build(loss="mse"),
-        "loss must be a function, or a class to call, got 'mse'",
-    ),
-    "a name for a metric": (lambda: build(metrics={"hits": "error"}), "hits must be a function, or a class"),
-    "a number in place of seeds": (lambda: build(16), r"such as range\(16\), got 16"),
-}
-
-
-@pytest.mark.parametrize("what", REFUSED)
-def test_what_would_not_be_right_is_refused_in_one_line(what: str) -> None:
-    attempt, line = REFUSED[what]
-    with pytest.raises(ValueError, match=line) as caught:
-        attempt()
-    assert "\n" not in str(caught.value)
 
 
 @pytest.fixture(autouse=True)
