@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from lightning_modules.command import cli
+from lightning_modules.command.atomic_io import make_folder
 from lightning_modules.results.animation import write_animation
 from lightning_modules.results.tensorboard import EpochMetrics
 from scratch_framework.experiments.disc.figures import (
@@ -59,11 +60,12 @@ def boundaries(seed: int = 0, max_epochs: int = 250, folder: str = str(DOCS), ve
         folder: Where to put disc-boundaries.png and disc.gif.
         verbose: Whether to show tracebacks.
     """
+    path = Path(folder)
+    make_folder(path, anew=False, flag="folder")
     points = {split: DATA.draw(split, POINTS, [seed]) for split in ("train", "test")}
     epochs = [0, *np.unique(np.geomspace(1, max_epochs, FRAMES).round().astype(int)).tolist()]
     recipes = [replace(recipe, max_epochs=max_epochs) for recipe in (MISTAKEN, PAPER, MODERN)]
     trainings = [train(recipe, seed, points, epochs) for recipe in recipes]
-    path = Path(folder)
     still(trainings, points["test"]).savefig(path / "disc-boundaries.png", dpi=110)
     frames = (frame(trainings[:2], epoch, points["train"]) for epoch in epochs)
     write_animation(path / "disc.gif", frames, [SECONDS] * (len(epochs) - 1) + [LAST])

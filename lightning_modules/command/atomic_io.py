@@ -63,6 +63,18 @@ def make_run_folder(folder: Path, model: str, config: Mapping[str, Any]) -> Path
     return run_folder
 
 
+def check_file(path: Path) -> None:
+    """Refuse a file that cannot be written where it is meant to be, before anything is computed for it.
+
+    Raises:
+        CommandError: Its folder is missing, or it is a folder itself.
+    """
+    if not path.absolute().parent.is_dir():
+        raise CommandError(f"{path} cannot be written: there is no folder {path.parent}; make it")
+    if path.is_dir():
+        raise CommandError(f"{path} cannot be written: it is a folder; name a file in it")
+
+
 def atomic_write(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all, also when the program is killed meanwhile."""
     with atomic_file(path) as file:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_modules.command import cli
+from lightning_modules.command.atomic_io import check_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,10 +56,8 @@ def predict(
     if not (images or onnx or state_dict):
         raise cli.CommandError("give images, or a file to export to (--onnx, --state_dict)")
     for file in (onnx, state_dict):
-        if file and not Path(file).absolute().parent.is_dir():
-            raise cli.CommandError(
-                f"{file} cannot be written: there is no folder {Path(file).parent}; make it"
-            )
+        if file:
+            check_file(Path(file))
     with cli.imports():
         from lightning_modules.command.console import make_console
         from lightning_modules.predict.export import export_onnx, export_state_dict

@@ -158,7 +158,10 @@ def test_a_wrong_table_of_pairs_is_one_line(
             ["--replica", "0", "--onnx", "nowhere/x.onnx"],
             "nowhere/x.onnx cannot be written: there is no folder nowhere",
         ),
-        (["--replica", "0", "--onnx", "."], ".: Is a directory"),
+        *(
+            (["--replica", "0", flag, "."], ". cannot be written: it is a folder; name a file in it")
+            for flag in ("--onnx", "--state_dict")
+        ),
         (["one.png", "one.png", "--out", "one.png"], "one.png"),
     ],
 )
