@@ -102,6 +102,7 @@ def test_the_same_command_gives_the_same_figures_to_the_bit_and_so_does_its_conf
     assert errors(third) == errors(first)
 
 
+@pytest.mark.slow
 def test_figures_do_not_depend_on_how_replicas_are_spread_over_processes(tmp_path: Path) -> None:
     """Bit for bit in float64; in float32 rounding differs with the number of replicas in a program."""
     flags = ["--model", "weight_sharing", "--runs", "3", "--precision", "64-true"]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from events import scalars
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +27,7 @@ main(["runs/new"])
 """
 
 
+@pytest.mark.slow
 def test_the_head_model_flag_and_metric_of_its_diffs_work_wherever_the_page_says(tmp_path: Path) -> None:
     shutil.copy(ROOT / "train.py", tmp_path)
     for package in ("datamodules", "lightning_modules"):

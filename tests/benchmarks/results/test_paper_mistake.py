@@ -22,6 +22,7 @@ def test_stale_labels_agree_with_the_digits_by_chance_only_and_images_and_target
     assert agreement.tolist() == pytest.approx([0.1] * 3, abs=0.04)
 
 
+@pytest.mark.slow
 def test_the_command_prints_both_ways_beside_the_papers_figure(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -126,6 +126,7 @@ def test_the_ablation_writes_a_row_a_run_and_a_plot(tmp_path: Path) -> None:
     assert not list((tmp_path / "parts").iterdir())
 
 
+@pytest.mark.slow
 def test_ranks_that_share_rows_leave_nothing_to_train_and_the_figures_of_one_process(tmp_path: Path) -> None:
     """Rank 1 trains both shards; a row and its twin are trained once."""
     row = Row("recipe", "cnn", "paper", {"lr": 0.01}, train_pairs=100)

@@ -105,6 +105,7 @@ def test_an_ensembles_training_error_is_of_the_pairs_that_its_members_have_in_co
     assert row["train_error"] < 0.15
 
 
+@pytest.mark.slow
 def test_a_team_does_not_depend_on_how_runs_are_spread_over_programs(tmp_path: Path) -> None:
     flags = ["--model", "weight_sharing", "--runs", "3", "--restarts", "2", "--precision", "64-true"]
     one = run(tmp_path, "one", *flags, "--replicas", "6")

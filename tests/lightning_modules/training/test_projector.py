@@ -72,7 +72,9 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in paths}
 
 
-@pytest.mark.parametrize("flags", [["--workers", "2"], ["--devices", "2"]])
+@pytest.mark.parametrize(
+    "flags", [pytest.param(["--workers", "2"], marks=pytest.mark.slow), ["--devices", "2"]]
+)
 def test_workers_and_ranks_leave_the_same(flags: list[str], alone: Path, tmp_path: Path) -> None:
     train.main([*TINY, *flags, "--log_dir", str(tmp_path), "--name", "study"])
     assert files(tmp_path / "study" / "weight_sharing") == files(alone)

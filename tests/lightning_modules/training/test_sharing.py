@@ -222,6 +222,7 @@ def job(monkeypatch: pytest.MonkeyPatch, rank: int, number: int = 7) -> list[str
     return [*TINY, "--devices", "2"]
 
 
+@pytest.mark.slow
 def test_a_job_that_was_ended_goes_on_with_the_same_command_and_another_job_is_refused(
     alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -243,6 +244,7 @@ def test_a_job_that_was_ended_goes_on_with_the_same_command_and_another_job_is_r
     assert outcome(study) == outcome(alone / "study")
 
 
+@pytest.mark.slow
 def test_a_study_of_one_process_is_resumed_by_many_and_the_other_way_round(
     alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

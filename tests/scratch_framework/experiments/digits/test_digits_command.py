@@ -91,7 +91,9 @@ def test_the_checkpoint_gives_the_reported_errors(kept: Path) -> None:
         assert errors == pytest.approx([row[f"{stage}_error"] for row in results["rows"]])
 
 
-@pytest.mark.parametrize("division", [("--replicas", "1"), ("--workers", "2")])
+@pytest.mark.parametrize(
+    "division", [("--replicas", "1"), pytest.param(("--workers", "2"), marks=pytest.mark.slow)]
+)
 def test_how_runs_are_divided_among_programs_changes_no_figure(
     kept: Path, tmp_path: Path, division: tuple[str, str]
 ) -> None:
@@ -169,6 +171,7 @@ def test_a_file_that_is_no_yaml_is_one_line(tmp_path: Path, capsys: pytest.Captu
     )
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_one_line_and_keeps_the_curves(tmp_path: Path) -> None:
     flags = ["--net", "cnn", "--log_dir", str(tmp_path), "--name", "cut", "--runs", "2", "--workers", "1"]
     flags += ["--train_pairs", "50", "--val_pairs", "0", "--max_epochs", "100000"]

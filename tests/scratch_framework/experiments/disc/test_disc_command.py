@@ -129,6 +129,7 @@ def test_the_checkpoint_gives_the_reported_errors(tmp_path: Path) -> None:
     assert error.tolist() == pytest.approx([row["test_error"] for row in results["rows"]])
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_figures_to_the_bit_and_so_does_its_config_file(
     tmp_path: Path,
 ) -> None:
