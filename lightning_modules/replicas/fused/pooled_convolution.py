@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from lightning_modules.replicas.fused.double_backward import slopes_by_torch
 from lightning_modules.replicas.fused.loops.convolution import Frame, Images, pooled_convolution
-from lightning_modules.replicas.fused.loops.slopes import pooled_convolution_backward
+from lightning_modules.replicas.fused.loops.slopes import GROUP, pooled_convolution_backward
 from lightning_modules.replicas.fused.memory import (
     apart,
     channels_of,
@@ -90,8 +90,9 @@ class PooledConvolution(torch.autograd.Function):
             return *slopes, grad.sum((1, 2, 3)).flatten(), None, None
         d_weight, d_bias = grad.new_empty(weight.shape), grad.new_empty(len(grad), grad.shape[-1])
         d_x, room = grad.new_empty(x.shape if wanted else 0), grad.new_empty(weight.numel() // len(grad))
-        results = flat(room), flat(d_weight), d_bias.numpy(), flat(d_x)
-        pooled_convolution_backward(flat(grad), flat(x), *ctx.arguments, flat(weight), *results)
+        rooms = np.empty(4 * GROUP, np.int64), flat(room)
+        arguments = *ctx.arguments, flat(weight), grad.shape[-1], *rooms
+        pooled_convolution_backward(flat(grad), flat(x), *arguments, flat(d_weight), flat(d_bias), flat(d_x))
         return d_x if wanted else None, d_weight, d_bias.flatten(), None, None
 
 

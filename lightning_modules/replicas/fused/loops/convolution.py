@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_modules.replicas.fused.loops import numba_cache
+from lightning_modules.replicas.fused.loops.places import square
 from lightning_modules.replicas.fused.loops.vectors import (
     above,
     add_products,
@@ -91,17 +92,6 @@ def column_sum(x, begin, rows, step):
 
 
 @inlined
-def square(corner, images):
-    """The four places of a window."""
-    return (
-        corner,
-        corner + images.channels,
-        corner + images.line,
-        corner + images.line + images.channels,
-    )
-
-
-@inlined
 def larger(value, number, best, place):
     """The larger of two values and the place that it is from; NaN wins, so that it is seen."""
     where = above(value, best)
@@ -139,8 +129,8 @@ def convolve(x, start, windows, images, panel, shift, out, which, begin, outputs
         for plane in range(images.planes):
             for line in range(images.side):
                 at = start + plane * images.plane + line * images.line
-                places = square(at + windows[np.uint64(one)], images) + square(
-                    at + windows[np.uint64(two)], images
+                places = square(at + windows[np.uint64(one)], images.channels, images.line) + square(
+                    at + windows[np.uint64(two)], images.channels, images.line
                 )
                 for k in range(images.side * images.channels):
                     tile = add_products(tile, x, places, k, load(panel, w, zero))
@@ -194,9 +184,9 @@ def pooled_convolution(x, images, frame, room, weight, bias, outputs, windows, p
         for group in range(0, outputs, lanes):
             channel = min(group, outputs - lanes)
             first, begin = r * outputs + channel, r * len(windows) * outputs + channel
+            sizes, steps = (9, images.channels, lanes), (1, 9, taps)
             if images.channels == 1:
-                permute(weight, first * taps, (1, taps, lanes), (0, 1, taps), panel, 0)
-            else:
-                permute(weight, first * taps, (9, images.channels, lanes), (1, 9, taps), panel, 0)
+                sizes, steps = (1, taps, lanes), (0, 1, taps)
+            permute(weight, first * taps, sizes, steps, panel, 0)
             shift = load(bias, first, zero)
             convolve(pixels, start, windows, images, panel, shift, out, which, begin, outputs)

@@ -13,6 +13,7 @@ from lightning_modules.replicas.fused.loops.normalisation import (
     scramble_row,
     statistics,
 )
+from lightning_modules.replicas.fused.loops.places import square
 from lightning_modules.replicas.fused.loops.random_bits import call_key
 from lightning_modules.replicas.fused.loops.vectors import (
     above,
@@ -20,6 +21,7 @@ from lightning_modules.replicas.fused.loops.vectors import (
     fill,
     fma,
     load,
+    load_tile,
     passes,
     same,
     select,
@@ -30,18 +32,6 @@ from lightning_modules.replicas.fused.loops.vectors import (
 
 u8, u32 = np.uint8, np.uint32
 NONE = u8(4)  # in place of the place of a maximum that was dropped, or stopped by the second ReLU
-
-
-@inlined
-def window(x, corner, size, like):
-    """The four rows of a window, whose first one is at `corner`."""
-    right, below = size.room, size.width * size.room
-    return (
-        load(x, corner, like),
-        load(x, corner + right, like),
-        load(x, corner + below, like),
-        load(x, corner + below + right, like),
-    )
 
 
 @inlined
@@ -58,7 +48,8 @@ def pool(x, begin, size, channel, floors, moments, first, key, threshold, out, s
         image, i = divmod(line, size.height // 2)
         for j in range(size.width // 2):
             row = (image * size.height + 2 * i) * size.width + 2 * j
-            a, b, c, d = window(x, begin + row * size.room + channel, size, zero)
+            corner = begin + row * size.room + channel
+            a, b, c, d = load_tile(x, square(corner, size.room, size.width * size.room), zero)
             value, place = largest(
                 fma(clip(a, floor), scale, shift),
                 fma(clip(b, floor), scale, shift),
@@ -124,7 +115,8 @@ def totals(grad, x, kept, size, call, channel, centre, floor):
         image, i = divmod(line, lines)
         corner = ((call * images + image) * size.height + 2 * i) * size.width * size.room + channel
         for _ in range(columns):
-            place, (a, b, c, d) = load(kept, start, zero), window(x, corner, size, zero)
+            place = load(kept, start, zero)
+            a, b, c, d = load_tile(x, square(corner, size.room, size.width * size.room), zero)
             slope = select(same(place, fill(NONE, zero)), zero, load(grad, start, zero))
             value = select(same(place, fill(u8(1), zero)), b, a)
             value = select(same(place, fill(u8(2), zero)), c, value)

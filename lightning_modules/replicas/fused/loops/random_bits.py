@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lightning_modules.replicas.fused.loops import numba_cache
 
 u32 = np.uint32
-inlined = numba.njit(nogil=True)
+inlined = numba.njit(nogil=True, inline="always")
 
 
 @inlined

@@ -9,6 +9,7 @@ from lightning_modules.replicas.fused.loops.convolution import (
     permute,
     put_into_frame,
 )
+from lightning_modules.replicas.fused.loops.places import nine, taps
 from lightning_modules.replicas.fused.loops.vectors import (
     add_products,
     add_rows,
@@ -28,41 +29,14 @@ GROUP = 32  # windows or outputs whose numbers stay in the first cache
 
 
 @inlined
-def taps(first, column, line):
-    """Nine places, three in each of three lines."""
-    second, third = first + line, first + 2 * line
-    return (
-        first,
-        first + column,
-        first + 2 * column,
-        second,
-        second + column,
-        second + 2 * column,
-        third,
-        third + column,
-        third + 2 * column,
-    )
+def corner(place, images):
+    """How far the place of a maximum, 0..3, is from the first one of its window."""
+    return (place & 1) * images.channels + (place >> 1) * images.line
 
 
 @inlined
-def nine(first, side, line):
-    """Nine taps of a kernel from a number on, as places in an image."""
-    return (
-        first // side * line + first % side,
-        (first + 1) // side * line + (first + 1) % side,
-        (first + 2) // side * line + (first + 2) % side,
-        (first + 3) // side * line + (first + 3) % side,
-        (first + 4) // side * line + (first + 4) % side,
-        (first + 5) // side * line + (first + 5) % side,
-        (first + 6) // side * line + (first + 6) % side,
-        (first + 7) // side * line + (first + 7) % side,
-        (first + 8) // side * line + (first + 8) % side,
-    )
-
-
-@inlined
-def few_slope(x, start, windows, images, slope, which, begin, outputs, out):
-    """The slope at weights (planes, side * side, lanes) of few input channels: rows of output channels.
+def few_slope(x, start, windows, images, slope, which, begin, outputs, out, channel):
+    """The slope at weights (planes, side * side, outputs) of few input channels: rows of output channels.
 
     Nine taps have their sums in registers. Of 5x5 taps the ninth and the seventeenth are summed twice.
     """
@@ -71,19 +45,19 @@ def few_slope(x, start, windows, images, slope, which, begin, outputs, out):
         plane, first = number // (many - 1), number % (many - 1)
         tile = (zero, zero, zero, zero, zero, zero, zero, zero, zero)
         places = nine(first, images.side, images.line)
-        for corner in range(4):
-            place = fill(np.uint8(corner), zero)
-            at = start + plane * images.plane + (corner >> 1) * images.line + (corner & 1)
+        for place in range(4):
+            chosen = fill(np.uint8(place), zero)
+            at = start + plane * images.plane + corner(place, images)
             for window in range(len(windows)):
                 i = begin + window * outputs
-                row = select(same(load(which, i, zero), place), load(slope, i, zero), zero)
+                row = select(same(load(which, i, zero), chosen), load(slope, i, zero), zero)
                 tile = add_products(tile, x, places, at + windows[np.uint64(window)], row)
-        w = (plane * many + first) * width(zero)
-        store_tile(out, taps(w, width(zero), 3 * width(zero)), tile)
+        w = (plane * many + first) * outputs + channel
+        store_tile(out, taps(w, outputs, 3 * outputs), tile)
 
 
 @inlined
-def weight_slope(x, start, windows, images, offsets, slope, which, begin, outputs, out):
+def weight_slope(x, start, windows, images, slope, which, begin, outputs, out):
     """The slope at weights (outputs, 9, channels): nine sums in registers, one for each tap."""
     zero, inputs = zeros(out), images.channels
     for group in range(0, len(windows), GROUP):
@@ -96,15 +70,14 @@ def weight_slope(x, start, windows, images, offsets, slope, which, begin, output
                     tile = load_tile(out, own, zero)
                 for window in range(group, end):
                     i = begin + window * outputs + o
-                    at = (
-                        start + channel + windows[np.uint64(window)] + offsets[np.uint64(which[np.uint64(i)])]
-                    )
+                    at = start + channel + windows[np.uint64(window)]
+                    at += corner(np.int64(which[np.uint64(i)]), images)
                     tile = add_rows(tile, x, taps(at, inputs, images.line), spread(slope, i, zero))
                 store_tile(out, own, tile)
 
 
 @inlined
-def input_slope(weight, windows, images, offsets, slope, which, begin, outputs, chosen, out, start):
+def input_slope(weight, windows, images, slope, which, begin, outputs, chosen, out, start):
     """The slope at images: for each place of a window, from those outputs whose maximum was there."""
     zero, inputs = zeros(out), images.channels
     for i in range(start, start + images.replica):
@@ -114,17 +87,17 @@ def input_slope(weight, windows, images, offsets, slope, which, begin, outputs, 
             row = begin + window * outputs
             counts = np.uint64(0)  # how many are chosen for each of the four places, in 16 bits each
             for o in range(group, min(outputs, group + GROUP)):
-                place = np.uint64(which[np.uint64(row + o)])
-                bits = place * np.uint64(16)
-                chosen[place * np.uint64(GROUP) + ((counts >> bits) & np.uint64(0xFFFF))] = o
+                own = np.uint64(which[np.uint64(row + o)])
+                bits = own * np.uint64(16)
+                chosen[own * np.uint64(GROUP) + ((counts >> bits) & np.uint64(0xFFFF))] = o
                 counts += np.uint64(slope[np.uint64(row + o)] != 0) << bits  # a ReLU has stopped the others
-            for corner in range(4):
-                many = (counts >> np.uint64(16 * corner)) & np.uint64(0xFFFF)
-                at = start + windows[np.uint64(window)] + offsets[np.uint64(corner)]
+            for place in range(4):
+                many = np.int64((counts >> np.uint64(16 * place)) & np.uint64(0xFFFF))
+                at = start + windows[np.uint64(window)] + corner(place, images)
                 for channel in range(0, inputs, width(zero)):
                     pixels = taps(at + channel, inputs, images.line)
                     tile = load_tile(out, pixels, zero)
-                    for number in range(corner * GROUP, corner * GROUP + np.int64(many)):
+                    for number in range(place * GROUP, place * GROUP + many):
                         o = chosen[np.uint64(number)]
                         weights = taps(o * 9 * inputs + channel, inputs, 3 * inputs)
                         tile = add_rows(tile, weight, weights, spread(slope, row + o, zero))
@@ -133,7 +106,7 @@ def input_slope(weight, windows, images, offsets, slope, which, begin, outputs, 
 
 @compiled
 def pooled_convolution_backward(
-    slope, x, images, frame, framed, which, windows, weight, room, d_weight, d_bias, d_x
+    slope, x, images, frame, framed, which, windows, weight, outputs, chosen, room, d_weight, d_bias, d_x
 ):
     """The slopes of `pooled_convolution`.
 
@@ -146,18 +119,17 @@ def pooled_convolution_backward(
         which: As `pooled_convolution` wrote it.
         windows: As `pooled_convolution` wrote it.
         weight: (R, outputs, inputs, 9), flat.
+        outputs: Channels of the output.
+        chosen: (4 * GROUP,), room for numbers of outputs.
         room: For the weights of a replica, in the order in which they are read or written.
         d_weight: As weight, written.
-        d_bias: (R, outputs), written.
+        d_bias: (R, outputs), flat, written.
         d_x: As x, flat, written; empty where it is not wanted.
     """
-    replicas, outputs = d_bias.shape
-    zero, sums, inputs = zeros(slope), d_bias.reshape(-1), images.channels * images.planes
+    zero, inputs = zeros(slope), images.channels * images.planes
     lanes, line = width(zero), images.side**2 * inputs
-    offsets = np.array([0, images.channels, images.line, images.line + images.channels])
-    chosen = np.empty(4 * GROUP, np.int64)
     own = images.images * frame.height * frame.width * frame.channels
-    for r in range(replicas):
+    for r in range(len(d_bias) // outputs):
         first, begin, start = r * outputs, r * len(windows) * outputs, r * images.replica
         pixels, d_pixels, d_start = x, d_x, start
         if len(framed):
@@ -165,17 +137,18 @@ def pooled_convolution_backward(
             pixels, d_pixels, start, d_start = framed, framed, 0, images.replica
         for group in range(0, outputs, lanes):
             channel = min(group, outputs - lanes)
-            store(sums, first + channel, column_sum(slope, begin + channel, len(windows), outputs))
+            store(d_bias, first + channel, column_sum(slope, begin + channel, len(windows), outputs))
             if images.channels == 1:
-                few_slope(pixels, start, windows, images, slope, which, begin + channel, outputs, room)
-                permute(room, 0, (1, lanes, line), (0, 1, lanes), d_weight, (first + channel) * line)
+                few_slope(
+                    pixels, start, windows, images, slope, which, begin + channel, outputs, room, channel
+                )
+        sizes, steps = (1, outputs, line), (0, 1, outputs)
         if images.channels > 1:
-            weight_slope(pixels, start, windows, images, offsets, slope, which, begin, outputs, room)
-            permute(room, 0, (outputs, inputs, 9), (line, 1, inputs), d_weight, first * line)
+            weight_slope(pixels, start, windows, images, slope, which, begin, outputs, room)
+            sizes, steps = (outputs, inputs, 9), (line, 1, inputs)
+        permute(room, 0, sizes, steps, d_weight, first * line)
         if len(d_x):
             permute(weight, first * line, (outputs, 9, inputs), (line, 1, 9), room, 0)
-            input_slope(
-                room, windows, images, offsets, slope, which, begin, outputs, chosen, d_pixels, d_start
-            )
+            input_slope(room, windows, images, slope, which, begin, outputs, chosen, d_pixels, d_start)
             if len(framed):
                 put_into_frame(d_x, r * own, images, frame, framed, d_start, True)

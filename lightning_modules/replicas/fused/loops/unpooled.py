@@ -7,6 +7,7 @@ of 3x3 with a padding of 1, two fifths of all products are left out.
 from typing import NamedTuple
 
 from lightning_modules.replicas.fused.loops.convolution import column_sum, compiled, inlined, permute
+from lightning_modules.replicas.fused.loops.places import eight
 from lightning_modules.replicas.fused.loops.vectors import (
     add_products,
     load,
@@ -47,21 +48,6 @@ class Order(NamedTuple):
     tap: int
     input: int
     output: int
-
-
-@inlined
-def eight(first, step, number, last):
-    """Eight places from a number on, so many steps apart; none is after the last."""
-    return (
-        first + step * number,
-        first + step * min(number + 1, last),
-        first + step * min(number + 2, last),
-        first + step * min(number + 3, last),
-        first + step * min(number + 4, last),
-        first + step * min(number + 5, last),
-        first + step * min(number + 6, last),
-        first + step * min(number + 7, last),
-    )
 
 
 @inlined
