@@ -7,11 +7,15 @@ channels, ...). Channels that are fewer than a row of registers has lanes are fi
 
 from typing import Any
 
+import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_modules.replicas.fused.loops.vectors import ROW_BITS
+
+NUMPY_TYPES = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 def lanes(x: Tensor) -> int:
@@ -47,13 +51,20 @@ def cut(x: Tensor, channels: int) -> Tensor:
     return x if x.shape[-1] == channels else x[..., :channels]
 
 
+def space(x: Tensor, numbers: int) -> NDArray[Any]:
+    """Room for numbers of a tensor's type."""
+    return np.empty(numbers, NUMPY_TYPES[x.dtype])
+
+
 def room_for_rows(x: Tensor, rows: int) -> NDArray[Any]:
     """Room for rows of registers."""
-    return flat(x.new_empty(rows * lanes(x)))
+    return space(x, rows * lanes(x))
 
 
 def more_outputs(x: Tensor, replicas: int, size: int) -> Tensor:
     """Zeros added to each replica's part of weights or a bias, up to a number of outputs."""
+    if len(x) >= replicas * size:  # mostly: two views would take as long as a small loop
+        return x
     return filled(x.unflatten(0, (replicas, -1)), -x.dim(), size).flatten(0, 1)
 
 

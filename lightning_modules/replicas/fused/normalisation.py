@@ -21,7 +21,7 @@ from lightning_modules.replicas.fused.loops.pooled_normalisation import (
     normalise_and_pool,
     normalise_and_pool_backward,
 )
-from lightning_modules.replicas.fused.memory import channels_of, filled, flat, lanes
+from lightning_modules.replicas.fused.memory import channels_of, cut, filled, flat, lanes, space
 from lightning_modules.replicas.fused.pool import refuse_small
 
 if TYPE_CHECKING:
@@ -84,28 +84,29 @@ class Normalise(torch.autograd.Function):
         height, width = x.shape[2:4] if pools else (1, 1)
         rows, channels = math.prod(x.shape[1:-1]) // calls, norm.num_features // replicas
         size = Batches(replicas, calls, rows, channels, room, height, width)
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        assert norm.num_batches_tracked is not None
+        mean, variance = norm.running_mean, norm.running_var
+        assert mean is not None
+        assert variance is not None
         assert norm.momentum is not None
-        running, floors = (flat(norm.running_mean), flat(norm.running_var)), [-math.inf, 0.0]
-        bounds = floors[relus[0]], floors[relus[1]]
-        layer = Layer(flat(weight), flat(bias), *running, norm.momentum, norm.eps, norm.training, bounds)
+        lowest, floor = (0.0 if relu else -math.inf for relu in relus)
+        running = flat(mean), flat(variance), norm.momentum
+        layer = Layer(flat(weight), flat(bias), *running, norm.eps, norm.training, (lowest, floor))
         stream = Stream(np.zeros((replicas, 2), np.uint32), 0, np.uint32(0), 1.0)
         if dropout:
             draw = dropout.next_draw(calls)
             stream = Stream(draw.keys, draw.call, draw.threshold, draw.gain)
-        moments = Moments(*x.new_empty(4, replicas * calls * room).numpy())
+        moments = Moments(*(space(x, replicas * calls * room) for _ in Moments._fields))
         out = x.new_empty((*x.shape[:2], height // 2, width // 2, room) if pools else x.shape)
         kept = torch.empty(out.shape, dtype=torch.uint8)
         loop = normalise_and_pool if pools else normalise
         loop(flat(x), size, layer, stream, moments, flat(out), flat(kept))
         if norm.training:
+            assert norm.num_batches_tracked is not None
             norm.num_batches_tracked.add_(calls)
         share = moments.mean.dtype.type(1 / rows if norm.training else 0)
         ctx.save_for_backward(x, weight, bias)
         ctx.eps, ctx.pools = norm.eps, pools
-        ctx.arguments = flat(kept), size, moments, bounds[0], share, stream.gain
+        ctx.arguments = flat(kept), size, moments, lowest, share, stream.gain
         return out
 
     @staticmethod
@@ -119,10 +120,10 @@ class Normalise(torch.autograd.Function):
                 None,
             )
         size, out = ctx.arguments[1], grad.new_empty(x.shape)
-        slopes = grad.new_empty(2, size.replicas, size.room)
+        d_weight, d_bias = (grad.new_empty(size.replicas, size.room) for _ in range(2))
         loop = normalise_and_pool_backward if ctx.pools else normalise_backward
-        loop(flat(grad), flat(x), *ctx.arguments, flat(out), *slopes.flatten(1).numpy())
-        d_bias, d_weight = slopes[..., : size.channels].flatten(1)
+        loop(flat(grad), flat(x), *ctx.arguments, flat(out), flat(d_bias), flat(d_weight))
+        d_weight, d_bias = (cut(part, size.channels).flatten() for part in (d_weight, d_bias))
         return out, d_weight, d_bias, None, None
 
     @staticmethod

@@ -20,6 +20,7 @@ from lightning_modules.replicas.fused.memory import (
     more_outputs,
     room_for_rows,
     side_by_side,
+    space,
     up,
 )
 from lightning_modules.replicas.fused.pool import Pool
@@ -71,11 +72,13 @@ class PooledConvolution(torch.autograd.Function):
         height, width, channels = (0, 0, 0) if planar else x.shape[2:]
         frame = Frame(height, width, channels, padding)
         is_framed = not planar and (padding > 0 or x.shape[-1] < images.channels)
-        room = flat(x.new_zeros(2 * images.replica * is_framed))
-        arguments = flat(weight), flat(bias), out.shape[-1], windows, room_for_rows(x, weight[0].numel())
-        pooled_convolution(flat(x), images, frame, room, *arguments, flat(out), flat(which))
+        frames = space(x, 2 * images.replica * is_framed)
+        frames.fill(0)
+        panel = room_for_rows(x, weight.numel() // len(weight))
+        arguments = flat(weight), flat(bias), out.shape[-1], windows, panel
+        pooled_convolution(flat(x), images, frame, frames, *arguments, flat(out), flat(which))
         ctx.save_for_backward(x, weight)
-        ctx.arguments = images, frame, room, flat(which), windows
+        ctx.arguments = images, frame, frames, flat(which), windows
         ctx.planar = planar
         return out
 
@@ -88,12 +91,12 @@ class PooledConvolution(torch.autograd.Function):
             y = F.conv2d(wide, weight, padding=ctx.arguments[1].padding, groups=len(grad))
             slopes = slopes_by_torch(apart(F.max_pool2d(y, 2), len(grad)), (x, weight), grad)
             return *slopes, grad.sum((1, 2, 3)).flatten(), None, None
-        d_weight, d_bias = grad.new_empty(weight.shape), grad.new_empty(len(grad), grad.shape[-1])
-        d_x, room = grad.new_empty(x.shape if wanted else 0), grad.new_empty(weight.numel() // len(grad))
-        rooms = np.empty(4 * GROUP, np.int64), flat(room)
+        d_weight, d_bias = grad.new_empty(weight.shape), grad.new_empty(len(weight))
+        d_x = grad.new_empty(x.shape if wanted else 0)
+        rooms = np.empty(4 * GROUP, np.int64), space(grad, weight.numel() // len(grad))
         arguments = *ctx.arguments, flat(weight), grad.shape[-1], *rooms
         pooled_convolution_backward(flat(grad), flat(x), *arguments, flat(d_weight), flat(d_bias), flat(d_x))
-        return d_x if wanted else None, d_weight, d_bias.flatten(), None, None
+        return d_x if wanted else None, d_weight, d_bias, None, None
 
 
 def _images(x: Tensor, weight: Tensor, padding: int, planar: bool) -> Images:

@@ -184,9 +184,9 @@ def pooled_convolution(x, images, frame, room, weight, bias, outputs, windows, p
         for group in range(0, outputs, lanes):
             channel = min(group, outputs - lanes)
             first, begin = r * outputs + channel, r * len(windows) * outputs + channel
-            sizes, steps = (9, images.channels, lanes), (1, 9, taps)
             if images.channels == 1:
-                sizes, steps = (1, taps, lanes), (0, 1, taps)
-            permute(weight, first * taps, sizes, steps, panel, 0)
+                permute(weight, first * taps, (1, taps, lanes), (0, 1, taps), panel, 0)
+            else:
+                permute(weight, first * taps, (9, images.channels, lanes), (1, 9, taps), panel, 0)
             shift = load(bias, first, zero)
             convolve(pixels, start, windows, images, panel, shift, out, which, begin, outputs)
