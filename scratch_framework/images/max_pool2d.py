@@ -86,11 +86,11 @@ class MaxPool2d(Module):
         tiles, finite = self.window.tiles(layout.shape), math.isfinite(grad_output.sum())
         if not tiles:
             grad.zero_()
-        left = grad_output  # what no offset has taken yet
+        left = grad_output.clone()  # what no offset has taken yet
         for grown, into in zip(reversed(grows), reversed(places), strict=True):
             taken = into if tiles else left.clone()
             taken.copy_(grown).mul_(left) if finite else taken.copy_(left.where(grown != 0, 0))
-            left = left - taken if finite else left.where(grown == 0, 0)
+            left = left.sub_(taken) if finite else left.where(grown == 0, 0)
             if not tiles:
                 into.add_(taken)
         first.copy_(left) if tiles else first.add_(left)
