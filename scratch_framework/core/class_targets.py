@@ -83,15 +83,17 @@ class ClassCriterion(Criterion):
         if target.is_floating_point() or target.is_complex():
             raise ValueError(f"{name}: the target must hold classes as integers, got {target.dtype}")
         target = self.broadcast_target(target.long(), tuple(scores.shape[:-1]))
-        counts = target != self.ignore_index
-        everyone = bool(counts.all())
-        target = target if everyone else target.where(counts, 0)
         low, high = (int(bound) for bound in target.aminmax())
+        counts = None
+        if low <= self.ignore_index <= high:
+            counts = target != self.ignore_index
+            target = target.where(counts, 0)
+            low, high = (int(bound) for bound in target.aminmax())
         if low < 0 or high >= classes:
             raise ValueError(
                 f"{name}: the target must lie in 0..{classes - 1}, got {low if low < 0 else high}"
             )
-        return target, None if everyone else counts
+        return target, counts
 
     def smoothed(self, target: Tensor) -> Tensor:
         """The shares of the classes before they are weighted: the target's own."""

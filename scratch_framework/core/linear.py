@@ -18,6 +18,7 @@ from scratch_framework.core.broadcasting import unbroadcast
 from scratch_framework.core.checks import check_shape
 from scratch_framework.core.module import Module
 from scratch_framework.core.parameter import Parameter
+from scratch_framework.core.products import add_product, product
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, device, dtype
@@ -70,7 +71,7 @@ class Linear(Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute y = x W^T + b."""
         check_shape(self, "input", x, *self.inputs, weight=self.weight.value)
-        y = x.matmul(self.weight.value.mT)  # (..., N, out)
+        y = product(x, self.weight.value.mT)  # (..., N, out)
         if self.bias is not None:
             bias = self.bias.value  # (out,) or (R, out)
             y.add_(bias if bias.dim() == 1 else bias.unsqueeze(-2))
@@ -91,10 +92,10 @@ class Linear(Module):
         """
         x = self.saved(grad_output)
         rows, grads = (x, grad_output) if x.dim() > 1 else (x.unsqueeze(0), grad_output.unsqueeze(0))
-        self.weight.grad.add_(unbroadcast(grads.mT.matmul(rows), self.weight.grad.shape))
+        add_product(self.weight.grad, grads.mT, rows)
         if self.bias is not None:
             self.bias.grad.add_(unbroadcast(grads.sum(-2), self.bias.grad.shape))
-        return unbroadcast(grad_output.matmul(self.weight.value), x.shape)
+        return unbroadcast(product(grad_output, self.weight.value), x.shape)
 
     def extra_repr(self) -> str:
         """The arguments, as torch prints them."""

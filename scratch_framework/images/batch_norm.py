@@ -79,20 +79,23 @@ class BatchNorm(Module):
         check_shape(self, "input", x, *self.inputs, weight=None if own is None else own.value)
         check_floats(self, "input", x)
         rows = self._rows(x)  # (..., C, M)
+        count = rows.shape[-1]
         training = True
         if self.training or self.running_mean is None or self.running_var is None:
-            self._check_count(x, rows.shape[-1])
-            mean = rows.mean(-1, keepdim=True)  # (..., C, 1)
-            centred = rows - mean
-            var = (centred * centred).mean(-1, keepdim=True)
-            self._track(mean, var, rows.shape[-1])
+            self._check_count(x, count)
+            share = 1 / max(count, 1)
+            total = rows.sum(-1)  # (..., C)
+            centred = rows.sub(column(total), alpha=share)
+            squares = (centred * centred).sum(-1)
+            self._track(total, squares, count)
+            var = squares.mul_(share)
         else:
             training = False
-            centred, var = rows - column(self.running_mean), column(self.running_var)
-        scale = (var + self.eps).rsqrt()
-        z = centred.mul_(scale)
-        y = z if self.weight is None else z * column(self.weight)
-        y = y if self.bias is None else y.add_(column(self.bias))
+            centred, var = rows - column(self.running_mean.value), self.running_var.value
+        scale = (var + self.eps).rsqrt_()
+        z = centred.mul_(column(scale))
+        y = z if self.weight is None else z * column(self.weight.value)
+        y = y if self.bias is None else y.add_(column(self.bias.value))
         return self.save_for_backward((z, scale, training), self._points_back(y, x.shape))
 
     def backward(self, grad_output: Tensor) -> Tensor:
@@ -118,18 +121,18 @@ class BatchNorm(Module):
         x by a constant does not change z either, but for eps: so z_i dL/dx_i add up to almost 0.
         """
         z, scale, training = self.saved(grad_output)
-        grad, count = self._rows(grad_output), max(z.shape[-1], 1)
+        grad, share = self._rows(grad_output), 1 / max(z.shape[-1], 1)
         grad_weight, grad_bias = (grad * z).sum(-1), grad.sum(-1)  # (..., C)
         if self.weight is not None:
             self.weight.grad.add_(grad_weight)
-            scale = scale * column(self.weight)
+            scale = scale * self.weight.value
         if self.bias is not None:
             self.bias.grad.add_(grad_bias)
         if training:
-            mean, share = grad_bias.unsqueeze(-1) / count, grad_weight.unsqueeze(-1)
-            grad_input = (grad - mean).addcmul_(z, share, value=-1 / count).mul_(scale)
+            centred = grad.sub(column(grad_bias), alpha=share)
+            grad_input = centred.addcmul_(z, column(grad_weight), value=-share).mul_(column(scale))
         else:
-            grad_input = grad * scale
+            grad_input = grad * column(scale)
         return self._points_back(grad_input, grad_output.shape)
 
     def _rows(self, x: Tensor) -> Tensor:
@@ -150,22 +153,24 @@ class BatchNorm(Module):
                 f" {tuple(x.shape)}"
             )
 
-    def _track(self, mean: Tensor, var: Tensor, count: int) -> None:
-        """Move the running statistics; the variance is that of a sample, by M - 1, as in torch."""
+    def _track(self, total: Tensor, squares: Tensor, count: int) -> None:
+        """Move the running statistics; the variance is that of a sample, by M - 1, as in torch.
+
+        To give the divisor with the sum costs fewer calls than to make the mean first.
+        """
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         tracked = self.num_batches_tracked.value.add_(1)
         if count == 0:
             return
-        for running, latest in (
-            (self.running_mean.value, mean),
-            (self.running_var.value, var * (count / (count - 1))),
+        for running, latest, divisor in (
+            (self.running_mean.value, total, count),
+            (self.running_var.value, squares, count - 1),
         ):
-            latest = latest.view(running.shape)
             if self.momentum is None:  # the mean of all batches so far
-                running.lerp_(latest, 1 / append_dimensions(tracked.to(running), running.dim()))
+                running.lerp_(latest / divisor, 1 / append_dimensions(tracked.to(running), running.dim()))
             else:
-                running.lerp_(latest, self.momentum)
+                running.sub_(running, alpha=self.momentum).add_(latest, alpha=self.momentum / divisor)
 
     def extra_repr(self) -> str:
         """The arguments, as torch prints them."""
@@ -175,9 +180,9 @@ class BatchNorm(Module):
         return text if self.replicas is None else f"{text}, replicas={self.replicas}"
 
 
-def column(one: Parameter | Buffer) -> Tensor:
+def column(numbers: Tensor) -> Tensor:
     """View one number a feature, (..., C), as (..., C, 1), so that it broadcasts over rows."""
-    return one.value.unsqueeze(-1)
+    return numbers.unsqueeze(-1)
 
 
 class BatchNorm1d(BatchNorm):

@@ -36,6 +36,7 @@ from scratch_framework.core.checks import check_shape
 from scratch_framework.core.left_out import LeftOut, leaves_out
 from scratch_framework.core.module import Module
 from scratch_framework.core.parameter import Parameter
+from scratch_framework.core.products import add_product, product
 from scratch_framework.images.columns import fold, points_last, unfold
 from scratch_framework.images.patches import Window
 
@@ -117,7 +118,7 @@ class Conv(Module):
         images = points_last(self._images(x))  # (..., N, C, H, W)
         self.window.check_room(type(self).__name__, images.shape)
         columns = self._by_group(unfold(images, self.window))  # (..., C k k, H' W' N)
-        y = self._rows().matmul(columns)  # (..., O, H' W' N)
+        y = product(self._rows(), columns)  # (..., O, H' W' N)
         if self.groups > 1:
             y = y.flatten(-3, -2)
         if self.bias is not None:
@@ -140,7 +141,8 @@ class Conv(Module):
         A pixel lies in up to k k patches, at another offset (u, v) of each, and its gradient is the sum of
         its gradients in all of them (`fold`). That of an image that R replicas share sums over them too.
         Groups are several such layers side by side: every matrix gains a dimension in front.
-        (X G^T)^T equals G X^T. The library that multiplies matrices is up to twice as fast with the first.
+        (X G^T)^T equals G X^T. Where a patch has fewer numbers than there are outputs, the library that
+        multiplies matrices is up to twice as fast with the first.
         """
         saved, shape = self.saved(grad_output)
         columns = saved if self.input_grad else self._by_group(unfold(saved, self.window))
@@ -149,11 +151,15 @@ class Conv(Module):
         if self.bias is not None:
             self.bias.grad.add_(grad.sum(-1))
         grad = self._by_group(grad)
-        grad_weight = columns.matmul(grad.mT).mT  # (..., O, C k k)
-        self.weight.grad.add_(grad_weight.reshape(self.weight.grad.shape))
+        outputs, numbers = grad.shape[-2], columns.shape[-2]  # O, and C k k
+        weight_grad = self.weight.grad.view(*grad.shape[:-2], outputs, numbers)
+        if numbers > outputs:
+            add_product(weight_grad, grad, columns.mT)
+        else:
+            weight_grad.add_(product(columns, grad.mT).mT)
         if not self.input_grad:
             return grad_output.new_full((), float("nan")).expand(shape)  # NaN, so that a mistaken use shows
-        grad_columns = self._rows().mT.matmul(grad)  # (..., C k k, H' W' N)
+        grad_columns = product(self._rows().mT, grad)  # (..., C k k, H' W' N)
         size = shape[-2:] if self.dims == 2 else (1, shape[-1])
         grad_input = fold(grad_columns, self.window, (*grads.shape[:-3], self.in_channels, *size))
         return unbroadcast(grad_input.squeeze(-2) if self.dims == 1 else grad_input, shape)

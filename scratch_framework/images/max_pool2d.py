@@ -76,7 +76,7 @@ class MaxPool2d(Module):
         row, as in torch. Digits on black tie in most patches, so this is no rare case. The first maximum is
         where the maximum grew last; hence the walk from the last offset to the first.
 
-        Where patches tile the image, each number is written once; else numbers add up from 0.
+        Where patches tile the image, each number is computed in its place; else numbers add up from 0.
         0 times infinity is not 0. So a gradient that has overflowed needs a choice (`where`), which takes
         several times as long as a product.
         """
@@ -86,11 +86,13 @@ class MaxPool2d(Module):
         tiles, finite = self.window.tiles(layout.shape), math.isfinite(grad_output.sum())
         if not tiles:
             grad.zero_()
-        left = grad_output  # what no offset has taken yet
+        left = grad_output.clone()  # what no offset has taken yet
         for grown, into in zip(reversed(grows), reversed(places), strict=True):
-            taken = grown.to(left).mul_(left) if finite else left.where(grown != 0, 0)
-            left = left - taken if finite else left.where(grown == 0, 0)
-            into.copy_(taken) if tiles else into.add_(taken)
+            taken = into if tiles else left.clone()
+            taken.copy_(grown).mul_(left) if finite else taken.copy_(left.where(grown != 0, 0))
+            left = left.sub_(taken) if finite else left.where(grown == 0, 0)
+            if not tiles:
+                into.add_(taken)
         first.copy_(left) if tiles else first.add_(left)
         return self.window.unpad(grad)
 

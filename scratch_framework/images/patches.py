@@ -106,6 +106,8 @@ class Window(NamedTuple):
 
     def unpad(self, padded: Tensor, width: int = -1) -> Tensor:
         """View the image without its border."""
+        if self.padding == ((0, 0), (0, 0)):
+            return padded
         for dim, (before, after) in zip((width - 1, width), self.padding, strict=True):
             padded = padded.narrow(dim, before, padded.shape[dim] - before - after)
         return padded

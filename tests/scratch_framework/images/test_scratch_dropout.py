@@ -73,5 +73,17 @@ def test_decisions_lie_in_memory_as_what_they_are_for_and_an_odd_number_of_them_
     x = torch.ones(3, 7, 5, 3).movedim(1, -1)
     ones = decide(x, 0.5, [Generator().manual_seed(seed) for seed in range(3)])
     alone = decide(x[1:2], 0.5, [Generator().manual_seed(1)])
-    assert ones.stride() == x.stride()
+    assert ones.stride()[1:] == x.stride()[1:]
     assert torch.equal(ones[1:2], alone)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_all_types_get_the_decisions_of_float32_and_the_number_in_place_of_a_one(dtype: torch.dtype) -> None:
+    for one in (1.0, 1 / 0.7):
+        single, other = (
+            decide(torch.ones(2, 31, dtype=kind), 0.7, [Generator().manual_seed(k) for k in (3, 4)], one)
+            for kind in (torch.float32, dtype)
+        )
+        assert set(single.unique().tolist()) == {0.0, torch.tensor(one).item()}
+        assert (single.dtype, other.dtype) == (torch.float32, dtype)
+        assert torch.equal(single.to(dtype), other.to(torch.float32).to(dtype))
