@@ -69,7 +69,8 @@ def replica_state(state: Mapping[str, Tensor], replica: int) -> State:
     if not is_whole(replica):
         raise ValueError(f"replica must be a whole number, got {first_line(replica)}")
     for name, value in state.items():
-        count = len(value) if value.dim() else 0
-        if not 0 <= replica < count:
-            raise ValueError(f"replica must lie in 0..{count - 1}, got {replica} for {name}")
+        if not value.dim():
+            raise ValueError(f"state must hold tensors (R, ...), got a single number for {name}")
+        if not 0 <= replica < len(value):
+            raise ValueError(f"replica must lie in 0..{len(value) - 1}, got {replica} for {name}")
     return {name: value[replica].clone() for name, value in state.items()}

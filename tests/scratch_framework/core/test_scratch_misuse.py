@@ -267,6 +267,7 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     (lambda: sf.stack_states([{"a": X}, {"b": X}]), "the same names, got ['a'] and ['b']"),
     (lambda: sf.stack_states([{"a": X}, {"a": X.T}]), "a must have one shape, got (5, 3) and (3, 5)"),
     (lambda: sf.replica_state({"a": X}, 5), "replica must lie in 0..4, got 5 for a"),
+    (lambda: sf.replica_state({"a": torch.zeros(())}, 0), "(R, ...), got a single number for a"),
 ]
 
 RUNTIME_ERRORS: list[Callable[[], Any]] = [
