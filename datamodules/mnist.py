@@ -92,7 +92,7 @@ def load_digits(data_dir: str | Path | None = None) -> tuple[Digits, Digits]:
     train, test = (
         # A sum of four pixels is at most 1020 and a quarter of it is exact in float32.
         Digits(
-            torch.from_numpy(sums[f"{split}_images"].astype(np.float32)) / 4,
+            torch.from_numpy(sums[f"{split}_images"].astype(np.float32)).div_(4),
             torch.from_numpy(sums[f"{split}_labels"].astype(np.int64)),
         )
         for split in ("train", "test")

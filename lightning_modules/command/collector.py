@@ -3,14 +3,15 @@
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from lightning_modules.command.interrupts import interrupts_wait
 
 
+@cache  # the collector itself knows how many stay, but only by counting a million
 def freeze_once() -> None:
     """Tell the collector that all objects so far stay, so that it skips them; only the first call does so."""
-    if not gc.get_freeze_count():
-        gc.freeze()
+    gc.freeze()
 
 
 def collect() -> None:

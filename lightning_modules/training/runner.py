@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_modules.command.collector import collect
+from lightning_modules.command.freed_memory import keep_freed_memory
 from lightning_modules.evaluation.ensembling import SINGLE, Ensembling
 from lightning_modules.evaluation.evaluate import Fit, evaluate, select_members
 from lightning_modules.evaluation.mistakes import CountMistakes, join_runs
@@ -199,6 +200,7 @@ def fit(study: Study, report: Callable[[EpochMetrics], None], callbacks: Sequenc
     """
     if not study.verbose:
         quiet()
+    keep_freed_memory()
     collect()  # before anything of this study is made, which is to be collected after it
     if study.shard:
         with suppress(OSError):  # saving says why not

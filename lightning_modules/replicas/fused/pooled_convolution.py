@@ -55,7 +55,8 @@ def convolve_and_pool(x: Tensor, weight: Tensor, bias: Tensor | None, padding: i
     bias = fitting_bias(x, weight, bias, (replicas, inputs), known and min(sides) + 2 * padding > side)
     weight, bias = (more_outputs(part, replicas, row) for part in (weight, bias))
     if planar:
-        return _pooled(F.pad(x, [padding] * 4), weight, bias, 0, planar)
+        x = F.pad(x, [padding] * 4) if padding else x.contiguous()  # to pad by 0 is a copy
+        return _pooled(x, weight, bias, 0, planar)
     return _pooled(x, filled(weight, -3, up(inputs, row)), bias, padding, planar)
 
 
