@@ -70,9 +70,9 @@ def are_finite(tensors: Iterable[Tensor], replicas: int) -> list[bool]:
     Returns:
         R answers.
     """
-    floats = [tensor.detach() for tensor in tensors if tensor.dim() and tensor.is_floating_point()]
+    parts = [tensor.detach().reshape(replicas, -1) for tensor in tensors if tensor.dim()]
     # Of the largest alone, which is NaN where one number is: to ask each number takes four times as long.
-    finite = [part.reshape(replicas, -1).abs().amax(1).isfinite() for part in floats]
+    finite = [part.abs().amax(1).isfinite() for part in parts if part.dtype != torch.bool]
     return torch.stack(finite).all(0).tolist()
 
 

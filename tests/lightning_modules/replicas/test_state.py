@@ -14,5 +14,5 @@ def test_one_number_that_is_not_finite_loses_its_replica_alone(lost: float, plac
     weight, largest = torch.zeros(6, 2), torch.finfo(torch.float32).max
     weight[0], weight[5] = largest, -largest  # whose sum would not be finite
     weight[place] = lost
-    counts, steps = torch.arange(3), torch.tensor(math.nan)  # whole numbers, and one that is no replica's
-    assert are_finite([torch.ones(3), weight, counts, steps], 3) == [True, False, True]
+    others = torch.arange(3), torch.ones(3).bool(), torch.ones(3) * 1j, torch.tensor(math.nan)  # no replica's
+    assert are_finite([torch.ones(3), weight, *others], 3) == [True, False, True]
