@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.speed.harness import make_room
 from datamodules import DigitPairs, PairSet
 from datamodules.pairs import draw_splits
 from lightning_modules.command import cli
@@ -65,7 +66,7 @@ def paper_mistake(
         out: File for every run's figures.
         verbose: Whether to show what libraries say, and tracebacks.
     """
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    make_room(out)
     finished: list[ModelRuns] = []
     seeds, trainer = range(seed, seed + runs), {"max_epochs": max_epochs, "accelerator": "cpu"}
     studies, titles = dict[str, Study](), dict[str, str]()

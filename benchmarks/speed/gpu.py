@@ -21,7 +21,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.speed.agreement import prove_agreement
-from benchmarks.speed.harness import Contestant, numbers, save, show, take_turns
+from benchmarks.speed.harness import Contestant, make_room, numbers, save, show, take_turns
 from benchmarks.speed.machine import machine_line
 from benchmarks.speed.plain_loop import BATCH_SIZE, PlainRun, digit_pairs, tensors
 from benchmarks.speed.tuning import Grid, ours
@@ -152,6 +152,7 @@ def gpu(
         out: JSON file for the tables, every turn and the machine.
         verbose: Whether to show tracebacks.
     """
+    make_room(out)
     quiet()
     counts = numbers("replicas", replicas)
     device = make_trainer({"accelerator": accelerator}).strategy.root_device

@@ -22,7 +22,16 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from benchmarks.speed.harness import Contestant, Turn, in_processes, numbers, save, show, take_turns
+from benchmarks.speed.harness import (
+    Contestant,
+    Turn,
+    in_processes,
+    make_room,
+    numbers,
+    save,
+    show,
+    take_turns,
+)
 from benchmarks.speed.machine import machine_line, one_core
 from datamodules import DigitPairs
 from lightning_modules.command import cli
@@ -217,6 +226,7 @@ def growth(
         out: JSON and PNG file to write, without the ending.
         verbose: Whether to show tracebacks.
     """
+    make_room(f"{out}.json")
     quiet()
     check_range("turns", turns, 1)
     everyone = {size: size.contestant() for size in sizes(numbers("pairs", pairs), numbers("runs", runs))}

@@ -4,6 +4,7 @@ A command makes its contestants, proves that they compute the same, lets them ta
 
     def replicate(turns: int = 15, out: str | None = None, verbose: bool = False) -> None:
         \"\"\"Time ... (this docstring and the arguments are the command's flags and their help).\"\"\"
+        make_room(out)
         one_core()  # of machine.py, as matmul_peak and the rest of what a machine can
         loop, vmap = PlainLoop(), Vmap(16)  # have `epoch`, which takes STEPS steps, and `losses`, in float64
         prove_equal("vmap: losses", vmap.losses(), loop.losses())
@@ -40,7 +41,7 @@ from rich.table import Table
 
 from benchmarks.speed.machine import machine
 from lightning_modules.command import cli
-from lightning_modules.command.atomic_io import atomic_write
+from lightning_modules.command.atomic_io import atomic_write, check_file, make_folder
 from lightning_modules.command.limits import check_range
 from lightning_modules.training.workers import run_jobs
 
@@ -196,9 +197,19 @@ def _keys(form: str) -> set[str]:
     return {name.partition("[")[0] for _, name, _, _ in Formatter().parse(form) if name}
 
 
+def make_room(out: str | None) -> None:
+    """Make the folder of a file that `save` is to write, or refuse it, before anything is measured.
+
+    Raises:
+        CommandError: It cannot be written.
+    """
+    if out:
+        make_folder(Path(out).parent, anew=False, flag="out")
+        check_file(Path(out))
+
+
 def save(out: str | None, **tables: Any) -> None:
     """Write a JSON file, if one is asked for: the command, the machine, and what the tables show."""
     if out:
-        Path(out).parent.mkdir(parents=True, exist_ok=True)
         result = {"command": cli.command_line(), "machine": machine(), **tables}
         atomic_write(Path(out), json.dumps(result, indent=1) + "\n")

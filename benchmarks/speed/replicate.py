@@ -20,7 +20,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from benchmarks.speed.harness import Contestant, in_processes, numbers, prove_equal, save, show, take_turns
+from benchmarks.speed.harness import (
+    Contestant,
+    in_processes,
+    make_room,
+    numbers,
+    prove_equal,
+    save,
+    show,
+    take_turns,
+)
 from benchmarks.speed.machine import machine_line, one_core, peak_memory
 from benchmarks.speed.replicated.equinox_way import EquinoxScan
 from benchmarks.speed.replicated.nets import NETS, Task
@@ -73,6 +82,7 @@ def replicate(
         out: JSON file for the table, every turn and the machine.
         verbose: Whether to show tracebacks.
     """
+    make_room(out)
     names, counts = nets.split(","), numbers("replicas", replicas)
     for name in names:
         if name not in NETS:

@@ -23,7 +23,7 @@ from torch._dynamo.exc import BackendCompilerFailed
 
 from benchmarks.speed.disc import contestants, rivals
 from benchmarks.speed.disc.task import STEPS, Run, Task
-from benchmarks.speed.harness import Contestant, numbers, prove_equal, save, show, take_turns
+from benchmarks.speed.harness import Contestant, make_room, numbers, prove_equal, save, show, take_turns
 from benchmarks.speed.machine import machine_line, one_core, restart_on_one_core
 from lightning_modules.command import cli
 from lightning_modules.command.limits import check_range
@@ -151,6 +151,7 @@ def scratch_step(
         out: JSON file for the tables, every turn and the machine.
         verbose: Whether to show tracebacks.
     """
+    make_room(out)
     one_core()
     check_range("repeats", repeats, 1)
     counts, names, tables = numbers("replicas", replicas), recipes.split(","), {}

@@ -23,7 +23,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.speed.agreement import prove_agreement
-from benchmarks.speed.harness import Contestant, in_processes, save, show, take_turns
+from benchmarks.speed.harness import Contestant, in_processes, make_room, save, show, take_turns
 from benchmarks.speed.machine import machine_line, matmul_peak, one_core
 from benchmarks.speed.plain_loop import BATCH_SIZE, PlainRun, digit_pairs, step_flops
 from datamodules import DigitPairs
@@ -157,6 +157,7 @@ def study(
         out: JSON file for the table, every turn and the machine.
         verbose: Whether to show tracebacks.
     """
+    make_room(out)
     quiet()
     rows: list[dict[str, Any]] = []
     with threads(1):

@@ -23,7 +23,7 @@ from statistics import median
 
 from rich.console import Console
 
-from benchmarks.speed.harness import Contestant, Turn, in_processes, save, show, take_turns
+from benchmarks.speed.harness import Contestant, Turn, in_processes, make_room, save, show, take_turns
 from benchmarks.speed.machine import machine_line
 from benchmarks.speed.plain_loop import BATCH_SIZE, PlainRun, digit_pairs
 from lightning_modules.command import cli
@@ -107,6 +107,7 @@ def tuning(
         out: JSON file for the table and the machine.
         verbose: Whether to show tracebacks.
     """
+    make_room(out)
     grid = Grid(n_trials or len(space_of("auxiliary", "paper").grid()), repeats, max_epochs)
     cores, everyone = core_count(), []
     for processes, count in dict.fromkeys(((1, 1), (1, cores), (cores, 1))):

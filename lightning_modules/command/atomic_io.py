@@ -69,8 +69,11 @@ def check_file(path: Path) -> None:
     Raises:
         CommandError: Its folder is missing, or it is a folder itself.
     """
-    if not path.absolute().parent.is_dir():
-        raise CommandError(f"{path} cannot be written: there is no folder {path.parent}; make it")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        name = path.parent
+        why = f"{name} is no folder" if folder.exists() else f"there is no folder {name}; make it"
+        raise CommandError(f"{path} cannot be written: {why}")
     if path.is_dir():
         raise CommandError(f"{path} cannot be written: it is a folder; name a file in it")
 

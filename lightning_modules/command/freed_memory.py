@@ -13,7 +13,9 @@ LARGEST = 32 * 2**20  # bytes of a tensor that is freed to the heap; glibc takes
 def keep_freed_memory() -> None:
     """Tell the C library not to give memory back to the system, which would clear each page of it again.
 
-    A training step frees tens of megabytes and asks for as much in the next moment.
+    A training step frees tens of megabytes and asks for as much in the next moment. What
+    MALLOC_TRIM_THRESHOLD_ and MALLOC_MMAP_THRESHOLD_ say is replaced. Another C library than glibc is left as
+    it is.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -70,10 +70,12 @@ def are_finite(tensors: Iterable[Tensor], replicas: int) -> list[bool]:
     Returns:
         R answers.
     """
-    parts = [tensor.detach().reshape(replicas, -1) for tensor in tensors if tensor.dim()]
+    parts = [tensor.detach().reshape(replicas, -1) for tensor in tensors if tensor.dim() and tensor.numel()]
+    floats = [part for part in parts if part.is_floating_point()]
+    floats += [torch.view_as_real(part).flatten(1) for part in parts if part.is_complex()]
     # Of the largest alone, which is NaN where one number is: to ask each number takes four times as long.
-    finite = [part.abs().amax(1).isfinite() for part in parts if part.dtype != torch.bool]
-    return torch.stack(finite).all(0).tolist()
+    finite = [part.abs().amax(1).isfinite() for part in floats]
+    return torch.stack(finite).all(0).tolist() if finite else [True] * replicas
 
 
 def hide_name(module: nn.Module, inner: str) -> None:

@@ -83,12 +83,10 @@ class BatchNorm(Module):
         training = True
         if self.training or self.running_mean is None or self.running_var is None:
             self._check_count(x, count)
-            share = 1 / max(count, 1)
-            total = rows.sum(-1)  # (..., C)
-            centred = rows.sub(column(total), alpha=share)
-            squares = (centred * centred).sum(-1)
-            self._track(total, squares, count)
-            var = squares.mul_(share)
+            mean = rows.mean(-1)  # (..., C)
+            centred = rows - column(mean)
+            var = (centred * centred).mean(-1)
+            self._track(mean, var, count)
         else:
             training = False
             centred, var = rows - column(self.running_mean.value), self.running_var.value
@@ -153,24 +151,21 @@ class BatchNorm(Module):
                 f" {tuple(x.shape)}"
             )
 
-    def _track(self, total: Tensor, squares: Tensor, count: int) -> None:
-        """Move the running statistics; the variance is that of a sample, by M - 1, as in torch.
-
-        To give the divisor with the sum costs fewer calls than to make the mean first.
-        """
+    def _track(self, mean: Tensor, var: Tensor, count: int) -> None:
+        """Move the running statistics; the variance is that of a sample, by M - 1, as in torch."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         tracked = self.num_batches_tracked.value.add_(1)
         if count == 0:
             return
-        for running, latest, divisor in (
-            (self.running_mean.value, total, count),
-            (self.running_var.value, squares, count - 1),
+        for running, latest in (
+            (self.running_mean.value, mean),
+            (self.running_var.value, var * (count / (count - 1))),
         ):
             if self.momentum is None:  # the mean of all batches so far
-                running.lerp_(latest / divisor, 1 / append_dimensions(tracked.to(running), running.dim()))
+                running.lerp_(latest, 1 / append_dimensions(tracked.to(running), running.dim()))
             else:
-                running.sub_(running, alpha=self.momentum).add_(latest, alpha=self.momentum / divisor)
+                running.lerp_(latest, self.momentum)
 
     def extra_repr(self) -> str:
         """The arguments, as torch prints them."""

@@ -88,9 +88,9 @@ class Normalise(torch.autograd.Function):
         assert mean is not None
         assert variance is not None
         assert norm.momentum is not None
-        lowest, floor = (0.0 if relu else -math.inf for relu in relus)
+        floor, lowest = (0.0 if relu else -math.inf for relu in relus)
         running = flat(mean), flat(variance), norm.momentum
-        layer = Layer(flat(weight), flat(bias), *running, norm.eps, norm.training, (lowest, floor))
+        layer = Layer(flat(weight), flat(bias), *running, norm.eps, norm.training, (floor, lowest))
         stream = Stream(np.zeros((replicas, 2), np.uint32), 0, np.uint32(0), 1.0)
         if dropout:
             draw = dropout.next_draw(calls)
@@ -106,7 +106,7 @@ class Normalise(torch.autograd.Function):
         share = moments.mean.dtype.type(1 / rows if norm.training else 0)
         ctx.save_for_backward(x, weight, bias)
         ctx.eps, ctx.pools = norm.eps, pools
-        ctx.arguments = flat(kept), size, moments, lowest, share, stream.gain
+        ctx.arguments = flat(kept), size, moments, floor, share, stream.gain
         return out
 
     @staticmethod

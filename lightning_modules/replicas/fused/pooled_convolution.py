@@ -73,13 +73,13 @@ class PooledConvolution(torch.autograd.Function):
         height, width, channels = (0, 0, 0) if planar else x.shape[2:]
         frame = Frame(height, width, channels, padding)
         is_framed = not planar and (padding > 0 or x.shape[-1] < images.channels)
-        frames = space(x, 2 * images.replica * is_framed)
-        frames.fill(0)
+        framed = space(x, 2 * images.replica * is_framed)
+        framed.fill(0)
         panel = room_for_rows(x, weight.numel() // len(weight))
         arguments = flat(weight), flat(bias), out.shape[-1], windows, panel
-        pooled_convolution(flat(x), images, frame, frames, *arguments, flat(out), flat(which))
+        pooled_convolution(flat(x), images, frame, framed, *arguments, flat(out), flat(which))
         ctx.save_for_backward(x, weight)
-        ctx.arguments = images, frame, frames, flat(which), windows
+        ctx.arguments = images, frame, framed, flat(which), windows
         ctx.planar = planar
         return out
 

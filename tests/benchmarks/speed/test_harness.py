@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.speed.harness import Contestant, Turn, numbers, prove_equal, save, show, take_turns
+from benchmarks.speed.harness import Contestant, Turn, make_room, numbers, prove_equal, save, show, take_turns
 from lightning_modules.command.cli import CommandError
 
 
@@ -34,6 +34,17 @@ def test_a_row_has_the_median_of_a_unit_and_the_ratio_of_turns_that_follow_each_
     assert (row["median"], row["ratio"]) == (1000, 2)
 
 
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    make_room(None)
+    make_room(str(tmp_path / "new" / "step.json"))
+    assert (tmp_path / "new").is_dir()
+    with pytest.raises(CommandError, match="it is a folder; name a file in it"):
+        make_room(str(tmp_path))
+    (tmp_path / "file").touch()
+    with pytest.raises(CommandError, match="file exists; choose another name or remove it"):
+        make_room(str(tmp_path / "file" / "step.json"))
+
+
 def test_no_turn_is_refused() -> None:
     with pytest.raises(ValueError, match="turns must be at least 1, got 0"):
         take_turns([timed("one", [1.0])], 0)
@@ -47,8 +58,8 @@ def test_the_table_leaves_empty_what_a_row_lacks_and_the_file_holds_all(
     printed = capsys.readouterr().out
     assert "1.0 .. 2.0" in printed
     assert "absent" in printed
-    save(str(tmp_path / "new" / "rows.json"), rows=rows)
-    written = json.loads((tmp_path / "new" / "rows.json").read_text())
+    save(str(tmp_path / "rows.json"), rows=rows)
+    written = json.loads((tmp_path / "rows.json").read_text())
     assert written["rows"] == rows
     assert {"CPU", "torch"} <= written["machine"].keys()
 

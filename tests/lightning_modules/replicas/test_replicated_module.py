@@ -1,4 +1,4 @@
-"""`ReplicatedModule`, a plain Trainer, plain data: replica k is what seed k is alone, or it is refused."""
+"""`ReplicatedModule`, a plain Trainer, plain data: replica k is what seed k is alone."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

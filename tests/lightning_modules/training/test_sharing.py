@@ -222,7 +222,6 @@ def job(monkeypatch: pytest.MonkeyPatch, rank: int, number: int = 7) -> list[str
     return [*TINY, "--devices", "2"]
 
 
-@pytest.mark.slow
 def test_a_job_that_was_ended_goes_on_with_the_same_command_and_another_job_is_refused(
     alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -135,7 +135,6 @@ def import_unguarded(report: Report) -> None:
     worker_context()
 
 
-@pytest.mark.slow
 def test_a_worker_in_which_the_script_starts_workers_again_ends_and_says_to_guard_it() -> None:
     with pytest.raises(WorkerError, match=r'put the call under `if __name__ == "__main__":`, or take 1'):
         run_jobs([import_unguarded], 1, lambda number, value: None)

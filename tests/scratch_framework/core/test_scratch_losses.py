@@ -118,6 +118,15 @@ def test_each_replica_has_the_loss_and_gradient_that_it_has_alone(
         assert_same(gradient[k], alone.backward())
 
 
+@pytest.mark.parametrize("ignored", [-100, -1, 0, 2, 255])
+@pytest.mark.parametrize("count", [0, 2, 4])
+def test_points_of_an_ignored_class_are_left_out_as_by_torch(ignored: int, count: int) -> None:
+    target = torch.tensor([2, 1, 0, 1, 2]) if ignored != 2 else torch.tensor([0, 1, 0, 1, 0])
+    target[:count] = ignored
+    ours, theirs = sf.CrossEntropyLoss(ignore_index=ignored), nn.CrossEntropyLoss(ignore_index=ignored)
+    assert_follows(ours, theirs, draw(5, 3), target)
+
+
 def test_a_weight_of_the_loss_is_a_weight_of_each_replica() -> None:
     criterion = sf.MSELoss(replicas=2)
     x, target = case(criterion, (2, 5))

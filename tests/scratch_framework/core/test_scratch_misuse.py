@@ -166,6 +166,14 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     (lambda: sf.NLLLoss()(X, X), "the target must hold classes as integers, got torch.float32"),
     (lambda: sf.CrossEntropyLoss()(X, torch.tensor([0, 1, 2, 3, 0])), "must lie in 0..2, got 3"),
     (lambda: sf.CrossEntropyLoss()(X, torch.tensor([0, 1, 2, -1, 0])), "must lie in 0..2, got -1"),
+    (
+        lambda: sf.CrossEntropyLoss(ignore_index=255)(X, torch.tensor([0, 255, 2, 7, 0])),
+        "must lie in 0..2, got 7",
+    ),
+    (
+        lambda: sf.CrossEntropyLoss()(X, torch.tensor([0, -100, 2, -1, 0])),
+        "must lie in 0..2, got -1",
+    ),
     # Autograd
     (lambda: sf.Linear(3, 4)(LEAF), "Linear: the input must not require grad"),
     (lambda: sf.Sequential(sf.Dropout().eval())(LEAF), "Dropout: the input must not require grad"),

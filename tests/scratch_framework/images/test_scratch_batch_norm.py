@@ -142,3 +142,18 @@ def test_optimisers_see_scale_and_shift_and_not_the_running_statistics() -> None
     assert before.any()
     layer.zero_grad()
     assert torch.equal(layer.running_mean.value, before)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "atol"), [(torch.float32, 1e-4), (torch.float16, 0.02), (torch.bfloat16, 0.1)]
+)
+def test_many_numbers_of_a_narrow_type_have_a_mean_and_a_constant_feature_becomes_zero(
+    dtype: torch.dtype, atol: float
+) -> None:
+    constant, drawn = torch.ones(64, 40, 40), draw(64, 40, 40).float() + 10  # float16 ends at 65504
+    x, ours = torch.stack([constant, drawn], 1).to(dtype), sf.BatchNorm2d(2, dtype=dtype)
+    y = ours(x)
+    assert torch.equal(y[:, 0], torch.zeros_like(constant, dtype=dtype))
+    expected = nn.BatchNorm2d(2, dtype=F64)(x.double()).detach()
+    torch.testing.assert_close(y.double(), expected, rtol=0, atol=atol)
+    assert all(value.isfinite().all() for value in ours.state_dict().values())
