@@ -17,10 +17,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.speed.harness import make_room
 from datamodules import DigitPairs, PairSet
 from datamodules.pairs import draw_splits
 from lightning_modules.command import cli
+from lightning_modules.command.atomic_io import make_room
 from lightning_modules.models.recipes import PAPER
 from lightning_modules.models.settings import AuxiliaryLossSettings
 from lightning_modules.results.progress import StudyProgress

@@ -21,11 +21,12 @@ import torch
 from rich.console import Console
 
 from benchmarks.speed.agreement import prove_agreement
-from benchmarks.speed.harness import Contestant, make_room, numbers, save, show, take_turns
+from benchmarks.speed.harness import Contestant, numbers, save, show, take_turns
 from benchmarks.speed.machine import machine_line
 from benchmarks.speed.plain_loop import BATCH_SIZE, PlainRun, digit_pairs, tensors
 from benchmarks.speed.tuning import Grid, ours
 from lightning_modules.command import cli
+from lightning_modules.command.atomic_io import make_room
 from lightning_modules.models.recipes import PAPER
 from lightning_modules.models.registry import MODULES
 from lightning_modules.replicas.dropout import Dropout

@@ -26,7 +26,6 @@ from benchmarks.speed.harness import (
     Contestant,
     Turn,
     in_processes,
-    make_room,
     numbers,
     save,
     show,
@@ -35,6 +34,7 @@ from benchmarks.speed.harness import (
 from benchmarks.speed.machine import machine_line, one_core
 from datamodules import DigitPairs
 from lightning_modules.command import cli
+from lightning_modules.command.atomic_io import make_room
 from lightning_modules.command.cores import core_count
 from lightning_modules.command.limits import check_range
 from lightning_modules.models.recipes import PAPER

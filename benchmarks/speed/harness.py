@@ -41,7 +41,7 @@ from rich.table import Table
 
 from benchmarks.speed.machine import machine
 from lightning_modules.command import cli
-from lightning_modules.command.atomic_io import atomic_write, check_file, make_folder
+from lightning_modules.command.atomic_io import atomic_write
 from lightning_modules.command.limits import check_range
 from lightning_modules.training.workers import run_jobs
 
@@ -195,17 +195,6 @@ def show(title: str, columns: Mapping[str, str], rows: Iterable[Mapping[str, Any
 
 def _keys(form: str) -> set[str]:
     return {name.partition("[")[0] for _, name, _, _ in Formatter().parse(form) if name}
-
-
-def make_room(out: str | None) -> None:
-    """Make the folder of a file that `save` is to write, or refuse it, before anything is measured.
-
-    Raises:
-        CommandError: It cannot be written.
-    """
-    if out:
-        make_folder(Path(out).parent, anew=False, flag="out")
-        check_file(Path(out))
 
 
 def save(out: str | None, **tables: Any) -> None:

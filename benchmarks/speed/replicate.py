@@ -23,7 +23,6 @@ import torch
 from benchmarks.speed.harness import (
     Contestant,
     in_processes,
-    make_room,
     numbers,
     prove_equal,
     save,
@@ -35,6 +34,7 @@ from benchmarks.speed.replicated.equinox_way import EquinoxScan
 from benchmarks.speed.replicated.nets import NETS, Task
 from benchmarks.speed.replicated.torch_ways import Ensemble, Module, PlainLoop, Replicate, Vmap
 from lightning_modules.command import cli
+from lightning_modules.command.atomic_io import make_room
 from lightning_modules.command.cores import core_count
 
 if TYPE_CHECKING:

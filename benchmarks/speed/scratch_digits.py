@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from benchmarks.speed.harness import Contestant, make_room, numbers, save, show, take_turns
+from benchmarks.speed.harness import Contestant, numbers, save, show, take_turns
 from benchmarks.speed.machine import machine_line, matmul_peak, one_core, peak_memory, restart_on_one_core
 from benchmarks.speed.plain_loop import BATCH_SIZE, digit_pairs
 from benchmarks.speed.step import COLUMNS, EPOCHS, digit_contestant, plain
 from lightning_modules.command import cli
+from lightning_modules.command.atomic_io import make_room
 from lightning_modules.models.recipes import PAPER
 from scratch_framework.experiments.digits.learner import make_learner
 

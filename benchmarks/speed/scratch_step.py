@@ -23,9 +23,10 @@ from torch._dynamo.exc import BackendCompilerFailed
 
 from benchmarks.speed.disc import contestants, rivals
 from benchmarks.speed.disc.task import STEPS, Run, Task
-from benchmarks.speed.harness import Contestant, make_room, numbers, prove_equal, save, show, take_turns
+from benchmarks.speed.harness import Contestant, numbers, prove_equal, save, show, take_turns
 from benchmarks.speed.machine import machine_line, one_core, restart_on_one_core
 from lightning_modules.command import cli
+from lightning_modules.command.atomic_io import make_room
 from lightning_modules.command.limits import check_range
 from scratch_framework.experiments.disc.recipe import RECIPES, Recipe
 

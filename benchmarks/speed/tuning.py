@@ -23,10 +23,11 @@ from statistics import median
 
 from rich.console import Console
 
-from benchmarks.speed.harness import Contestant, Turn, in_processes, make_room, save, show, take_turns
+from benchmarks.speed.harness import Contestant, Turn, in_processes, save, show, take_turns
 from benchmarks.speed.machine import machine_line
 from benchmarks.speed.plain_loop import BATCH_SIZE, PlainRun, digit_pairs
 from lightning_modules.command import cli
+from lightning_modules.command.atomic_io import make_room
 from lightning_modules.command.cores import core_count
 from lightning_modules.training.workers import threads
 from tune.study.spaces import space_of

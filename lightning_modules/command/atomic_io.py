@@ -78,6 +78,17 @@ def check_file(path: Path) -> None:
         raise CommandError(f"{path} cannot be written: it is a folder; name a file in it")
 
 
+def make_room(out: str | None) -> None:
+    """Make the folder of a file that is to be written, if one is, or refuse it, before anything is computed.
+
+    Raises:
+        CommandError: It cannot be written.
+    """
+    if out:
+        make_folder(Path(out).parent, anew=False, flag="out")
+        check_file(Path(out))
+
+
 def atomic_write(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all, also when the program is killed meanwhile."""
     with atomic_file(path) as file:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.speed.harness import Contestant, Turn, make_room, numbers, prove_equal, save, show, take_turns
+from benchmarks.speed.harness import Contestant, Turn, numbers, prove_equal, save, show, take_turns
 from lightning_modules.command.cli import CommandError
 
 
@@ -32,17 +32,6 @@ def test_a_row_has_the_median_of_a_unit_and_the_ratio_of_turns_that_follow_each_
     row = everyone[1].row(everyone[0], scale=1e3)
     assert row["turns"] == [1000, 2000, 500]
     assert (row["median"], row["ratio"]) == (1000, 2)
-
-
-def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
-    make_room(None)
-    make_room(str(tmp_path / "new" / "step.json"))
-    assert (tmp_path / "new").is_dir()
-    with pytest.raises(CommandError, match="it is a folder; name a file in it"):
-        make_room(str(tmp_path))
-    (tmp_path / "file").touch()
-    with pytest.raises(CommandError, match="file exists; choose another name or remove it"):
-        make_room(str(tmp_path / "file" / "step.json"))
 
 
 def test_no_turn_is_refused() -> None:

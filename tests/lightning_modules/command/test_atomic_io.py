@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_modules.command.atomic_io import atomic_write, check_file
+from lightning_modules.command.atomic_io import atomic_write, check_file, make_room
 from lightning_modules.command.cli import CommandError
 
 
@@ -24,6 +24,17 @@ def test_a_file_that_cannot_be_written_is_refused(
     with pytest.raises(CommandError) as refusal:
         check_file(Path(path))
     assert str(refusal.value) == why
+
+
+def test_the_folder_of_a_file_is_made_or_refused(tmp_path: Path) -> None:
+    make_room(None)
+    make_room(str(tmp_path / "new" / "step.json"))
+    assert (tmp_path / "new").is_dir()
+    with pytest.raises(CommandError, match="it is a folder; name a file in it"):
+        make_room(str(tmp_path))
+    (tmp_path / "file").touch()
+    with pytest.raises(CommandError, match="file exists; choose another name or remove it"):
+        make_room(str(tmp_path / "file" / "step.json"))
 
 
 def test_a_new_file_and_one_that_is_there_can_be_written(tmp_path: Path) -> None:

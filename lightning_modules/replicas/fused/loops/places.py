@@ -1,7 +1,7 @@
 """Where the rows of a tile lie in a flat array: tuples of places.
 
 Each is made of LLVM's instructions. Written in Python, a tuple of nine sums would be inlined and typed sum by
-sum wherever it is used, which was a seventh of the time to compile the loops.
+sum wherever it is used, and the loops would take longer to compile.
 """
 
 from numba.core import cgutils, types
