@@ -25,8 +25,8 @@ def lanes(x: Tensor) -> int:
 
 def flat(x: Tensor) -> NDArray[Any]:
     """The memory of a tensor as one row of numbers; a copy, where it is not contiguous or not aligned."""
-    memory = x.detach().numpy().reshape(-1)
-    return memory if memory.flags.aligned else memory.copy()
+    memory = x.detach().numpy().reshape(-1)  # of numbers in one row that lie apart, a view of these
+    return memory if memory.flags.c_contiguous and memory.flags.aligned else memory.copy()
 
 
 def filled(x: Tensor, dim: int, size: int) -> Tensor:

@@ -1,5 +1,6 @@
 """The loops against torch's operations: any shapes, strides and types, NaN and infinity."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_modules.replicas.dropout import Dropout
-from lightning_modules.replicas.fused.memory import cut
+from lightning_modules.replicas.fused.memory import cut, flat
 from lightning_modules.replicas.fused.normalisation import Layers, normalise_and_drop
 from lightning_modules.replicas.fused.pooled_convolution import convolve_and_pool
 from lightning_modules.replicas.fused.product import multiply
@@ -107,6 +108,15 @@ def test_a_slope_that_is_no_number_reaches_its_nine_pixels(dtype: torch.dtype) -
     assert got.isnan().sum() == 9 * 40
     assert (pixels.amax(0) - pixels.amin(0)).tolist() == [2, 2]
     assert (got.nan_to_num() == 0).all()
+
+
+@pytest.mark.parametrize("shape", [(5,), (1, 1, 5), (1, 5, 1), (2, 5), (2, 1, 3)])
+@pytest.mark.parametrize("how", range(3))
+def test_numbers_that_lie_apart_are_flat_one_after_the_other(shape: tuple[int, ...], how: int) -> None:
+    x = torch.arange(math.prod(shape), dtype=torch.float64).view(shape)
+    memory = flat(strided(x, how))
+    assert memory.flags.c_contiguous
+    assert memory.tolist() == list(range(x.numel()))
 
 
 @settings(max_examples=40, deadline=None)
