@@ -22,8 +22,22 @@ def channels_last(images: Tensor) -> Tensor:
 
     Unlike ``contiguous(memory_format=torch.channels_last)`` also where C = 1 makes the two layouts one in
     memory: strides then decide which kernel torch takes, and one replica must take the kernel that R take.
+    A single image stays as it is, see `with_plain_gradient`.
     """
+    if len(images) == 1:
+        return images
     return images.movedim(1, -1).clone(memory_format=torch.contiguous_format).movedim(-1, 1)
+
+
+def with_plain_gradient(y: Tensor) -> Tensor:
+    """The same tensor, whose gradient is handed back contiguous.
+
+    torch 2.13 gives the normalisation of a single image a wrong gradient, where only one of both, the image
+    and the gradient of what it becomes, has its channels last in memory.
+    """
+    if y.requires_grad and not torch.compiler.is_compiling():
+        y.register_hook(torch.Tensor.contiguous)
+    return y
 
 
 def wide(x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_modules.replicas.dropout import Dropout
-from lightning_modules.replicas.layers import Linear, multiply_each
+from lightning_modules.replicas.layers import Linear, multiply_each, with_plain_gradient
 
 
 class LayerNorm(nn.Module):
@@ -46,17 +46,6 @@ class GroupNorm(nn.GroupNorm):
         """Normalise (N, R * C, ...)."""
         # torch crashes in the backward pass of channels-last input that needs no gradient itself.
         return super().forward(x.contiguous() if torch.is_grad_enabled() and not x.requires_grad else x)
-
-
-def with_plain_gradient(y: Tensor) -> Tensor:
-    """The same tensor, whose gradient is handed back contiguous.
-
-    torch 2.13 gives the instance normalisation of a single image a wrong gradient, where that of its output
-    has its channels last in memory.
-    """
-    if y.requires_grad and not torch.compiler.is_compiling():
-        y.register_hook(torch.Tensor.contiguous)
-    return y
 
 
 class InstanceNorm2d(nn.InstanceNorm2d):

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_modules.replicas.fused.loops.vectors import ROW_BITS
+from lightning_modules.replicas.layers import with_plain_gradient
 
 NUMPY_TYPES = {torch.float32: np.float32, torch.float64: np.float64}
 
@@ -70,9 +71,11 @@ def more_outputs(x: Tensor, replicas: int, size: int) -> Tensor:
 
 def apart(x: Tensor, replicas: int) -> Tensor:
     """Replicas of (N, R * F, ...) one after the other, (R, N, ..., F)."""
+    x = with_plain_gradient(x.view_as(x)) if len(x) == 1 and x.requires_grad else x
     return x.unflatten(1, (replicas, -1)).movedim((1, 2), (0, -1)).contiguous()
 
 
 def side_by_side(x: Tensor) -> Tensor:
-    """The same back; channels lie last in memory."""
-    return x.movedim(0, -2).flatten(-2).movedim(-1, 1)
+    """The same back; channels lie last in memory, but for a single image (see `with_plain_gradient`)."""
+    y = x.movedim(0, -2).flatten(-2).movedim(-1, 1)
+    return y.contiguous() if len(y) == 1 else y
