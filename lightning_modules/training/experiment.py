@@ -13,7 +13,6 @@ from shlex import quote
 from typing import Any, cast
 
 import pytorch_lightning as pl
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 
 from lightning_modules.command.atomic_io import choose_folder, make_run_folder
@@ -34,7 +33,7 @@ from lightning_modules.training.dashboard import log_net, log_text
 from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.manifest import Manifest, device_name, join_study, open_study
 from lightning_modules.training.ranks import Ranks, find_ranks
-from lightning_modules.training.runner import Study, make_trainer, quiet, run_studies
+from lightning_modules.training.runner import Study, asked_trainer, quiet, run_studies
 from lightning_modules.training.sharing import share
 from lightning_modules.training.studies import make_study
 from lightning_modules.training.workers import check_start
@@ -205,10 +204,7 @@ class Experiment:
             raise CommandError("resume needs the name of the study to go on with; give --name")
         if ranks := find_ranks(self.trainer):
             self.ranks, self.trainer = ranks, ranks.trainer
-        try:
-            trainer = make_trainer({**next(iter(self.models.values())).taken_by(TRAINER), **self.trainer})
-        except (MisconfigurationException, ImportError, ValueError, RuntimeError, TypeError) as error:
-            raise CommandError(str(error)) from error
+        trainer = asked_trainer({**next(iter(self.models.values())).taken_by(TRAINER), **self.trainer})
         set_rank(self.ranks.rank if self.ranks else trainer.global_rank)
         if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
             raise CommandError(

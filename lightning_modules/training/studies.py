@@ -5,6 +5,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from datamodules.arguments import refuse_repeated, seeds_of
 from lightning_modules.evaluation.ensembling import Ensembling
 from lightning_modules.models.registry import MODULES
 from lightning_modules.models.settings import TRAINER, PairSettings
@@ -26,19 +27,24 @@ def make_study(
 
     Args:
         settings: The model's.
-        seeds: One for each run.
+        seeds: One for each run, all different.
         data: Called with seeds and the settings of data.
         trainer: Arguments of pl.Trainer; without `max_epochs` it trains for the model's number of epochs.
         execution: How to compute.
         shared: Whether ranks share its shards, whose size then does not depend on the ranks.
         **more: Other arguments of `Study`.
+
+    Raises:
+        ValueError: There are no seeds, or one is out of range or there twice; or data is refused.
     """
+    seeds = seeds_of("seed", seeds)
+    refuse_repeated(seeds)
     ensembling = Ensembling(settings.ensemble, settings.restarts)
     trainer = {**settings.taken_by(TRAINER), **trainer}
     made = make_trainer(trainer)
     resolved = execution.resolve(made, len(seeds) * ensembling.size, ensembling.size, shared)
     refuse_coupling(made, [1.0] * resolved.replicas)  # of the largest shard
-    return Study(
+    study = Study(
         module=MODULES[settings.model],
         settings=settings,
         seeds=seeds,
@@ -49,3 +55,5 @@ def make_study(
         main_process=made.is_global_zero,
         **more,
     )
+    study.make_data()  # refuses its arguments here, not in a worker process
+    return study
