@@ -1,11 +1,11 @@
 """From the settings of a model to the study that trains it."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 
-from datamodules.arguments import refuse_repeated, seeds_of
 from lightning_modules.evaluation.ensembling import Ensembling
 from lightning_modules.models.registry import MODULES
 from lightning_modules.models.settings import TRAINER, PairSettings
@@ -37,8 +37,6 @@ def make_study(
     Raises:
         ValueError: There are no seeds, or one is out of range or there twice; or data is refused.
     """
-    seeds = seeds_of("seed", seeds)
-    refuse_repeated(seeds)
     ensembling = Ensembling(settings.ensemble, settings.restarts)
     trainer = {**settings.taken_by(TRAINER), **trainer}
     made = make_trainer(trainer)
@@ -56,4 +54,7 @@ def make_study(
         **more,
     )
     study.make_data()  # refuses its arguments here, not in a worker process
+    ((seed, count),) = Counter(seeds).most_common(1)
+    if count > 1:  # of an ensemble, whose nets share the pairs of their run, the data do not see it
+        raise ValueError(f"seeds must name each run once, got {seed} {count} times")
     return study
