@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import optuna
 from optuna.storages import RDBStorage
 
-from lightning_modules.command.atomic_io import make_folder
+from lightning_modules.command.atomic_io import check_folder, make_folder
 from lightning_modules.command.cli import CommandError
 from lightning_modules.command.console import make_console
 from lightning_modules.training.execution import ExecutionConfig
@@ -42,6 +42,7 @@ class Run:
         optuna.logging.set_verbosity(optuna.logging.INFO if self.flags.verbose else optuna.logging.ERROR)
         if not self.flags.verbose:
             quiet()
+        check_folder(self.storage.folder, "log_dir")
         workers, whole = self._machine()
         check(self.definition)
         trials_per_fit = choose_trials_per_fit(self.definition, self.flags.n_trials, workers, whole)

@@ -85,6 +85,17 @@ def check_folder(folder: Path, flag: str = "out") -> None:
         ) from error
 
 
+def check_new_folder(folder: Path, flag: str = "log_dir") -> None:
+    """Refuse a folder that is there already, or cannot be made, before anything takes time; nothing is made.
+
+    Raises:
+        CommandError: As `make_folder` will.
+    """
+    if os.path.lexists(folder):
+        make_folder(folder)  # says that it exists
+    check_folder(folder, flag)
+
+
 def check_file(path: Path, flag: str = "out") -> None:
     """Refuse a file that cannot be written, before anything is computed for it; nothing is made.
 

@@ -15,7 +15,7 @@ from typing import Any, cast
 import pytorch_lightning as pl
 from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 
-from lightning_modules.command.atomic_io import choose_folder, make_run_folder
+from lightning_modules.command.atomic_io import check_new_folder, choose_folder, make_run_folder
 from lightning_modules.command.cli import CommandError, command_line, set_rank
 from lightning_modules.command.console import make_console
 from lightning_modules.evaluation.evaluate import Fit
@@ -31,7 +31,7 @@ from lightning_modules.results.table import PaperFigure, results_table
 from lightning_modules.results.tensorboard import EpochMetrics, StudyLog
 from lightning_modules.training.dashboard import log_net, log_text
 from lightning_modules.training.execution import ExecutionConfig
-from lightning_modules.training.manifest import Manifest, device_name, join_study, open_study
+from lightning_modules.training.manifest import Manifest, check_begun, device_name, join_study, open_study
 from lightning_modules.training.ranks import Ranks, find_ranks
 from lightning_modules.training.runner import Study, asked_trainer, quiet, run_studies
 from lightning_modules.training.sharing import share
@@ -86,6 +86,10 @@ class Experiment:
         self.digits = cast("DigitData", data)
         job = self.ranks.job if self.ranks else None
         self.folder = choose_folder(self.log_dir, self.name or job)
+        if self.resume:
+            check_begun(self.folder)
+        elif self.main_process and not job:  # else another process may have made it
+            check_new_folder(self.folder)
         resumable = trainer.world_size == 1
         self.console = make_console(quiet=not self.main_process)
         studies = {model: self._study(model) for model in self.models}  # refuses before anything is written
