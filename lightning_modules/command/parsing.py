@@ -166,5 +166,6 @@ def _wrong_flag(parser: "ArgumentParser", text: str) -> str:
     if text.startswith("unrecognized arguments: --"):
         meant = nearest(text.split()[2].partition("=")[0], flags)
     elif unknown := re.match(r"Option '(\S+)' is not accepted", text):  # of a settings file
-        meant = nearest(unknown[1], [flag.removeprefix("--") for flag in flags])
+        names = {flag.removeprefix("--") for flag in flags} - {unknown[1]}  # --help is no setting
+        meant = nearest(unknown[1], sorted(names))
     return f"{text}; --help lists all flags{meant}"
