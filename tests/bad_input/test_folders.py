@@ -49,7 +49,12 @@ def test_the_name_of_a_study_that_is_there_is_refused_first(
 ) -> None:
     (tmp_path / "runs").mkdir()
     place = tmp_path / "runs" / "mine"
-    {"folder": place.mkdir, "file": place.touch, "link": lambda: place.symlink_to("gone")}[kind]()
+    if kind == "folder":
+        place.mkdir()
+    elif kind == "file":
+        place.touch()
+    else:
+        place.symlink_to("gone")
     said = refuse(command, [], tmp_path, capsys, monkeypatch)
     assert ("is a link to gone" if kind == "link" else "mine exists; choose another name") in said
 
