@@ -72,16 +72,17 @@ def check_folder(folder: Path, flag: str = "out") -> None:
     Raises:
         CommandError: It is a file, a link to nowhere, or one that this user may not make or write to.
     """
-    path = folder.absolute()
+    path, what = folder.absolute(), "made"
     try:
         there = next(place for place in (path, *path.parents) if place.is_symlink() or place.exists())
+        what = "written to" if there == path else what
         if there.is_dir():
             TemporaryFile(dir=there).close()
         else:
             make_folder(folder, anew=False, flag=flag)  # says why not
     except OSError as error:
         raise CommandError(
-            f"{folder} cannot be written to: {error.strerror}; choose another {flag}, or make it writable"
+            f"{folder} cannot be {what}: {error.strerror}; choose another {flag}, or make it writable"
         ) from error
 
 

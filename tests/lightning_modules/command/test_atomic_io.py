@@ -36,7 +36,7 @@ def refused(path: str) -> str:
         ("link/new/x.pt", "link is a link to gone, which is not there; make it, or choose another out"),
         ("pipe", "pipe cannot be written: it is a device or a pipe, not a file; choose another out"),
         ("x" * 250, f"{'x' * 250} cannot be written: File name too long; choose another out"),
-        (f"{'x' * 300}/x.pt", f"{'x' * 300} cannot be written to: File name too long; {CHANGE}"),
+        (f"{'x' * 300}/x.pt", f"{'x' * 300} cannot be made: File name too long; {CHANGE}"),
     ],
 )
 def test_a_file_that_cannot_be_written_is_refused(
@@ -58,9 +58,8 @@ def test_a_file_in_a_folder_that_takes_none_is_refused(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(atomic_io, "TemporaryFile", refuse)
-    wrong = f"cannot be written to: Read-only file system; {CHANGE}"
-    assert refused("x.pt") == f". {wrong}"
-    assert refused("new/x.pt") == f"new {wrong}"
+    assert refused("x.pt") == f". cannot be written to: Read-only file system; {CHANGE}"
+    assert refused("new/x.pt") == f"new cannot be made: Read-only file system; {CHANGE}"
 
 
 def test_a_device_or_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
