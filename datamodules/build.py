@@ -50,7 +50,8 @@ def main(args: list[str] | None = None) -> None:
     try:
         check_canonical(options.folder)
         arrays = read_sums(options.folder)
-        np.savez_compressed(options.out, allow_pickle=False, **arrays)
+        with options.out.open("wb") as file:  # of a path NumPy would end the name in .npz
+            np.savez_compressed(file, allow_pickle=False, **arrays)
     except (OSError, ValueError) as error:
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -16,12 +16,10 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
 from lightning_modules.command import cli
+from lightning_modules.command.parsing import read_files
 from scratch_framework.experiments.digits import command as digits
 from scratch_framework.experiments.disc import command as disc
 
@@ -39,17 +37,19 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def chosen_net(args: Sequence[str]) -> str:
-    """The net that the flags or their settings file ask for; each chapter's nets have flags of their own."""
+    """The net that the flags or their settings files ask for; each chapter's nets have flags of their own."""
     parser = ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--net", nargs="?")
-    parser.add_argument("--config", nargs="?", type=Path)
-    given, _ = parser.parse_known_args(args)
-    net = given.net
-    if net is None and given.config is not None:
-        # The command itself says what is wrong with a file.
-        with suppress(OSError, ValueError, RecursionError, yaml.YAMLError, LookupError, TypeError):
-            net = yaml.safe_load(given.config.read_bytes())["net"]
-    return net or "mlp"
+    for flag, read in (("--net", str), ("--config", _net_of)):  # into one list: later ones win
+        parser.add_argument(flag, dest="nets", action="append", nargs="?", type=read, default=[])
+    nets = [net for net in parser.parse_known_args(args)[0].nets if net is not None]
+    return nets[-1] if nets else "mlp"
+
+
+def _net_of(file: str) -> str | None:
+    """The net that a settings file asks for; the command itself says what is wrong with a file."""
+    with suppress(OSError, cli.CommandError):
+        return read_files([f"--config={file}"]).get("net")
+    return None
 
 
 if __name__ == "__main__":

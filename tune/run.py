@@ -4,14 +4,13 @@ import time
 from dataclasses import dataclass, replace
 
 import optuna
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from optuna.storages import RDBStorage
 
-from lightning_modules.command.atomic_io import make_folder
+from lightning_modules.command.atomic_io import check_folder, make_folder
 from lightning_modules.command.cli import CommandError
 from lightning_modules.command.console import make_console
 from lightning_modules.training.execution import ExecutionConfig
-from lightning_modules.training.runner import make_trainer, quiet
+from lightning_modules.training.runner import asked_trainer, quiet
 from lightning_modules.training.workers import check_start
 from tune.fit.digit_pairs import check
 from tune.report.report import conclude
@@ -43,6 +42,7 @@ class Run:
         optuna.logging.set_verbosity(optuna.logging.INFO if self.flags.verbose else optuna.logging.ERROR)
         if not self.flags.verbose:
             quiet()
+        check_folder(self.storage.folder, "log_dir")
         workers, whole = self._machine()
         check(self.definition)
         trials_per_fit = choose_trials_per_fit(self.definition, self.flags.n_trials, workers, whole)
@@ -66,10 +66,7 @@ class Run:
     def _machine(self) -> tuple[int, bool]:
         """Workers, and whether one program computes everything."""
         accelerator = "cpu" if self.definition.model == "disc" else self.flags.accelerator
-        try:
-            trainer = make_trainer({"accelerator": accelerator, "devices": 1, "max_epochs": 1})
-        except (MisconfigurationException, ValueError) as error:
-            raise CommandError(str(error)) from error
+        trainer = asked_trainer({"accelerator": accelerator, "devices": 1, "max_epochs": 1})
         execution = ExecutionConfig(workers=self.flags.workers).resolve(
             trainer, self.definition.points(self.flags.n_trials)
         )

@@ -17,8 +17,10 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from lightning_modules.command import cli
-from lightning_modules.command.atomic_io import make_folder
+from lightning_modules.command.atomic_io import check_file, make_folder
+from lightning_modules.command.run_flags import RunFlags
 from lightning_modules.results.animation import write_animation
+from lightning_modules.results.figures import write_figure
 from lightning_modules.results.tensorboard import EpochMetrics
 from scratch_framework.experiments.disc.figures import (
     Numbers,
@@ -61,14 +63,18 @@ def boundaries(seed: int = 0, max_epochs: int = 250, folder: str = str(DOCS), ve
         verbose: Whether to show tracebacks.
     """
     path = Path(folder)
-    make_folder(path, anew=False, flag="folder")
+    picture, moving = path / "disc-boundaries.png", path / "disc.gif"
+    for file in (picture, moving):
+        check_file(file, flag="folder")
+    RunFlags(seed=seed)  # refuses a number that is none
+    recipes = [replace(recipe, max_epochs=max_epochs) for recipe in (MISTAKEN, PAPER, MODERN)]
     points = {split: DATA.draw(split, POINTS, [seed]) for split in ("train", "test")}
     epochs = [0, *np.unique(np.geomspace(1, max_epochs, FRAMES).round().astype(int)).tolist()]
-    recipes = [replace(recipe, max_epochs=max_epochs) for recipe in (MISTAKEN, PAPER, MODERN)]
     trainings = [train(recipe, seed, points, epochs) for recipe in recipes]
-    still(trainings, points["test"]).savefig(path / "disc-boundaries.png", dpi=110)
+    make_folder(path, anew=False, flag="folder")
+    write_figure(picture, still(trainings, points["test"]), dpi=110)
     frames = (frame(trainings[:2], epoch, points["train"]) for epoch in epochs)
-    write_animation(path / "disc.gif", frames, [SECONDS] * (len(epochs) - 1) + [LAST])
+    write_animation(moving, frames, [SECONDS] * (len(epochs) - 1) + [LAST])
     Console().print(f"{path}: disc-boundaries.png, disc.gif")
 
 

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from datamodules import DigitPairs
 from datamodules.augment import Augmentation
 from lightning_modules.command import cli
-from lightning_modules.command.atomic_io import make_folder
-from lightning_modules.results.figures import pairs_figure
+from lightning_modules.command.atomic_io import check_file, make_folder
+from lightning_modules.results.figures import pairs_figure, write_figure
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -27,7 +27,9 @@ def pictures(seed: int = 0, folder: str = str(DOCS), verbose: bool = False) -> N
         verbose: Whether to show tracebacks.
     """
     path = Path(folder)
-    make_folder(path, anew=False, flag="folder")
+    pairs, warped = path / "pairs.png", path / "augmented.png"
+    for file in (pairs, warped):
+        check_file(file, flag="folder")
     data = DigitPairs(train_pairs=12, batch_size=12, seed=seed)
     data.setup()
     ((images, target, classes),) = data.train_dataloader()
@@ -35,8 +37,9 @@ def pictures(seed: int = 0, folder: str = str(DOCS), verbose: bool = False) -> N
         f"{first} {'≤' if answer else '>'} {second}"
         for (first, second), answer in zip(classes[:, 0].tolist(), target[:, 0].tolist(), strict=True)
     ]
-    pairs_figure(list(images.numpy()), captions).savefig(path / "pairs.png", dpi=110)
-    warped_figure(data.train_digits.images[:50], seed).savefig(path / "augmented.png", dpi=110)
+    make_folder(path, anew=False, flag="folder")
+    write_figure(pairs, pairs_figure(list(images.numpy()), captions), dpi=110)
+    write_figure(warped, warped_figure(data.train_digits.images[:50], seed), dpi=110)
 
 
 def warped_figure(digits: torch.Tensor, seed: int) -> Figure:

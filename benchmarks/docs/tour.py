@@ -11,6 +11,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from lightning_modules.command import cli
+from lightning_modules.command.atomic_io import atomic_write
 
 TOUR = Path(__file__).parents[2] / "docs" / "tour.ipynb"
 METADATA = {  # no more, so that it says nothing of the machine that ran it
@@ -27,7 +28,11 @@ def tour(notebook: str = str(TOUR), verbose: bool = False) -> None:
         verbose: Whether to show tracebacks.
     """
     path = Path(notebook)
-    nbformat.write(execute(nbformat.read(path, as_version=4), path.parent), path)
+    try:
+        cells = nbformat.read(path, as_version=4)
+    except (ValueError, nbformat.ValidationError) as error:
+        raise cli.CommandError(f"{path} is no notebook: {error}") from error
+    atomic_write(path, nbformat.writes(execute(cells, path.parent)) + "\n")
 
 
 def execute(notebook: NotebookNode, folder: Path) -> NotebookNode:

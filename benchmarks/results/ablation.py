@@ -27,12 +27,15 @@ from rich.table import Table
 
 from benchmarks.results.rows import Plan, Record, Row, Trained, share_rows, train_rows
 from lightning_modules.command import cli
+from lightning_modules.command.atomic_io import check_file
+from lightning_modules.command.run_flags import RunFlags
 from lightning_modules.evaluation.significance import (
     TTest,
     compare_runs,
     half_width,
     verdicts,
 )
+from lightning_modules.results.figures import write_figure
 from lightning_modules.results.palette import BLUE, ORANGE
 from lightning_modules.results.runs import ModelRuns, Run, spread
 from lightning_modules.results.table import percent
@@ -132,12 +135,15 @@ def ablation(
     """
     if not verbose:
         quiet()
-    folder, plan = Path(out), Plan(range(seed, seed + runs), max_epochs, ExecutionConfig(workers=workers))
-    folder.mkdir(parents=True, exist_ok=True)
+    seeds, choice = RunFlags(runs=runs, seed=seed).seeds, ExecutionConfig(workers=workers)
+    folder, plan = Path(out), Plan(seeds, max_epochs, choice)
     ranks = find_ranks({"accelerator": "cpu", "devices": devices, "num_nodes": num_nodes})
     parts = folder / "parts" if ranks else None
     names = list(TABLES) if table == "all" else [table]
     records = {name: Record(folder / f"{slug(name)}.csv", resume, parts) for name in names}
+    pictures = {name: folder / f"{slug(name)}.png" for name in names}
+    for picture in pictures.values():
+        check_file(picture)
     if ranks and parts:
         share_rows([(records[name], row, plan) for name in names for row in TABLES[name]], parts, ranks)
         if ranks.rank:
@@ -147,7 +153,7 @@ def ablation(
         trained = train_rows(name, [(row, plan) for row in TABLES[name]], records[name], known)
         known = [*known, *trained]
         Console().print(ablation_table(name, trained))
-        ablation_figure(name, trained).savefig(folder / f"{slug(name)}.png", dpi=130)
+        write_figure(pictures[name], ablation_figure(name, trained))
     for record in records.values():
         record.clear()
 

@@ -22,8 +22,10 @@ from benchmarks.results.latent_classes import Classes, draw_classes, latent_clas
 from datamodules import DigitPairs, Digits, load_digits
 from lightning_modules import PairModule
 from lightning_modules.command import cli
+from lightning_modules.command.atomic_io import check_file, make_folder
 from lightning_modules.models.recipes import MODERN, resolve
 from lightning_modules.results.animation import write_animation
+from lightning_modules.results.figures import write_figure
 from lightning_modules.results.progress import StudyProgress
 from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import fit, quiet
@@ -80,8 +82,9 @@ def discovery(
     """
     if not verbose:
         quiet()
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    moving, picture = (Path(out) / f"discovery.{kind}" for kind in ("gif", "png"))
+    for file in (moving, picture):
+        check_file(file)
     settings = resolve(MODERN, [MODEL], {"max_epochs": max_epochs})[MODEL]
     study = make_study(settings, [seed], DigitPairs, {"accelerator": "cpu"}, ExecutionConfig())
     _, test = load_digits()
@@ -90,11 +93,10 @@ def discovery(
         fit(study, partial(progress.add, MODEL, 0), [watch])
     frames = (frame(seed, epoch, watch) for epoch in range(max_epochs + 1))
     settled = [in_place(after, test) >= SETTLED for _, after in watch.seen]
-    write_animation(
-        folder / "discovery.gif", frames, [FAST if each else SLOW for each in settled[:-1]] + [LAST]
-    )
-    still(seed, watch).savefig(folder / "discovery.png", dpi=110)
-    Console().print(f"{folder}: discovery.gif, discovery.png")
+    make_folder(Path(out), anew=False, flag="out")
+    write_animation(moving, frames, [FAST if each else SLOW for each in settled[:-1]] + [LAST])
+    write_figure(picture, still(seed, watch), dpi=110)
+    Console().print(f"{out}: discovery.gif, discovery.png")
 
 
 def in_place(classes: Classes, digits: Digits) -> float:

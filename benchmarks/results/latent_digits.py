@@ -23,15 +23,20 @@ from rich.table import Table
 from benchmarks.results.latent_classes import Confusion, confusion_of, draw_classes, latent_classes
 from datamodules import DigitPairs, Digits, load_digits
 from lightning_modules.command import cli
+from lightning_modules.command.atomic_io import atomic_write, check_file, make_folder
+from lightning_modules.command.run_flags import RunFlags
 from lightning_modules.models.latent.ordering import best_matching
 from lightning_modules.models.loading import load_model
 from lightning_modules.models.recipes import MODERN, resolve
+from lightning_modules.results.figures import write_figure
 from lightning_modules.results.progress import StudyProgress
 from lightning_modules.results.runs import spread
 from lightning_modules.results.table import percent
 from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import quiet, run_study
 from lightning_modules.training.studies import make_study
+
+FILES = ("checkpoint.ckpt", "confusion.json", "confusion.png")
 
 
 def latent_digits(
@@ -59,14 +64,18 @@ def latent_digits(
     if not verbose:
         quiet()
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / "checkpoint.ckpt"
+    checkpoint, table, picture = (folder / f"{name}" for name in FILES)
+    for file in (checkpoint, table, picture):
+        check_file(file)
     settings = resolve(MODERN, [model], {"max_epochs": max_epochs})[model]
     data, trainer = partial(DigitPairs, train_pairs=train_pairs), {"accelerator": "cpu"}
-    seeds, choice = range(seed, seed + runs), ExecutionConfig(workers=workers)
+    seeds, choice = RunFlags(runs=runs, seed=seed).seeds, ExecutionConfig(workers=workers)
     study = make_study(settings, seeds, data, trainer, choice, checkpoint=checkpoint)
+    make_folder(folder, anew=False, flag="out")
     with StudyProgress(Console(), {model: runs}, max_epochs) as progress:
         fit = run_study(study, partial(progress.add, model))
+    if fit.unsaved:  # an older checkpoint may lie there
+        raise cli.CommandError(f"{checkpoint} could not be written: {fit.unsaved}")
     _, test = load_digits()
     classes = latent_classes(load_model(checkpoint), test.images)
     rows = [
@@ -74,8 +83,8 @@ def latent_digits(
         | findings(confusion_of(own, test))
         for run, own in zip(fit.runs, classes, strict=True)
     ]
-    (folder / "confusion.json").write_text(json.dumps(rows, indent=1) + "\n")
-    classes_figure(model, seed, classes, test).savefig(folder / "confusion.png", dpi=110)
+    atomic_write(table, json.dumps(rows, indent=1) + "\n")
+    write_figure(picture, classes_figure(model, seed, classes, test), dpi=110)
     Console().print(summary(model, rows))
 
 

@@ -26,9 +26,12 @@ from rich.table import Table
 from benchmarks.results.ablation import UNSHARPENED
 from benchmarks.results.rows import Plan, Record, Row, Trained, share_rows, train_rows
 from lightning_modules.command import cli
+from lightning_modules.command.atomic_io import check_file
 from lightning_modules.command.cli import CommandError
+from lightning_modules.command.run_flags import RunFlags
 from lightning_modules.models.recipes import RECIPES
 from lightning_modules.models.registry import MODULES
+from lightning_modules.results.figures import write_figure
 from lightning_modules.results.palette import COLOURS
 from lightning_modules.results.runs import ModelRuns, spread
 from lightning_modules.results.table import percent
@@ -81,13 +84,16 @@ def pairs_growth(
         quiet()
     if most_pairs < PAIRS[0]:
         raise CommandError(f"most_pairs must be at least {PAIRS[0]}, got {most_pairs}")
+    if quick and (max_epochs, most_pairs) != (None, PAIRS[-1]):
+        raise CommandError("max_epochs and most_pairs have no effect with quick; leave them out")
     sizes, epochs = (PAIRS[:2], 1) if quick else ([size for size in PAIRS if size <= most_pairs], max_epochs)
     folder, choice = Path(out), ExecutionConfig(workers=workers)
-    folder.mkdir(parents=True, exist_ok=True)
+    RunFlags(runs=runs, seed=seed)  # refuses numbers that are none
     planned = [(row, plan_of(row, runs, seed, epochs, choice)) for row in growth_rows(sizes)]
     ranks = find_ranks({"accelerator": "cpu", "devices": devices, "num_nodes": num_nodes})
     parts = folder / "parts" if ranks else None
-    record = Record(folder / "pairs-growth.csv", resume, parts)
+    record, picture = Record(folder / "pairs-growth.csv", resume, parts), folder / "pairs-growth.png"
+    check_file(picture)
     if ranks and parts:
         share_rows([(record, *row) for row in planned], parts, ranks)
         if ranks.rank:
@@ -96,7 +102,7 @@ def pairs_growth(
     labelled = errors["modern", "auxiliary"].get(PAIRS[-1])
     floor = spread(labelled)[0] if labelled else None
     record.clear()
-    growth_figure(errors, floor).savefig(folder / "pairs-growth.png", dpi=130)
+    write_figure(picture, growth_figure(errors, floor))
     Console().print(growth_table(errors, floor))
 
 

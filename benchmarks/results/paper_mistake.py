@@ -20,14 +20,15 @@ from rich.table import Table
 from datamodules import DigitPairs, PairSet
 from datamodules.pairs import draw_splits
 from lightning_modules.command import cli
-from lightning_modules.command.atomic_io import make_room
+from lightning_modules.command.atomic_io import check_file, make_folder
+from lightning_modules.command.run_flags import RunFlags
 from lightning_modules.models.recipes import PAPER
 from lightning_modules.models.settings import AuxiliaryLossSettings
 from lightning_modules.results.progress import StudyProgress
 from lightning_modules.results.runs import ModelRuns, spread, write_results
 from lightning_modules.results.table import PAPER_FIGURES, percent
 from lightning_modules.training.execution import ExecutionConfig
-from lightning_modules.training.runner import Study, run_studies
+from lightning_modules.training.runner import Study, quiet, run_studies
 from lightning_modules.training.studies import make_study
 
 EARLIER_DRAW = 2**32 - 1  # the seed of a draw that is none of the runs'
@@ -66,11 +67,14 @@ def paper_mistake(
         out: File for every run's figures.
         verbose: Whether to show what libraries say, and tracebacks.
     """
-    make_room(out)
+    if not verbose:
+        quiet()
+    check_file(Path(out))
     finished: list[ModelRuns] = []
-    seeds, trainer = range(seed, seed + runs), {"max_epochs": max_epochs, "accelerator": "cpu"}
+    seeds, trainer = RunFlags(runs=runs, seed=seed).seeds, {"accelerator": "cpu"}
     studies, titles = dict[str, Study](), dict[str, str]()
     for title, settings in SETTINGS.items():
+        settings = replace(settings, max_epochs=max_epochs)
         for labels, data in (("right", DigitPairs), ("stale", StaleLabels)):
             name = f"lr {settings.lr:g}, {labels} labels"
             studies[name] = make_study(settings, seeds, data, trainer, ExecutionConfig(), verbose=verbose)
@@ -82,6 +86,7 @@ def paper_mistake(
     ):
         for name, fit in fits:
             finished.append(ModelRuns("auxiliary", titles[name], fit.runs))
+            make_folder(Path(out).parent, anew=False, flag="out")
             write_results(Path(out), finished, cli.command_line(), config)
     Console().print(mistake_table(finished))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules import DigitPairs
-from lightning_modules.command.atomic_io import atomic_write
+from lightning_modules.command.atomic_io import atomic_write, check_file, make_folder
 from lightning_modules.command.cli import CommandError
 from lightning_modules.models.recipes import RECIPES, resolve
 from lightning_modules.models.settings import PairSettings
@@ -109,23 +109,15 @@ class Record:
         parts: Folder of the files of shards, where ranks share them.
 
     Raises:
-        CommandError: The file is not of this form.
+        CommandError: The file is not of this form, or cannot be written.
     """
 
     def __init__(self, path: Path, resume: bool, parts: Path | None = None) -> None:
         self.path, self.parts = path, parts
         self.lines: list[dict[str, str]] = []
+        check_file(path)
         if resume and path.exists():
-            with path.open(newline="") as file:
-                table = csv.DictReader(file)
-                self.lines = list(table)
-            if table.fieldnames != FIELDS:
-                raise CommandError(f"{path} has other columns than this command writes; move it away")
-            try:
-                for line in self.lines:
-                    _run(line)
-            except (ValueError, TypeError) as error:
-                raise CommandError(f"{path} is damaged: {error}; move it away") from error
+            self.lines = _read(path)
 
     def train(self, row: Row, plan: Plan, twin: Sequence[Run] | None = None) -> Sequence[Run]:
         """Train a row as `Row.train` does, or take its runs from the file, or from its twin.
@@ -178,7 +170,22 @@ class Record:
         table = csv.DictWriter(text, FIELDS)
         table.writeheader()
         table.writerows(self.lines)
+        make_folder(self.path.parent, anew=False, flag="out")
         atomic_write(self.path, text.getvalue())
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    """The lines of a file, each of which is a run."""
+    try:
+        table = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+        lines = list(table)
+        if table.fieldnames != FIELDS:
+            raise CommandError(f"{path} has other columns than this command writes; move it away")
+        for line in lines:
+            _run(line)
+    except (ValueError, TypeError, csv.Error) as error:
+        raise CommandError(f"{path} is damaged: {error}; move it away") from error
+    return lines
 
 
 def _run(line: Mapping[str, str]) -> Run:

@@ -21,18 +21,16 @@ import torch
 from rich.console import Console
 
 from benchmarks.speed.agreement import prove_agreement
-from benchmarks.speed.harness import Contestant, numbers, save, show, take_turns
+from benchmarks.speed.harness import Contestant, check_call, numbers, save, show, take_turns
 from benchmarks.speed.machine import machine_line
 from benchmarks.speed.plain_loop import BATCH_SIZE, PlainRun, digit_pairs, tensors
-from benchmarks.speed.tuning import Grid, ours
+from benchmarks.speed.tuning import grid_of, ours
 from lightning_modules.command import cli
-from lightning_modules.command.atomic_io import make_room
 from lightning_modules.models.recipes import PAPER
 from lightning_modules.models.registry import MODULES
 from lightning_modules.replicas.dropout import Dropout
 from lightning_modules.replicas.fused.sequential import set_engine
-from lightning_modules.training.runner import make_trainer, quiet
-from tune.study.spaces import space_of
+from lightning_modules.training.runner import asked_trainer, quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,10 +151,11 @@ def gpu(
         out: JSON file for the tables, every turn and the machine.
         verbose: Whether to show tracebacks.
     """
-    make_room(out)
+    check_call(out, turns=turns, repeats=repeats, max_epochs=max_epochs)
     quiet()
     counts = numbers("replicas", replicas)
-    device = make_trainer({"accelerator": accelerator}).strategy.root_device
+    grid = grid_of(n_trials, repeats, max_epochs)
+    device = asked_trainer({"accelerator": accelerator}).strategy.root_device
     rows: list[dict[str, Any]] = []
     for model in MODULES:
         prove_agreement(model, device)
@@ -169,7 +168,6 @@ def gpu(
     set_precision("32-true")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     show(f"{name}, {turns} turns\n{machine_line()}", COLUMNS, rows)
-    grid = Grid(n_trials or len(space_of("auxiliary", "paper").grid()), repeats, max_epochs)
     tuned = Contestant("python -m tune", partial(ours, grid, 1, accelerator))
     take_turns([tuned], 1, warm_up=0)
     rate = next(row["rate"] for row in rows if (row["model"], row["precision"]) == ("auxiliary", "32-true"))

@@ -25,6 +25,7 @@ from rich.console import Console
 from benchmarks.speed.harness import (
     Contestant,
     Turn,
+    check_call,
     in_processes,
     numbers,
     save,
@@ -34,10 +35,10 @@ from benchmarks.speed.harness import (
 from benchmarks.speed.machine import machine_line, one_core
 from datamodules import DigitPairs
 from lightning_modules.command import cli
-from lightning_modules.command.atomic_io import make_room
+from lightning_modules.command.atomic_io import check_file
 from lightning_modules.command.cores import core_count
-from lightning_modules.command.limits import check_range
 from lightning_modules.models.recipes import PAPER
+from lightning_modules.results.figures import write_figure
 from lightning_modules.results.palette import BLUE
 from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.ranks import Ranks
@@ -226,9 +227,9 @@ def growth(
         out: JSON and PNG file to write, without the ending.
         verbose: Whether to show tracebacks.
     """
-    make_room(f"{out}.json")
+    check_call(f"{out}.json", turns=turns)
+    check_file(Path(f"{out}.png"))
     quiet()
-    check_range("turns", turns, 1)
     everyone = {size: size.contestant() for size in sizes(numbers("pairs", pairs), numbers("runs", runs))}
     take_turns(list(everyone.values()), 1, warm_up=0)
     if turns > 1:
@@ -241,7 +242,7 @@ def growth(
     rows = [row(size, one, first[size.axis], rivals.get(size)) for size, one in everyone.items()]
     show(f"{MODEL}, {turns} turns\n{machine_line()}", COLUMNS, rows)
     save(f"{out}.json", rows=rows)
-    plot(rows).savefig(Path(f"{out}.png"), dpi=120)
+    write_figure(Path(f"{out}.png"), plot(rows), dpi=120)
     Console().print(f"{out}.json, {out}.png")
 
 

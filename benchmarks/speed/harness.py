@@ -4,7 +4,7 @@ A command makes its contestants, proves that they compute the same, lets them ta
 
     def replicate(turns: int = 15, out: str | None = None, verbose: bool = False) -> None:
         \"\"\"Time ... (this docstring and the arguments are the command's flags and their help).\"\"\"
-        make_room(out)
+        check_call(out, turns=turns)
         one_core()  # of machine.py, as matmul_peak and the rest of what a machine can
         loop, vmap = PlainLoop(), Vmap(16)  # have `epoch`, which takes STEPS steps, and `losses`, in float64
         prove_equal("vmap: losses", vmap.losses(), loop.losses())
@@ -41,9 +41,27 @@ from rich.table import Table
 
 from benchmarks.speed.machine import machine
 from lightning_modules.command import cli
-from lightning_modules.command.atomic_io import atomic_write
-from lightning_modules.command.limits import check_range
+from lightning_modules.command.atomic_io import atomic_write, check_file, make_folder
+from lightning_modules.command.limits import MOST_EXAMPLES, check_range
 from lightning_modules.training.workers import run_jobs
+
+
+def check_call(out: str | None, **counts: int | None) -> None:
+    """Refuse the file that `save` is to write, and numbers below 1, before anything is measured.
+
+    Args:
+        out: The file, if one is asked for.
+        **counts: By the names of their flags, such as turns; what is None is not asked for.
+
+    Raises:
+        CommandError: The file cannot be written.
+        ValueError: A number is below 1.
+    """
+    for name, count in counts.items():
+        if count is not None:
+            check_range(name, count, 1)
+    if out:
+        check_file(Path(out))
 
 
 @dataclass(frozen=True)
@@ -173,7 +191,9 @@ def numbers(name: str, text: str) -> list[int]:
     parts = text.split(",")
     if not all(part.strip().isdecimal() and int(part) for part in parts):
         raise cli.CommandError(f"{name} must be whole numbers of at least 1 with commas between, got {text}")
-    return [int(part) for part in parts]
+    found = [int(part) for part in parts]
+    check_range(name, max(found), 1, MOST_EXAMPLES)
+    return found
 
 
 def show(title: str, columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -201,4 +221,5 @@ def save(out: str | None, **tables: Any) -> None:
     """Write a JSON file, if one is asked for: the command, the machine, and what the tables show."""
     if out:
         result = {"command": cli.command_line(), "machine": machine(), **tables}
+        make_folder(Path(out).parent, anew=False, flag="out")
         atomic_write(Path(out), json.dumps(result, indent=1) + "\n")

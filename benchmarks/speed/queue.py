@@ -84,6 +84,8 @@ def queue(points: int = 10_000, measured: int = 300, trials_per_fit: int = 3, ve
         trials_per_fit: Trials of one fit.
         verbose: Whether to show tracebacks.
     """
+    check_range("trials_per_fit", trials_per_fit, 1)
+    check_range("points", points, 2 * trials_per_fit, 1_000_000)
     check_range("measured", measured, 2 * trials_per_fit, points)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     definition = Definition(

@@ -22,6 +22,7 @@ import torch
 
 from benchmarks.speed.harness import (
     Contestant,
+    check_call,
     in_processes,
     numbers,
     prove_equal,
@@ -34,7 +35,6 @@ from benchmarks.speed.replicated.equinox_way import EquinoxScan
 from benchmarks.speed.replicated.nets import NETS, Task
 from benchmarks.speed.replicated.torch_ways import Ensemble, Module, PlainLoop, Replicate, Vmap
 from lightning_modules.command import cli
-from lightning_modules.command.atomic_io import make_room
 from lightning_modules.command.cores import core_count
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def replicate(
         out: JSON file for the table, every turn and the machine.
         verbose: Whether to show tracebacks.
     """
-    make_room(out)
+    check_call(out, turns=turns, steps=steps)
     names, counts = nets.split(","), numbers("replicas", replicas)
     for name in names:
         if name not in NETS:

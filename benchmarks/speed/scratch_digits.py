@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from benchmarks.speed.harness import Contestant, numbers, save, show, take_turns
+from benchmarks.speed.harness import Contestant, check_call, numbers, save, show, take_turns
 from benchmarks.speed.machine import machine_line, matmul_peak, one_core, peak_memory, restart_on_one_core
 from benchmarks.speed.plain_loop import BATCH_SIZE, digit_pairs
 from benchmarks.speed.step import COLUMNS, EPOCHS, digit_contestant, plain
 from lightning_modules.command import cli
-from lightning_modules.command.atomic_io import make_room
 from lightning_modules.models.recipes import PAPER
 from scratch_framework.experiments.digits.learner import make_learner
 
@@ -112,7 +111,7 @@ def scratch_digits(
         out: JSON file for the tables, every turn and the machine.
         verbose: Whether to show tracebacks.
     """
-    make_room(out)
+    check_call(out, turns=turns)
     one_core()
     counts, peak = numbers("replicas", replicas), matmul_peak()
     tables = {model: compete(model, counts, turns, peak) for model in PAPER.settings}

@@ -23,11 +23,9 @@ from torch._dynamo.exc import BackendCompilerFailed
 
 from benchmarks.speed.disc import contestants, rivals
 from benchmarks.speed.disc.task import STEPS, Run, Task
-from benchmarks.speed.harness import Contestant, numbers, prove_equal, save, show, take_turns
+from benchmarks.speed.harness import Contestant, check_call, numbers, prove_equal, save, show, take_turns
 from benchmarks.speed.machine import machine_line, one_core, restart_on_one_core
 from lightning_modules.command import cli
-from lightning_modules.command.atomic_io import make_room
-from lightning_modules.command.limits import check_range
 from scratch_framework.experiments.disc.recipe import RECIPES, Recipe
 
 TURN = 5  # epochs of a turn, after one more that refills the caches
@@ -152,9 +150,8 @@ def scratch_step(
         out: JSON file for the tables, every turn and the machine.
         verbose: Whether to show tracebacks.
     """
-    make_room(out)
+    check_call(out, repeats=repeats)
     one_core()
-    check_range("repeats", repeats, 1)
     counts, names, tables = numbers("replicas", replicas), recipes.split(","), {}
     if unknown := set(names) - set(RECIPES):
         raise cli.CommandError(f"recipes must be among {', '.join(RECIPES)}, got {', '.join(unknown)}")

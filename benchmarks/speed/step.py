@@ -23,12 +23,11 @@ from rich.console import Console
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.speed.agreement import ENGINES, prove_agreement
-from benchmarks.speed.harness import Contestant, numbers, save, show, take_turns
+from benchmarks.speed.harness import Contestant, check_call, numbers, save, show, take_turns
 from benchmarks.speed.machine import machine_line, matmul_peak, one_core, restart_on_one_core
 from benchmarks.speed.plain_loop import BATCH_SIZE, PlainRun, digit_pairs, step_flops
 from datamodules import DigitPairs
 from lightning_modules.command import cli
-from lightning_modules.command.atomic_io import make_room
 from lightning_modules.models.recipes import MODERN, PAPER
 from lightning_modules.models.registry import MODULES
 from lightning_modules.models.settings import DATA
@@ -182,7 +181,7 @@ def step(
         out: JSON file for the table, every turn and the machine.
         verbose: Whether to show tracebacks.
     """
-    make_room(out)
+    check_call(out, turns=turns)
     quiet()
     one_core()
     counts = numbers("replicas", replicas)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.speed.harness import show
+from benchmarks.speed.harness import check_call, show
 from benchmarks.speed.machine import one_core, profiler, restart_on_one_core
 from benchmarks.speed.step import bare
 from lightning_modules.command import cli
@@ -44,6 +44,7 @@ def step_profile(replicas: int = 8, turns: int = 3, verbose: bool = False) -> No
         turns: Turns of two epochs to warm up.
         verbose: Whether to show tracebacks.
     """
+    check_call(None, replicas=replicas, turns=turns)
     quiet()
     one_core()
     for model in ("cnn", "weight_sharing"):

@@ -23,12 +23,11 @@ import torch
 from rich.console import Console
 
 from benchmarks.speed.agreement import prove_agreement
-from benchmarks.speed.harness import Contestant, in_processes, save, show, take_turns
+from benchmarks.speed.harness import Contestant, check_call, in_processes, save, show, take_turns
 from benchmarks.speed.machine import machine_line, matmul_peak, one_core
 from benchmarks.speed.plain_loop import BATCH_SIZE, PlainRun, digit_pairs, step_flops
 from datamodules import DigitPairs
 from lightning_modules.command import cli
-from lightning_modules.command.atomic_io import make_room
 from lightning_modules.command.cores import core_count
 from lightning_modules.models.recipes import PAPER
 from lightning_modules.models.registry import MODULES
@@ -158,7 +157,7 @@ def study(
         out: JSON file for the table, every turn and the machine.
         verbose: Whether to show tracebacks.
     """
-    make_room(out)
+    check_call(out, runs=runs, max_epochs=max_epochs, turns=turns)
     quiet()
     rows: list[dict[str, Any]] = []
     with threads(1):

@@ -23,12 +23,12 @@ from statistics import median
 
 from rich.console import Console
 
-from benchmarks.speed.harness import Contestant, Turn, in_processes, save, show, take_turns
+from benchmarks.speed.harness import Contestant, Turn, check_call, in_processes, save, show, take_turns
 from benchmarks.speed.machine import machine_line
 from benchmarks.speed.plain_loop import BATCH_SIZE, PlainRun, digit_pairs
 from lightning_modules.command import cli
-from lightning_modules.command.atomic_io import make_room
 from lightning_modules.command.cores import core_count
+from lightning_modules.command.limits import check_range
 from lightning_modules.training.workers import threads
 from tune.study.spaces import space_of
 
@@ -58,6 +58,14 @@ class Grid:
     def steps(self) -> int:
         """Of all trainings together."""
         return self.trainings * self.max_epochs * -(-PAIRS // BATCH_SIZE)
+
+
+def grid_of(n_trials: int | None, repeats: int, max_epochs: int) -> Grid:
+    """The paper's grid, or its first points; more points than it has would be counted, but not trained."""
+    whole = len(space_of("auxiliary", "paper").grid())
+    if n_trials is not None:
+        check_range("n_trials", n_trials, 1, whole)
+    return Grid(n_trials or whole, repeats, max_epochs)
 
 
 def plain(grid: Grid, measured: int, processes: int, thread_count: int) -> Turn:
@@ -108,8 +116,8 @@ def tuning(
         out: JSON file for the table and the machine.
         verbose: Whether to show tracebacks.
     """
-    make_room(out)
-    grid = Grid(n_trials or len(space_of("auxiliary", "paper").grid()), repeats, max_epochs)
+    check_call(out, repeats=repeats, max_epochs=max_epochs, plain_trainings=plain_trainings)
+    grid = grid_of(n_trials, repeats, max_epochs)
     cores, everyone = core_count(), []
     for processes, count in dict.fromkeys(((1, 1), (1, cores), (cores, 1))):
         name = f"plain loop, processes: {processes}, threads of each: {count} (extrapolated)"

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from secrets import token_hex
+from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any
 
 from lightning_modules.command.cli import CommandError
@@ -63,30 +64,53 @@ def make_run_folder(folder: Path, model: str, config: Mapping[str, Any]) -> Path
     return run_folder
 
 
-def check_file(path: Path) -> None:
-    """Refuse a file that cannot be written where it is meant to be, before anything is computed for it.
+def check_folder(folder: Path, flag: str = "out") -> None:
+    """Refuse a folder that can neither be made nor written to, before anything is computed for it.
+
+    Nothing is made: where another argument is refused after this one, nothing is left behind.
 
     Raises:
-        CommandError: Its folder is missing, or it is a folder itself.
+        CommandError: It is a file, a link to nowhere, or one that this user may not make or write to.
     """
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        name = path.parent
-        why = f"{name} is no folder" if folder.exists() else f"there is no folder {name}; make it"
-        raise CommandError(f"{path} cannot be written: {why}")
+    path, what = folder.absolute(), "made"
+    try:
+        there = next(place for place in (path, *path.parents) if place.is_symlink() or place.exists())
+        what = "written to" if there == path else what
+        if there.is_dir():
+            TemporaryFile(dir=there).close()
+        else:
+            make_folder(folder, anew=False, flag=flag)  # says why not
+    except OSError as error:
+        raise CommandError(
+            f"{folder} cannot be {what}: {error.strerror}; choose another {flag}, or make it writable"
+        ) from error
+
+
+def check_new_folder(folder: Path, flag: str = "log_dir") -> None:
+    """Refuse a folder that is there already, or cannot be made, before anything takes time; nothing is made.
+
+    Raises:
+        CommandError: As `make_folder` will.
+    """
+    if os.path.lexists(folder):
+        make_folder(folder)  # says that it exists
+    check_folder(folder, flag)
+
+
+def check_file(path: Path, flag: str = "out") -> None:
+    """Refuse a file that cannot be written, before anything is computed for it; nothing is made.
+
+    Raises:
+        CommandError: It is something else than a file, its name is too long, or its folder is refused.
+    """
+    check_folder(path.parent, flag)
     if path.is_dir():
         raise CommandError(f"{path} cannot be written: it is a folder; name a file in it")
-
-
-def make_room(out: str | None) -> None:
-    """Make the folder of a file that is to be written, if one is, or refuse it, before anything is computed.
-
-    Raises:
-        CommandError: It cannot be written.
-    """
-    if out:
-        make_folder(Path(out).parent, anew=False, flag="out")
-        check_file(Path(out))
+    try:
+        _refuse_device(path)
+        _temporary(path).exists()
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written: {error.strerror}; choose another {flag}") from error
 
 
 def atomic_write(path: Path, content: str | bytes) -> None:
@@ -107,8 +131,8 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """
     if not path.name:  # such as `.`
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    # A name of its own: another machine, or a worker whose main process was killed, may write this file too.
-    temporary = path.with_name(f"{path.name}.{token_hex(4)}{TEMPORARY}")
+    _refuse_device(path)
+    temporary = _temporary(path)
     try:
         with temporary.open("wb") as file:
             yield file
@@ -120,6 +144,17 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     finally:
         with suppress(OSError):  # of a disk that is read-only by now
             temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    """What is written first; another machine, or a worker that outlived its main process, has another one."""
+    return path.with_name(f"{path.name}.{token_hex(4)}{TEMPORARY}")
+
+
+def _refuse_device(path: Path) -> None:
+    """Refuse to replace a device such as /dev/null, or a pipe, by a file."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "it is a device or a pipe, not a file", str(path))
 
 
 def clear_torn(folder: Path) -> None:

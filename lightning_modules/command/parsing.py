@@ -101,7 +101,7 @@ def parse(parser: "ArgumentParser", args: Sequence[str], settings: Mapping[str, 
         Values by name, with the home folder for ~ in paths.
 
     Raises:
-        CommandError: A flag does not exist or is of another type, or a path or name is empty or null.
+        CommandError: A flag does not exist or is of another type, or a path or name cannot be one.
     """
     has_positional = any(not action.option_strings for action in parser._actions)
     try:
@@ -111,10 +111,11 @@ def parse(parser: "ArgumentParser", args: Sequence[str], settings: Mapping[str, 
         raise CommandError(_wrong_flag(parser, " ".join(str(error).split()))) from error
     options.pop("config")
     for flag, value in options.items():
-        if flag in PATHS | NAMES and (value == "" or (isinstance(value, list) and "" in value)):
-            raise CommandError(
-                f"{flag} must not be empty"
-            )  # as a shell makes it of a variable that is not set
+        texts = value if isinstance(value, list) else [value]
+        if flag in PATHS | NAMES and "" in texts:  # as a shell makes it of a variable that is not set
+            raise CommandError(f"{flag} must not be empty")
+        if flag in PATHS and any("\0" in text for text in texts if text):
+            raise CommandError(f"{flag} must be a path, which holds no null character, got {value!r}")
         if flag in NAMES and value is None and flag in settings:
             raise CommandError(f"{flag} must not be null; leave it out for what is the default")
     return {flag: _at_home(value) if flag in PATHS else value for flag, value in options.items()}
@@ -165,5 +166,6 @@ def _wrong_flag(parser: "ArgumentParser", text: str) -> str:
     if text.startswith("unrecognized arguments: --"):
         meant = nearest(text.split()[2].partition("=")[0], flags)
     elif unknown := re.match(r"Option '(\S+)' is not accepted", text):  # of a settings file
-        meant = nearest(unknown[1], [flag.removeprefix("--") for flag in flags])
+        names = {flag.removeprefix("--") for flag in flags} - {unknown[1]}  # --help is no setting
+        meant = nearest(unknown[1], sorted(names))
     return f"{text}; --help lists all flags{meant}"

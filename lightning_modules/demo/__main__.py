@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_modules.command import cli
+from lightning_modules.command.atomic_io import check_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,10 +31,12 @@ def demo(nets: list[str], out: str | None = None, open: bool = False, verbose: b
     with cli.imports():
         import webbrowser
 
-        from lightning_modules.command.atomic_io import atomic_write
+        from lightning_modules.command.atomic_io import atomic_write, make_folder
         from lightning_modules.demo.nets import find_checkpoints, load_net
         from lightning_modules.demo.page import make_page
 
+    if out is not None:
+        check_file(Path(out))
     checkpoints = find_checkpoints([Path(path) for path in nets])
     first = Path(nets[0])
     path = (first if first.is_dir() else first.parent) / "duel.html" if out is None else Path(out)
@@ -41,6 +44,7 @@ def demo(nets: list[str], out: str | None = None, open: bool = False, verbose: b
         raise cli.CommandError(f"out must be a file that ends in .html, got {path}")
     loaded = [load_net(file) for file in checkpoints]
     page = make_page(loaded)
+    make_folder(path.parent, anew=False, flag="out")
     atomic_write(path, page)
     for net in loaded:
         print(f"{net.path}: the net of seed {net.model.seeds[0]}, one of {net.runs}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_modules.command import cli
-from lightning_modules.command.atomic_io import check_file
+from lightning_modules.command.atomic_io import check_file, make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lightning_modules.models.base import PairModule
     from lightning_modules.predict.pairing import Pair
 
+ANSWERS, SEEN = "answers.csv", "seen.png"
 SHOWN = 60  # pairs in the picture, at most
 POSITIONAL = {
     "checkpoint": "checkpoint.ckpt of a run folder; the probabilities of all its nets are averaged.",
@@ -55,9 +56,11 @@ def predict(
     """
     if not (images or onnx or state_dict):
         raise cli.CommandError("give images, or a file to export to (--onnx, --state_dict)")
-    for file in (onnx, state_dict):
-        if file:
-            check_file(Path(file))
+    files = {"onnx": onnx, "state_dict": state_dict}
+    exported = {flag: Path(file) for flag, file in files.items() if file}
+    answers = [("out", Path(out) / name) for name in (ANSWERS, SEEN) if images]
+    for flag, file in (*exported.items(), *answers):
+        check_file(file, flag)
     with cli.imports():
         from lightning_modules.command.console import make_console
         from lightning_modules.predict.export import export_onnx, export_state_dict
@@ -66,20 +69,34 @@ def predict(
 
     console = make_console()
     pairs, notes = find_pairs(images) if images else ([], [])
-    model = choose_nets(Path(checkpoint), replica, bool(onnx or state_dict), console)
+    pictures = [path for pair in pairs for path in pair]
+    keep_inputs(
+        [*exported.values(), *(file for _, file in answers)],
+        [Path(checkpoint), *map(Path, images), *pictures],
+    )
+    model = choose_nets(Path(checkpoint), replica, bool(exported), console)
     table, reasons = ask(model, pairs, Path(out)) if pairs else (None, [])
     lines = [f"no answer: {reason}" for reason in reasons]
-    lines += [f"{out}: answers.csv, seen.png (what the nets saw)"] if pairs else []
-    for file, export in ((onnx, export_onnx), (state_dict, export_state_dict)):
-        if file:
-            export(model, Path(file))
-            lines.append(f"{file} written")
+    lines += [f"{out}: {ANSWERS}, {SEEN} (what the nets saw)"] if pairs else []
+    for flag, file in exported.items():
+        make_folder(file.parent, anew=False, flag=flag)
+        (export_onnx if flag == "onnx" else export_state_dict)(model, file)
+        lines.append(f"{file} written")
     for line in (*notes, *([table] if table else []), *lines):  # a console that fails costs no file: last
         console.print(printable(line) if isinstance(line, str) else line)
     if reasons:
         raise cli.CommandError(
-            f"{len(reasons)} of {len(pairs)} pairs have no answer; {out}/answers.csv says why"
+            f"{len(reasons)} of {len(pairs)} pairs have no answer; {out}/{ANSWERS} says why"
         )
+
+
+def keep_inputs(written: Sequence[Path], read: Sequence[Path]) -> None:
+    """Refuse to write a file twice, or to replace one that is read."""
+    taken = {path.resolve(): path for path in read}
+    for file in written:
+        if (other := taken.setdefault(file.resolve(), file)) is not file:
+            what = "reads" if other in read else "writes"
+            raise cli.CommandError(f"{file} would replace what this command {what}; choose another name")
 
 
 def choose_nets(checkpoint: Path, replica: int | None, exporting: bool, console: Console) -> PairModule:
@@ -107,7 +124,6 @@ def ask(model: PairModule, pairs: Sequence[Pair], folder: Path) -> tuple[Table, 
     """
     import torch
 
-    from lightning_modules.command.atomic_io import make_folder
     from lightning_modules.predict.inference import answer, answers_table, write_answers
     from lightning_modules.results.figures import pairs_figure, write_figure
 
@@ -120,9 +136,9 @@ def ask(model: PairModule, pairs: Sequence[Pair], folder: Path) -> tuple[Table, 
     rest = iter(said)
     answers = [None if reason else next(rest) for reason in reasons]
     make_folder(folder, anew=False, flag="out")
-    write_answers(folder / "answers.csv", pairs, answers, reasons)
+    write_answers(folder / ANSWERS, pairs, answers, reasons)
     captions = [f"{a.larger} ({100 * a.probability:.1f} %)" for a in said[:SHOWN]]
-    write_figure(folder / "seen.png", pairs_figure([image.numpy() for image in images[:SHOWN]], captions))
+    write_figure(folder / SEEN, pairs_figure([image.numpy() for image in images[:SHOWN]], captions))
     return answers_table(pairs, answers), [reason for reason in reasons if reason]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_modules.command import cli
+from lightning_modules.command.atomic_io import check_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,8 +37,10 @@ def report(studies: list[str], out: str | None = None, verbose: bool = False) ->
     path = Path(studies[0]) / "report.html" if out is None else Path(out)
     if path.suffix != ".html" or path.is_dir():
         raise cli.CommandError(f"out must be a file that ends in .html, got {path}")
+    if out is not None:
+        check_file(path)
     with cli.imports():
-        from lightning_modules.command.atomic_io import atomic_write
+        from lightning_modules.command.atomic_io import atomic_write, make_folder
         from lightning_modules.report.page import REFRESH, make_page
         from lightning_modules.report.picker import find_studies, write_picker
         from lightning_modules.report.study import read_studies
@@ -46,9 +49,11 @@ def report(studies: list[str], out: str | None = None, verbose: bool = False) ->
 
     def write(refresh: bool) -> bool:
         """Write the page; return whether a study runs."""
-        if len(folders) == 1 and (listed := find_studies(folders[0])):
+        listed = find_studies(folders[0]) if len(folders) == 1 else []
+        read = [] if listed else read_studies(folders)
+        make_folder(path.parent, anew=False, flag="out")
+        if listed:
             return write_picker(listed, path, refresh)
-        read = read_studies(folders)
         atomic_write(path, make_page(read, refresh))
         return any(study.running for study in read)
 

@@ -23,19 +23,20 @@ if TYPE_CHECKING:
 COLUMNS = 6
 
 
-def write_figure(path: Path, figure: Figure, **more: Any) -> None:
+def write_figure(path: Path, figure: Figure, dpi: int = 130, **more: Any) -> None:
     """Write a figure as PNG, whole or not at all.
 
     Args:
         path: The file.
         figure: The figure.
+        dpi: Pixels an inch.
         **more: Other arguments of matplotlib's `savefig`.
 
     Raises:
         OSError: It cannot be written; the message names it.
     """
     with atomic_file(path) as file:
-        figure.savefig(file, format="png", dpi=130, **more)
+        figure.savefig(file, format="png", dpi=dpi, **more)
 
 
 def pairs_figure(images: Sequence[NDArray[Any]], captions: Sequence[str]) -> Figure:

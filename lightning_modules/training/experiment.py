@@ -13,10 +13,9 @@ from shlex import quote
 from typing import Any, cast
 
 import pytorch_lightning as pl
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 
-from lightning_modules.command.atomic_io import choose_folder, make_run_folder
+from lightning_modules.command.atomic_io import check_new_folder, choose_folder, make_run_folder
 from lightning_modules.command.cli import CommandError, command_line, set_rank
 from lightning_modules.command.console import make_console
 from lightning_modules.evaluation.evaluate import Fit
@@ -32,9 +31,9 @@ from lightning_modules.results.table import PaperFigure, results_table
 from lightning_modules.results.tensorboard import EpochMetrics, StudyLog
 from lightning_modules.training.dashboard import log_net, log_text
 from lightning_modules.training.execution import ExecutionConfig
-from lightning_modules.training.manifest import Manifest, device_name, join_study, open_study
+from lightning_modules.training.manifest import Manifest, check_begun, device_name, join_study, open_study
 from lightning_modules.training.ranks import Ranks, find_ranks
-from lightning_modules.training.runner import Study, make_trainer, quiet, run_studies
+from lightning_modules.training.runner import Study, asked_trainer, quiet, run_studies
 from lightning_modules.training.sharing import share
 from lightning_modules.training.studies import make_study
 from lightning_modules.training.workers import check_start
@@ -87,6 +86,10 @@ class Experiment:
         self.digits = cast("DigitData", data)
         job = self.ranks.job if self.ranks else None
         self.folder = choose_folder(self.log_dir, self.name or job)
+        if self.resume:
+            check_begun(self.folder)
+        elif self.main_process and not job:  # else another process may have made it
+            check_new_folder(self.folder)
         resumable = trainer.world_size == 1
         self.console = make_console(quiet=not self.main_process)
         studies = {model: self._study(model) for model in self.models}  # refuses before anything is written
@@ -205,10 +208,7 @@ class Experiment:
             raise CommandError("resume needs the name of the study to go on with; give --name")
         if ranks := find_ranks(self.trainer):
             self.ranks, self.trainer = ranks, ranks.trainer
-        try:
-            trainer = make_trainer({**next(iter(self.models.values())).taken_by(TRAINER), **self.trainer})
-        except (MisconfigurationException, ImportError, ValueError, RuntimeError, TypeError) as error:
-            raise CommandError(str(error)) from error
+        trainer = asked_trainer({**next(iter(self.models.values())).taken_by(TRAINER), **self.trainer})
         set_rank(self.ranks.rank if self.ranks else trainer.global_rank)
         if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
             raise CommandError(

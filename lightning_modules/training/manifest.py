@@ -64,6 +64,12 @@ def device_name(trainer: pl.Trainer) -> str:
     return " ".join(kind) + rounded
 
 
+def check_begun(folder: Path) -> None:
+    """Refuse a folder that is not there to be resumed."""
+    if not folder.is_dir():
+        raise CommandError(f"there is no study {folder} to resume; leave --resume out to begin it")
+
+
 @contextmanager
 def open_study(folder: Path, now: Manifest, resume: bool, shared: bool = False) -> Iterator[Manifest]:
     """Begin a study, or resume it; no other process can in this block.
@@ -84,8 +90,8 @@ def open_study(folder: Path, now: Manifest, resume: bool, shared: bool = False) 
     """
     if not resume:
         make_folder(folder, anew=not shared or _is_foreign(folder, now))
-    elif not folder.is_dir():
-        raise CommandError(f"there is no study {folder} to resume; leave --resume out to begin it")
+    else:
+        check_begun(folder)
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytorch_lightning as pl
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities import rank_zero_only
 
+from lightning_modules.command.cli import CommandError
 from lightning_modules.command.collector import collect
 from lightning_modules.command.freed_memory import keep_freed_memory
 from lightning_modules.evaluation.ensembling import SINGLE, Ensembling
@@ -271,6 +273,18 @@ def make_trainer(arguments: Mapping[str, Any], callbacks: list[pl.Callback] | No
     # Lightning has it from the environment, which may be that of another job.
     rank_zero_only.rank = 0  # type: ignore[attr-defined]
     return trainer
+
+
+def asked_trainer(arguments: Mapping[str, Any]) -> pl.Trainer:
+    """Make a Trainer as `make_trainer` does, of what a user asks for.
+
+    Raises:
+        CommandError: Lightning refuses an argument, or has not what it needs for it.
+    """
+    try:
+        return make_trainer(arguments)
+    except (MisconfigurationException, ImportError, ValueError, RuntimeError, TypeError) as error:
+        raise CommandError(str(error)) from error
 
 
 def quiet() -> None:

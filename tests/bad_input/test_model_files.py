@@ -143,6 +143,23 @@ def test_a_wrong_table_of_pairs_is_one_line(
     assert message in refusal(predict, args, tmp_path, capsys)
 
 
+def test_files_that_predict_reads_are_not_replaced(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("seen.png").write_bytes(PICTURES["head only"][0])
+    Path("answers.csv").write_text("seen.png,seen.png\n")
+    Path("link").symlink_to(checkpoint)
+    for args in (
+        [str(checkpoint), "answers.csv", "--out", "."],
+        [str(checkpoint), "seen.png", "./seen.png", "--out", str(tmp_path)],
+        [str(checkpoint), "--replica", "0", "--state_dict", str(checkpoint)],
+        ["link", "--replica", "0", "--onnx", str(checkpoint)],
+        [str(checkpoint), "answers.csv", "--replica", "0", "--state_dict", "answers.csv"],
+    ):
+        assert "would replace what this command reads" in refusal(predict, args, tmp_path, capsys)
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -150,14 +167,14 @@ def test_a_wrong_table_of_pairs_is_one_line(
         ([".", "."], "folders must hold as many images each, and some"),
         (["one.png", "."], "give two images or two folders"),
         (["--replica", "-1", "--state_dict", "x.pt"], "replica must be from 0 to 2"),
+        (["--replica", "0", "--state_dict", "one.png/x.pt"], "one.png exists; choose another name"),
+        (["--replica", "9", "--onnx", "nowhere/x.onnx"], "replica must be from 0 to 2"),
         (
-            ["--replica", "0", "--state_dict", "nowhere/x.pt"],
-            "nowhere/x.pt cannot be written: there is no folder nowhere; make it",
+            ["--replica", "0", "--onnx", "x", "--state_dict", "./x"],
+            "x would replace what this command writes",
         ),
-        (
-            ["--replica", "0", "--onnx", "nowhere/x.onnx"],
-            "nowhere/x.onnx cannot be written: there is no folder nowhere",
-        ),
+        (["one.png", "one.png", "--replica", "0", "--onnx", "one.png"], "one.png would replace what"),
+        (["one.png", "one.png", "--replica", "0", "--onnx", "a/seen.png", "--out", "a"], "command writes"),
         *(
             (["--replica", "0", flag, "."], ". cannot be written: it is a folder; name a file in it")
             for flag in ("--onnx", "--state_dict")

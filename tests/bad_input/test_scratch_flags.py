@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 from refusal import refusal
 
+from scratch_framework.__main__ import chosen_net
 from scratch_framework.__main__ import main as scratch
+from scratch_framework.experiments.digits.command import DigitFlags
+from scratch_framework.experiments.disc.command import DiscFlags
 
 HUGE = "99999999999999999999"
 DISC = "--max_epochs 1 --runs 1 --train_points 20 --val_points 10 --test_points 10"
@@ -74,3 +77,41 @@ def test_a_wrong_flag_is_one_line_that_says_which_why_and_what(
 ) -> None:
     args = [*base.split(), "--log_dir", str(tmp_path / "runs"), *flags.split()]
     assert message in refusal(scratch, args, tmp_path, capsys)
+
+
+@pytest.mark.parametrize(
+    ("args", "net"),
+    [
+        ([], "mlp"),
+        (["--net", "cnn"], "cnn"),
+        (["--net"], "mlp"),
+        (["--config", "cnn.yaml"], "cnn"),
+        (["--config=~/cnn.yaml"], "cnn"),
+        (["--config", "cnn.yaml", "--config", "runs.yaml"], "cnn"),
+        (["--config", "cnn.yaml", "--config", "mlp.yaml"], "mlp"),
+        (["--config", "cnn.yaml", "--net", "auxiliary"], "auxiliary"),
+        (["--net", "auxiliary", "--config", "cnn.yaml"], "cnn"),
+        (["--net", "auxiliary", "--config", "runs.yaml"], "auxiliary"),
+        (["--config", "nowhere.yaml"], "mlp"),
+        (["--config", "torn.yaml"], "mlp"),
+    ],
+)
+def test_of_flags_and_settings_files_the_last_one_that_names_a_net_wins(
+    args: list[str], net: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, content in {"cnn": "net: cnn", "mlp": "net: mlp", "runs": "runs: 3", "torn": "{"}.items():
+        Path(f"{name}.yaml").write_text(content)
+    assert chosen_net(args) == net
+
+
+def test_a_net_of_the_other_chapter_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "inner.yaml").write_text("net: cnn\n")
+    (tmp_path / "outer.yaml").write_text(f"config: {tmp_path / 'inner.yaml'}\n")
+    args = ["--config", str(tmp_path / "outer.yaml"), "--log_dir", str(tmp_path / "runs")]
+    assert "net must be mlp for points in a disc, got cnn" in refusal(scratch, args, tmp_path, capsys)
+    with pytest.raises(ValueError, match="net must be mlp for points in a disc, got auxiliary"):
+        DiscFlags(net="auxiliary")
+    with pytest.raises(ValueError, match="for pairs of digits, got mlp"):
+        DigitFlags(net="mlp")

@@ -32,6 +32,7 @@ WRONG = {
     "--timeout -1": "timeout must be above 0 and finite, got -1.0",
     f"--workers {HUGE}": "workers must be at most 1024",
     "--accelerator abacus": "abacus",
+    "--accelerator tpu": "torch_xla",
     "--study_name ..": "name must be a plain folder name, got '..'",
     f"--study_name {'x' * 300}": "name must be of at most 200 bytes, got 300",
     "--log_dir /dev/null": "choose another log_dir, or make it writable",

@@ -39,6 +39,11 @@ class DigitFlags(ScratchFlags, PairFlags):
     # Fewer pay more for Python, more leave the processor's caches.
     replicas: int = setting(5, "Runs that one program trains together, at most.", within=(1, math.inf))
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.net == "mlp":
+            raise ValueError("net must be cnn, weight_sharing or auxiliary for pairs of digits, got mlp")
+
 
 CHANGES = [flag for flag in changes_of(SETTINGS.values()) if flag.name in (*SEARCHED, *LENGTH)]
 FLAGS = [*flags_of(DigitFlags), *CHANGES]

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from lightning_modules.command.atomic_io import choose_folder, make_folder, make_run_folder
+from lightning_modules.command.atomic_io import check_new_folder, choose_folder, make_folder, make_run_folder
 from lightning_modules.command.cli import command_line
 from lightning_modules.command.console import make_console
 from lightning_modules.replicas.checkpoints import save_checkpoint
@@ -52,6 +52,7 @@ class Experiment:
         """
         net, seeds = self.training.net, self.training.seeds
         self.folder = choose_folder(self.log_dir, self.name)
+        check_new_folder(self.folder)
         if self.workers > 1:
             check_start()
         make_folder(self.folder)

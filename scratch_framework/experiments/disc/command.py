@@ -39,6 +39,8 @@ class DiscFlags(ScratchFlags):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.net != "mlp":
+            raise ValueError(f"net must be mlp for points in a disc, got {self.net}; give --net {self.net}")
         for split, count in self.counts.items():
             check_range(f"{split}_points", count, int(split != "val"), MOST_EXAMPLES // self.runs)
         if self.compile and self.backend == "torch":

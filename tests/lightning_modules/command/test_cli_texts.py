@@ -79,6 +79,7 @@ def test_a_tilde_is_the_home_folder_in_paths_and_nowhere_else(
     [
         (["--name", ""], "name must not be empty"),
         (["--config", "unnamed.yaml"], "name must not be null; leave it out"),
+        (["--config", "torn.yaml"], "out must be a path, which holds no null character, got 'a\\x00b'"),
         (["--data_dir="], "data_dir must not be empty"),
         (["--out", ""], "out must not be empty"),
         (["", "a.png"], "images must not be empty"),
@@ -93,6 +94,7 @@ def test_an_empty_or_null_path_or_name_is_not_one_that_was_left_out(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("unnamed.yaml").write_text("name: null\n")
+    Path("torn.yaml").write_text(r'out: "a\0b"')
     with pytest.raises(SystemExit):
         STORE(args)
     assert message in capsys.readouterr().err

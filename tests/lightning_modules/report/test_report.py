@@ -469,9 +469,10 @@ def test_folders_and_files_that_cannot_be_are_refused_in_one_line(
     assert "must be the folder of a study" in refused(capsys, str(study / "results.json"))
     assert "is given several times" in refused(capsys, str(study), f"{study}/../three")
     assert "ends in .html, got" in refused(capsys, str(study), "--out", str(study / "results.json"))
-    assert "No such file or directory" in refused(
-        capsys, str(study), "--out", str(tmp_path / "no" / "a.html")
-    )
     blocked = study / "results.json" / "page.html"
-    assert "Not a directory" in refused(capsys, str(study), "--out", str(blocked))
+    assert "results.json exists; choose another name" in refused(capsys, str(study), "--out", str(blocked))
+    assert "must be the folder of a study" in refused(
+        capsys, "gone", "--out", str(tmp_path / "no" / "a.html")
+    )
+    assert not (tmp_path / "no").exists()
     assert "--ot" in refused(capsys, str(study), "--ot", "x")

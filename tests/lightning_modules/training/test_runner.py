@@ -17,6 +17,7 @@ from lightning_modules.models.settings import PlainCNNSettings
 from lightning_modules.training.execution import ExecutionConfig
 from lightning_modules.training.runner import Study, make_trainer, run_study
 from lightning_modules.training.shard_checkpoint import ShardCheckpoint
+from lightning_modules.training.studies import make_study
 
 
 def a_study(folder: Path, choice: ExecutionConfig) -> Study:
@@ -126,3 +127,24 @@ def test_a_study_that_ends_without_its_checkpoint_says_so(
     fit = run_study(a_study(tmp_path, ExecutionConfig(workers=1)), lambda first, figures: None)
     assert fit.unsaved is not None
     assert "checkpoint.0.part" in fit.unsaved
+
+
+@pytest.mark.parametrize(
+    ("seeds", "data", "message"),
+    [
+        ([], {}, "the number of seeds must be at least 1, got 0"),
+        (range(0), {}, "the number of seeds must be at least 1, got 0"),
+        ([0, -1], {}, "seed must be at least 0, got -1"),
+        ([2**32], {}, "seed must be below 2"),
+        ([0.5], {}, "seed must be a whole number, got 0.5"),
+        ([3, 3], {}, "must name each .* once, got 3 2 times"),
+        ([0], {"train_pairs": 1}, "train_pairs must be at least 2, got 1"),
+    ],
+)
+@pytest.mark.parametrize("ensemble", [1, 2])
+def test_seeds_and_data_of_a_study_are_refused_before_it_is_trained(
+    seeds: Any, data: dict[str, Any], message: str, ensemble: int
+) -> None:
+    settings = PlainCNNSettings(ensemble=ensemble)
+    with pytest.raises(ValueError, match=message):
+        make_study(settings, seeds, partial(DigitPairs, **data), {"accelerator": "cpu"}, ExecutionConfig())
