@@ -39,8 +39,10 @@ class OneBatch(Tensor):
 
     @property
     def is_one(self) -> bool:
-        """Whether `one` is what all blocks hold, and takes no gradient."""
-        return not (self.requires_grad or (self if self.source is None else self.source).exposed)
+        """Whether `one` is what all blocks hold, takes no gradient, and is multiplied as it is."""
+        source = self if self.source is None else self.source
+        autocast = torch.is_autocast_enabled(self.device.type)  # begun by the net's own forward
+        return not (self.requires_grad or source.exposed or autocast)
 
     def copies(self, expose: bool = True) -> Tensor:
         """An ordinary tensor (N, R * D, ...), always the same one.
@@ -97,5 +99,5 @@ def share(x: Tensor, replicas: int) -> Tensor:
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     special = torch._C._are_functorch_transforms_active() or torch.is_autocast_enabled(x.device.type)
     if x.dim() == 1 or x.requires_grad or traced or special:
-        return fold(for_each(x, replicas))
+        return fold(for_each(x, replicas)).contiguous()  # a forward may change it in place
     return OneBatch.of(x, replicas)

@@ -15,6 +15,7 @@ from lightning_modules.command.plain import PerReplica, plain
 
 # LBFGS, Adafactor and Muon compute with whole parameters; ASGD's decay of the rate depends on the rate.
 MIXING = (torch.optim.LBFGS, torch.optim.Adafactor, torch.optim.Muon, torch.optim.ASGD)
+BOUNDED = (torch.optim.Rprop,)  # whose steps stay between numbers that do not depend on the rate
 
 DECAY = "replica_weight_decay"  # entry of an optimiser's groups: each replica's weight decay
 SHARE = "replica_share"  # entry of an optimiser's groups: each replica's share of the largest learning rate
@@ -67,6 +68,11 @@ def with_replica_lr(
     instance = alone[own[0]]
     if len(lr) > 1:
         _refuse_mixing(type(instance))
+    if isinstance(instance, BOUNDED) and len(set(lr)) > 1:
+        raise ValueError(
+            f"{type(instance).__name__} bounds its steps by numbers of its own, not in proportion to lr; give"
+            " all replicas one lr, or choose another"
+        )
     if len(alone) > 1:
         for group, *others in zip(*(alone[numbers].param_groups for numbers in own), strict=True):
             _join_groups(group, [dict(group), *others])

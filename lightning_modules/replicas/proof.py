@@ -8,6 +8,7 @@ through both, in float64, and outputs, gradients and statistics are compared; an
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from numbers import Number
 from operator import itemgetter
 from typing import Any
@@ -143,12 +144,15 @@ def _samples(inputs: Inputs, replicas: int, double: bool) -> Inputs:
 
 
 def _perturbed(together: nn.Module, double: bool) -> nn.Module:
-    """A copy on the CPU with other weights: such as start at 0 hide what they multiply."""
+    """A copy on the CPU with other weights: such as start at 0 hide what they multiply.
+
+    They are contiguous: torch has wrong gradients of single images for weights with channels last.
+    """
     net, generator = copy.deepcopy(together).cpu(), Generator().manual_seed(0)
     net = net.double() if double else net
     for parameter in net.parameters():
         noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-        parameter.data = parameter.data + (0.05 * noise).to(parameter.dtype)
+        parameter.data = _fresh(parameter.data + (0.05 * noise).to(parameter.dtype))
         parameter.grad = None
     return net
 
@@ -164,12 +168,17 @@ def _without_dropout(net: nn.Module) -> None:
 def _outputs_alone(
     nets: Sequence[nn.Module], numbers: Sequence[int], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> list[list[Any]]:
-    return [
-        tree_leaves(
-            net(*tree_map(lambda x, r=r: _of(x, r), args), **tree_map(lambda x, r=r: _of(x, r), kwargs))
-        )
-        for r, net in zip(numbers, nets, strict=True)
-    ]
+    own = [tree_map_only(Tensor, partial(_fresh_of, replica=r), (args, kwargs)) for r in numbers]
+    return [tree_leaves(net(*args, **kwargs)) for net, (args, kwargs) in zip(nets, own, strict=True)]
+
+
+def _fresh_of(x: Tensor, replica: int) -> Tensor:
+    return _fresh(x[:, replica])
+
+
+def _fresh(x: Tensor) -> Tensor:
+    """A copy, which a forward may change in place, and which no layout of the batch makes special."""
+    return x.clone(memory_format=torch.contiguous_format)
 
 
 def _compare(
@@ -181,7 +190,6 @@ def _compare(
     call: Call | None,
     alone: list[list[Any]],
 ) -> list[int]:
-    args, kwargs = inputs
     for y in alone[0]:
         if not isinstance(y, Tensor | Number | str | None):
             raise ValueError(
@@ -190,10 +198,10 @@ def _compare(
     if call is not None:  # a number for a whole batch is (R,)
         together = [
             y.unsqueeze(0) if isinstance(y, Tensor) and y.dim() == 1 else y
-            for y in tree_leaves(call(ours, args, kwargs))
+            for y in tree_leaves(call(ours, *tree_map_only(Tensor, _fresh, inputs)))
         ]
     else:
-        together = _side_by_side(ours, args, kwargs)
+        together = _side_by_side(ours, *tree_map_only(Tensor, lambda x: _fresh(fold(x)), inputs))
     for r, own in zip(numbers, alone, strict=True):
         if len(own) != len(together):
             raise Difference("its outputs are other ones")
@@ -217,7 +225,7 @@ def _compare(
 
 def _side_by_side(ours: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
     try:
-        return tree_leaves(ours(*tree_map_only(Tensor, fold, args), **tree_map_only(Tensor, fold, kwargs)))
+        return tree_leaves(ours(*args, **kwargs))
     except (
         Exception
     ) as error:  # of any kind: it is a user's code that sees other shapes than it was written for
@@ -249,10 +257,6 @@ def _part(whole: Tensor, like: Tensor, replica: int, replicas: int) -> Tensor:
     return whole if whole.dim() == 0 else whole.chunk(replicas)[replica].view(like.shape)
 
 
-def _of(x: Any, replica: int) -> Any:
-    return x[:, replica] if isinstance(x, Tensor) else x
-
-
 def _block(y: Any, like: Tensor, replica: int, replicas: int) -> Tensor:
     """The block of one replica."""
     if like.dim() == 0 or not isinstance(y, Tensor):
@@ -272,6 +276,7 @@ def _backward(leaves: Sequence[Any], replicas: int) -> None:
     total: Any = 0
     for y in leaves:
         if isinstance(y, Tensor) and y.requires_grad:
+            y = torch.view_as_real(y) if y.is_complex() else y
             y = y if y.dim() else y.unsqueeze(0)
             parts = y.reshape(len(y), replicas, -1)
             weights = torch.arange(parts[:, 0].numel(), dtype=y.dtype).cos().view(len(y), 1, -1)
@@ -283,6 +288,8 @@ def _backward(leaves: Sequence[Any], replicas: int) -> None:
 def _compare_tensors(what: str, ours: Tensor, theirs: Tensor, replica: int, largest: float = 0.0) -> None:
     if ours.shape != theirs.shape:
         raise Difference(f"{what} of replica {replica} have another shape")
+    if ours.is_complex() and theirs.is_complex():
+        ours, theirs = torch.view_as_real(ours), torch.view_as_real(theirs)
     if not theirs.is_floating_point():
         if not torch.equal(ours, theirs):
             raise Difference(f"{what} of replica {replica} differ")

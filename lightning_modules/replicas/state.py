@@ -27,7 +27,8 @@ def take_replicas(value: Tensor, kept: Sequence[int], replicas: int) -> Tensor:
     """
     if value.dim() == 0:
         return value.clone()
-    return value.unflatten(0, (replicas, -1))[list(kept)].flatten(0, 1)
+    taken = value.unflatten(0, (replicas, -1))[list(kept)].flatten(0, 1)
+    return taken.contiguous()  # of weights with channels last an index leaves a layout that torch refuses
 
 
 def export_replica(state: State, index: int, replicas: int) -> State:

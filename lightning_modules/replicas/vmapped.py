@@ -6,7 +6,8 @@ stream.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -142,8 +143,9 @@ def call_by_vmap(
 
     inputs = {number: x for number, x in enumerate(leaves) if isinstance(x, Tensor)}
     try:
-        outputs = vmap(call, in_dims=(0, 1), randomness="error")(own, inputs)
-    except RuntimeError as error:
+        with nullcontext() if torch.compiler.is_compiling() else _differentiable():
+            outputs = vmap(call, in_dims=(0, 1), randomness="error")(own, inputs)
+    except (RuntimeError, ValueError) as error:
         if "random" in str(error):
             raise ValueError(
                 "the net draws random numbers that no replica has a stream for; in forward take nn.Dropout or"
@@ -154,8 +156,26 @@ def call_by_vmap(
                 "nn.TransformerEncoder makes nested tensors of a padding mask, which no engine can; give it"
                 " enable_nested_tensor=False"
             ) from error
+        if "must only return Tensors" in str(error):
+            raise ValueError(
+                "forward must return only tensors, in tuples, lists and dicts, where torch.func.vmap runs the"
+                f" net: {str(error).splitlines()[0]}"
+            ) from error
+        if isinstance(error, ValueError):  # of the net itself
+            raise
         raise ValueError(
             "torch.func.vmap cannot compute this net; write it of registered layers, or register one:"
             f" {(str(error).splitlines() or [''])[0]}"
         ) from error
     return tree_map(lambda y: y.movedim(0, 1) if isinstance(y, Tensor) and y.dim() > 1 else y, outputs)
+
+
+@contextmanager
+def _differentiable() -> Iterator[None]:
+    """Attention in evaluation by operations that have gradients: within vmap torch sees no need of them."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(fast and not torch.is_grad_enabled())
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)

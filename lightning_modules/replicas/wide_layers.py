@@ -44,8 +44,11 @@ class GroupNorm(nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (N, R * C, ...)."""
-        # torch crashes in the backward pass of channels-last input that needs no gradient itself.
-        return super().forward(x.contiguous() if torch.is_grad_enabled() and not x.requires_grad else x)
+        # torch crashes in the backward pass of channels-last input that needs no gradient itself. Of maps of
+        # one pixel it takes even contiguous ones for such, by their strides, which only a copy sets anew.
+        if torch.is_grad_enabled() and not x.requires_grad:
+            x = x.clone(memory_format=torch.contiguous_format)
+        return super().forward(x)
 
 
 class InstanceNorm2d(nn.InstanceNorm2d):
@@ -157,7 +160,9 @@ class PerSample(nn.Module):
         """Apply it to each replica's (N, D, ...) of (N, R * D, ...)."""
         y = self.layer(x.unflatten(1, (self.replicas, -1)).flatten(0, 1))  # (N * R, ...)
         y = y.unflatten(0, (-1, self.replicas))
-        return y.flatten(1, 2) if y.dim() > 2 else y
+        # Contiguous: of one sample with channels last the steps in memory would be others than torch
+        # expects, and its batch normalisation has wrong gradients then.
+        return y.flatten(1, 2).contiguous() if y.dim() > 2 else y
 
 
 class MultiheadAttention(nn.Module):

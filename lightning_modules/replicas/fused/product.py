@@ -79,6 +79,7 @@ class Product(Fused):
             return products.multiply(x, weight, bias)
         if not torch.is_autocast_enabled("cpu"):
             return multiply(x, weight, bias)
-        dtype = weight.dtype if self.layer.last else torch.bfloat16
+        kept = self.layer.last or weight.dtype == torch.float64  # which autocast leaves as it is
+        dtype = weight.dtype if kept else torch.bfloat16
         with torch.autocast("cpu", enabled=False):
             return multiply(x.to(dtype), weight.to(dtype), bias if bias is None else bias.to(dtype))

@@ -49,6 +49,9 @@ class Sequential(nn.Sequential):
         Returns:
             (calls * N, R * F').
         """
+        if not isinstance(input, Tensor):  # but several, for layers of one's own
+            several: Tensor = nn.Sequential.forward(self, input)
+            return several
         x = input.value() if isinstance(input, Deferred) else input
         y = self.in_one_go(x, calls)
         # Channels lie last in it, but what a forward views as rows must be as torch's layers would leave it.

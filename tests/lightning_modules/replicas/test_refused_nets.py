@@ -71,6 +71,13 @@ class Padded(nn.Module):
         return self.encoder(x, src_key_padding_mask=mask)
 
 
+def test_by_vmap_an_output_that_is_no_tensor_is_refused_in_one_line() -> None:
+    warnings.simplefilter("ignore")
+    with pytest.raises(ValueError, match="forward must return only tensors") as refusal:
+        replicate(lambda: Net(lambda layer, x: (layer(x), None)), SEEDS, "vmap")(torch.rand(4, 9))
+    assert "\n" not in str(refusal.value)
+
+
 def test_a_transformer_that_makes_nested_tensors_is_refused_in_one_line() -> None:
     warnings.simplefilter("ignore")
     with pytest.raises(ValueError, match="give it enable_nested_tensor=False") as refusal:

@@ -114,3 +114,10 @@ def test_an_optimiser_that_mixes_replicas_is_refused(optimizer: Any) -> None:
     with pytest.raises(ValueError, match="does not train replicas apart"):
         with_replica_lr(optimizer, [parameter], [0.1, 0.1])
     with_replica_lr(optimizer, [parameter], [0.1])
+
+
+def test_an_optimiser_that_bounds_its_steps_takes_one_rate_for_all() -> None:
+    parameter = nn.Parameter(torch.zeros(4, 3))
+    with pytest.raises(ValueError, match="give all replicas one lr"):
+        with_replica_lr(torch.optim.Rprop, [parameter], [0.1, 0.01])
+    with_replica_lr(torch.optim.Rprop, [parameter], [0.1, 0.1])
