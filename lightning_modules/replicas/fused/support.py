@@ -21,6 +21,10 @@ def cpu_features() -> frozenset[str]:
 @cache
 def obstacle() -> str | None:
     """Why the loops cannot be used; None where they can."""
+    from numba import config  # here: flags are read before numba is loaded
+
+    if vars(config)["DISABLE_JIT"]:
+        return "NUMBA_DISABLE_JIT switches numba's compiler off"
     for package, tried in TRIED.items():
         if not version(package).startswith(tried):
             return f"{package} {version(package)} was not tried, {tried}x was"

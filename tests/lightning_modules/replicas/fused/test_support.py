@@ -30,6 +30,13 @@ def test_a_version_that_was_not_tried_is_an_obstacle(forgets: None, monkeypatch:
     assert str(support.obstacle()).endswith("was not tried, 0.1.x was")
 
 
+def test_a_compiler_that_is_switched_off_is_an_obstacle(
+    forgets: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
+    assert support.obstacle() == "NUMBA_DISABLE_JIT switches numba's compiler off"
+
+
 @pytest.mark.parametrize(("machine", "bad"), [("x86_64", True), ("AMD64", True), ("arm64", False)])
 def test_a_processor_of_this_kind_without_fma_is_an_obstacle(
     machine: str, bad: bool, forgets: None, monkeypatch: pytest.MonkeyPatch
