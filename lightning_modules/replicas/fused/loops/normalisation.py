@@ -27,6 +27,7 @@ from lightning_modules.replicas.fused.loops.vectors import (
 )
 
 u32 = np.uint32
+ROUNDED = 2.0**-30  # square of the deviations that a mean may be off
 
 
 class Batches(NamedTuple):
@@ -90,17 +91,23 @@ def scramble_row(x):
 
 @inlined
 def statistics(x, begin, size, channel, floor, moments, first):
-    """Mean and variance of max(x, floor), of as many channels as a row has; `inverse` holds the variance."""
+    """Mean and variance of max(x, floor), of as many channels as a row has; `inverse` holds the variance.
+
+    A sum of many numbers far from 0 is rounded far. Where the mean is off by more than a share of the
+    deviation, what is left of the distances from it is taken into account.
+    """
     kind, zero = moments.mean.dtype.type, zeros(moments.mean)
     share, total, floor = fill(kind(1) / kind(size.rows), zero), zero, fill(kind(floor), zero)
     for m in range(size.rows):
         total = total + clip(load(x, begin + m * size.room + channel, zero), floor)
-    centre, total = total * share, zero
+    centre, total, rest = total * share, zero, zero
     for m in range(size.rows):
         distance = clip(load(x, begin + m * size.room + channel, zero), floor) - centre
-        total = fma(distance, distance, total)
-    store(moments.mean, first + channel, centre)
-    store(moments.inverse, first + channel, total * share)
+        total, rest = fma(distance, distance, total), rest + distance
+    variance, rest = total * share, rest * share
+    fine = above(variance * fill(kind(ROUNDED), zero), rest * rest)
+    store(moments.mean, first + channel, select(fine, centre, centre + rest))
+    store(moments.inverse, first + channel, select(fine, variance, clip(variance - rest * rest, zero)))
 
 
 @inlined
