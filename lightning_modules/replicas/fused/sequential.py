@@ -86,16 +86,16 @@ class Sequential(nn.Sequential):
     def _is_fused(self, x: Tensor, on_cpu: bool) -> bool:
         if self.engine == "torch" or is_traced():
             return False
-        types = {p.dtype for p in self.parameters()}
-        able = on_cpu and types <= {torch.float32, torch.float64}
+        types, known = {p.dtype for p in self.parameters()}, {torch.float32, torch.float64}
+        able = on_cpu and types <= known
         if self.engine == "fused" and not able:
             raise ValueError("engine fused computes on a CPU, with weights in float32 or float64; take torch")
         if self.engine == "fused" and obstacle():
             raise ValueError(f"engine fused cannot be used here, because {obstacle()}; take torch")
         watched = _has_any_global_hook() or any(map(is_watched, self.leaves()))
-        fitting = not types - {x.dtype} or x.dtype == torch.bfloat16  # the latter under autocast
-        # The loops know no float16, to which torch can autocast too.
-        fitting &= not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") == torch.bfloat16
+        autocast = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+        fitting = types <= {x.dtype} <= known or x.dtype == autocast == torch.bfloat16
+        fitting &= autocast in (None, torch.bfloat16)  # the loops know no float16
         fitting &= len(x) > 0  # of no samples the loops would not even write that their gradient is 0
         return able and not obstacle() and fitting and not watched
 
