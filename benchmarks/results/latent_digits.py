@@ -64,7 +64,7 @@ def latent_digits(
     if not verbose:
         quiet()
     folder = Path(out)
-    checkpoint, table, picture = (folder / f"{name}" for name in FILES)
+    checkpoint, table, picture = (folder / name for name in FILES)
     for file in (checkpoint, table, picture):
         check_file(file)
     settings = resolve(MODERN, [model], {"max_epochs": max_epochs})[model]

@@ -108,7 +108,8 @@ def check_file(path: Path, flag: str = "out") -> None:
         raise CommandError(f"{path} cannot be written: it is a folder; name a file in it")
     try:
         _refuse_device(path)
-        _temporary(path).exists()
+        with suppress(FileNotFoundError):  # as it should be
+            _temporary(path).stat()  # of a name that is too long another error
     except OSError as error:
         raise CommandError(f"{path} cannot be written: {error.strerror}; choose another {flag}") from error
 

@@ -68,11 +68,8 @@ def with_replica_lr(
     instance = alone[own[0]]
     if len(lr) > 1:
         _refuse_mixing(type(instance))
-    if isinstance(instance, BOUNDED) and len(set(lr)) > 1:
-        raise ValueError(
-            f"{type(instance).__name__} bounds its steps by numbers of its own, not in proportion to lr; give"
-            " all replicas one lr, or choose another"
-        )
+    if len(set(lr)) > 1:
+        _refuse_bounded(type(instance))
     if len(alone) > 1:
         for group, *others in zip(*(alone[numbers].param_groups for numbers in own), strict=True):
             _join_groups(group, [dict(group), *others])
@@ -111,6 +108,14 @@ def _refuse_mixing(kind: Any) -> None:
         raise ValueError(
             f"{kind.__name__} is not of torch.optim, so it is not known to train replicas apart; choose one"
             " that is, or one replica"
+        )
+
+
+def _refuse_bounded(kind: type[Optimizer]) -> None:
+    if kind in BOUNDED:
+        raise ValueError(
+            f"{kind.__name__} bounds its steps by numbers of its own, not in proportion to lr; give all"
+            " replicas one lr, or choose another"
         )
 
 

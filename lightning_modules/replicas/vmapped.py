@@ -146,28 +146,31 @@ def call_by_vmap(
         with nullcontext() if torch.compiler.is_compiling() else _differentiable():
             outputs = vmap(call, in_dims=(0, 1), randomness="error")(own, inputs)
     except (RuntimeError, ValueError) as error:
-        if "random" in str(error):
-            raise ValueError(
-                "the net draws random numbers that no replica has a stream for; in forward take nn.Dropout or"
-                f" nn.Dropout1d to 3d, as layers: {str(error).splitlines()[0]}"
-            ) from error
-        if "nested_tensor" in str(error):
-            raise ValueError(
-                "nn.TransformerEncoder makes nested tensors of a padding mask, which no engine can; give it"
-                " enable_nested_tensor=False"
-            ) from error
-        if "must only return Tensors" in str(error):
-            raise ValueError(
-                "forward must return only tensors, in tuples, lists and dicts, where torch.func.vmap runs the"
-                f" net: {str(error).splitlines()[0]}"
-            ) from error
-        if isinstance(error, ValueError):  # of the net itself
-            raise
-        raise ValueError(
-            "torch.func.vmap cannot compute this net; write it of registered layers, or register one:"
-            f" {(str(error).splitlines() or [''])[0]}"
-        ) from error
+        if why := _refusal(error):
+            raise ValueError(why) from error
+        raise
     return tree_map(lambda y: y.movedim(0, 1) if isinstance(y, Tensor) and y.dim() > 1 else y, outputs)
+
+
+def _refusal(error: RuntimeError | ValueError) -> str | None:
+    """Why vmap cannot compute a net; None for an error of the net itself."""
+    text = (str(error).splitlines() or [""])[0]
+    if "must only return Tensors" in text:
+        where = "where torch.func.vmap runs the net"
+        return f"forward must return only tensors, in tuples, lists and dicts, {where}: {text}"
+    if isinstance(error, ValueError):
+        return None
+    if "random" in str(error):
+        return (
+            "the net draws random numbers that no replica has a stream for; in forward take nn.Dropout or"
+            f" nn.Dropout1d to 3d, as layers: {text}"
+        )
+    if "nested_tensor" in str(error):
+        return (
+            "nn.TransformerEncoder makes nested tensors of a padding mask, which no engine can; give it"
+            " enable_nested_tensor=False"
+        )
+    return f"torch.func.vmap cannot compute this net; write it of registered layers, or register one: {text}"
 
 
 @contextmanager

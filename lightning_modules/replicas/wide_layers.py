@@ -160,9 +160,7 @@ class PerSample(nn.Module):
         """Apply it to each replica's (N, D, ...) of (N, R * D, ...)."""
         y = self.layer(x.unflatten(1, (self.replicas, -1)).flatten(0, 1))  # (N * R, ...)
         y = y.unflatten(0, (-1, self.replicas))
-        # Contiguous: of one sample with channels last the steps in memory would be others than torch
-        # expects, and its batch normalisation has wrong gradients then.
-        return y.flatten(1, 2).contiguous() if y.dim() > 2 else y
+        return y.flatten(1, 2) if y.dim() > 2 else y
 
 
 class MultiheadAttention(nn.Module):

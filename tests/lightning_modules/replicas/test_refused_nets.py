@@ -185,3 +185,17 @@ def test_a_layer_that_no_engine_can_run_is_refused_at_once_in_one_line(
         replicate(lambda: nn.Sequential(make()), SEEDS, engine)
     assert "\n" not in str(refusal.value)
     assert "take engine vmap" not in str(refusal.value)
+
+
+def test_by_vmap_an_error_of_the_net_itself_is_told_as_it_is() -> None:
+    def forward(layer: nn.Module, x: Tensor) -> Any:
+        if fits:
+            return layer(x)
+        raise ValueError("a random crop of 9 pixels does not fit")
+
+    fits = True  # in the first call, which proves the net
+    net = replicate(lambda: Net(forward), SEEDS, "vmap")
+    net(torch.rand(4, 9))
+    fits = False
+    with pytest.raises(ValueError, match=r"^a random crop of 9 pixels does not fit"):
+        net(torch.rand(4, 9))

@@ -18,17 +18,17 @@ def start() -> list[nn.Module]:
     return [nn.Conv2d(2, 2, 1), norm(), nn.LocalResponseNorm(3)]
 
 
-def pooled(outputs: int) -> list[nn.Module]:
+def pooled() -> list[nn.Module]:
     """What the loops compute."""
-    return [nn.Conv2d(2, outputs, 3, padding=1), nn.MaxPool2d(2)]
+    return [nn.Conv2d(2, 32, 3, padding=1), nn.MaxPool2d(2)]
 
 
 NETS: dict[str, Callable[[], list[nn.Module]]] = {
     "torch's layers alone": lambda: [*start(), norm()],
-    "the gradient of loops": lambda: [*start(), *pooled(32)],
-    "the gradient of loops, without a layer between": lambda: [nn.Softmax(1), norm(), *pooled(32)],
+    "the gradient of loops": lambda: [*start(), *pooled()],
+    "the gradient of loops, without a layer between": lambda: [nn.Softmax(1), norm(), *pooled()],
     "the output of loops": lambda: [
-        *pooled(32),
+        *pooled(),
         nn.Conv2d(32, 2, 1),
         norm(),
         nn.LocalResponseNorm(3),

@@ -27,7 +27,7 @@ from lightning_modules.replicas.fused.loops.vectors import (
 )
 
 u32 = np.uint32
-ROUNDED = 2.0**-30  # square of the deviations that a mean may be off
+ROUNDED = 2.0**-30  # square of the share of the deviation by which a mean may be off
 
 
 class Batches(NamedTuple):
